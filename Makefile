@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+RUN ?= runs/demo
+
+.PHONY: demo test lint clean
+
+demo: .venv/demo  ## train, look at, export and serve an autoencoder of handwritten digits
+	@$(BIN)/python -m training train dense_digits_k8 --workdir=$(RUN) --restart
+	@$(BIN)/python -m serving check $(RUN)/export
+
+test: .venv/test  ## lint, then the whole test suite
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest
+
+lint: .venv/test  ## put the code into the house's format
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:
+	rm -rf .venv runs
+
+.venv/bin/python:
+	@$(PYTHON) -m venv .venv
+
+# An installation is out of date when the lists of dependencies are newer.
+.venv/demo: setup.cfg pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv (a minute or two) …"
+	@$(INSTALL) --editable .
+	@touch $@
+
+.venv/test: setup.cfg pyproject.toml | .venv/bin/python
+	@echo "Installing into .venv, with what the tests need (a minute or two) …"
+	@$(INSTALL) --editable ".[test]"
+	@touch $@ .venv/demo

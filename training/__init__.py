@@ -1,0 +1,9 @@
+"""Training: from data to a fitted, evaluated, exported model."""
+
+from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
+from training.commands import evaluate, report, train
+from training.data import load
+from training.experiments import EXPERIMENTS, Experiment
+from training.run import Run
+
+__all__ = ["EXPERIMENTS", "Experiment", "Run", "evaluate", "load", "report", "train"]

@@ -1,0 +1,109 @@
+"""python -m training list | train | evaluate | report | tune"""
+
+import argparse
+import sys
+
+from training import commands, tuning
+from training.experiments import EXPERIMENTS, FIELDS, Experiment, find
+from training.run import Run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; wrong arguments or input give exit code 2 and one message."""
+    options, rest = _parser().parse_known_args(arguments)
+    try:
+        options.command(options, _settings(rest))
+    except ValueError as error:
+        print(f"{options.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last epoch.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m training", description="Data to fitted models.", allow_abbrev=False)
+    commands_ = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function, help: str) -> argparse.ArgumentParser:
+        sub = commands_.add_parser(name, help=help, description=help, allow_abbrev=False)
+        sub.set_defaults(command=function, prog=sub.prog)
+        return sub
+
+    command("list", _list, "print the experiments and the settings that --KEY=VALUE changes")
+    train = command("train", _train, "train, evaluate, report and export an experiment; go on where a killed run was")
+    tune = command("tune", _tune, "search settings (--KEY=A,B,C gives the choices), then train the best")
+    for sub in (train, tune):
+        sub.add_argument("experiment", help="a name that `list` prints; --KEY=VALUE changes a setting of it")
+        sub.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
+        sub.add_argument("--strategy", default="auto", help="auto, one, mirrored or tpu (default: auto)")
+    train.add_argument("--restart", action="store_true", help="throw away the run that is there")
+    tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
+    tune.add_argument("--trials", type=int, default=10, help="of bayesian and random (default: 10)")
+    for name, function, help in (
+        ("evaluate", _evaluate, "evaluate a run's model anew"),
+        ("report", _report, "write a run's report anew"),
+    ):
+        command(name, function, help).add_argument("run", help="folder of a run")
+    return parser
+
+
+def _settings(rest: list[str]) -> dict[str, str]:
+    """The --KEY=VALUE and --KEY VALUE pairs among what the parser left."""
+    settings, words = {}, list(rest)
+    while words:
+        word = words.pop(0)
+        key, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not key or not (equals or words):
+            raise ValueError(f"Expected settings as --KEY=VALUE. Received: {word!r}. Try python -m training list.")
+        settings[key.replace("-", "_")] = text if equals else words.pop(0)
+    return settings
+
+
+def _list(options, settings) -> None:
+    _none(settings)
+    for experiment in EXPERIMENTS.values():
+        print(f"{experiment.name}\n    {experiment.about}\n    {_changes(experiment)}\n")
+    print("settings and their defaults")
+    for key, field in FIELDS.items():
+        print(f"    --{key}={str(field.default).lower() if field.type is bool else field.default}")
+
+
+def _train(options, settings) -> None:
+    experiment = find(options.experiment).override(settings)
+    _show(commands.train(experiment, options.workdir, options.strategy, options.restart))
+
+
+def _tune(options, settings) -> None:
+    experiment = find(options.experiment)
+    _show(tuning.tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials))
+
+
+def _evaluate(options, settings) -> None:
+    _none(settings)
+    commands.evaluate(options.run)
+    print(commands.table(Run(options.run)))
+
+
+def _report(options, settings) -> None:
+    _none(settings)
+    print(commands.report(options.run))
+
+
+def _show(run: Run) -> None:
+    print(f"{commands.table(run)}\nreport: {run.report}\nexport: {run.export}")
+
+
+def _none(settings: dict[str, str]) -> None:
+    if settings:
+        raise ValueError(f"Expected no settings here. Received: --{next(iter(settings))}. Try without.")
+
+
+def _changes(experiment: Experiment) -> str:
+    values = {key: getattr(experiment, key) for key, field in FIELDS.items() if getattr(experiment, key) != field.default}
+    return " ".join(f"{key}={value}" for key, value in values.items()) or "the defaults"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

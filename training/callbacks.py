@@ -1,0 +1,80 @@
+"""What is added to `model.fit`: checkpoints from which a killed run goes on, and a progress bar for the whole run."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+from tqdm.auto import tqdm
+
+from training import files
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Writes the whole state of training after every epoch: weights, random seeds, optimizer and history.
+
+    Args:
+        path: of the checkpoint, one `.npz` file that is replaced as a whole.
+
+    After `restore`, `history` holds a dict of metrics for each finished epoch.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        super().__init__()
+        self.path = path
+        self.history: list[dict[str, float]] = []
+
+    def restore(self, model: keras.Model) -> int:
+        """Brings `model`, compiled, to where the checkpoint left it; returns the number of epochs done, 0 without one.
+
+        Raises:
+            ValueError: the checkpoint is of another model.
+        """
+        if not self.path.exists():
+            return 0
+        with np.load(self.path) as saved:
+            variables = _state(model)
+            shapes = [tuple(saved[_key(i)].shape) for i in range(len(saved.files) - 1)]
+            if shapes != [tuple(variable.shape) for variable in variables]:
+                raise ValueError(
+                    f"Expected a checkpoint of this model. Received: {self.path} with variables of other shapes. "
+                    "Try another --workdir."
+                )
+            for i, variable in enumerate(variables):
+                variable.assign(saved[_key(i)])
+            self.history = json.loads(str(saved["history"]))
+        return len(self.history)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.history.append({name: float(value) for name, value in logs.items()})
+        state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}
+        files.write(self.path, lambda beside: np.savez(beside, history=json.dumps(self.history), **state))
+
+
+class Progress(keras.callbacks.Callback):
+    """One bar over all epochs, with the time that is left."""
+
+    def __init__(self, epochs: range, description: str = "training"):
+        super().__init__()
+        self.epochs = epochs
+        self.description = description
+
+    def on_train_begin(self, logs=None):
+        total, done = self.epochs.stop, self.epochs.start
+        self.bar = tqdm(total=total, initial=done, desc=self.description, unit="epoch", dynamic_ncols=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        shown = {name: f"{logs[name]:.4g}" for name in ("squared_error", "val_squared_error") if name in logs}
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update()
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+def _state(model: keras.Model) -> list:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _key(index: int) -> str:
+    return f"variable_{index}"

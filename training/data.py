@@ -1,0 +1,171 @@
+"""Data for a run: splits in memory or streamed, and the pipelines that feed a model from them."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from training.sources import Rows, open_source
+
+SHUFFLE_BUFFER = 16_384  # rows of a stream
+
+
+class Split(NamedTuple):
+    """Rows `{"x": (B, *shape) float32, "label": (B,), "id": (B,)}`; `label` only where labels exist.
+
+    One of `arrays` (held in memory) and `stream` (read anew on every pass) is there.
+    """
+
+    size: int
+    arrays: dict[str, np.ndarray] | None = None
+    stream: tf.data.Dataset | None = None  # of blocks of rows
+
+    def batches(self, batch_size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
+        """One pass in the split's own order, as NumPy arrays."""
+        if self.arrays is None:
+            with clear_errors():
+                yield from map(_plain, self.stream.unbatch().batch(batch_size).prefetch(2).as_numpy_iterator())
+        else:
+            for start in range(0, self.size, batch_size):
+                yield {name: column[start : start + batch_size] for name, column in self.arrays.items()}
+
+    def inputs(self, batch_size: int, drop_remainder: bool = False) -> tf.data.Dataset:
+        """Batches of x alone, in the split's own order, for `evaluate` and `predict`."""
+        if self.arrays is None:
+            rows = self.stream.map(lambda block: block["x"]).unbatch()
+        else:
+            rows = tf.data.Dataset.from_tensor_slices(self.arrays["x"]).cache()
+        return rows.batch(batch_size, drop_remainder).prefetch(tf.data.AUTOTUNE)
+
+    def training(
+        self, batch_size: int, steps: int, epochs: range, seed: int = 0, shift: int = 0, check: Callable | None = None
+    ) -> tf.data.Dataset:
+        """Batches of x for `steps` a step of each epoch, shuffled anew in every epoch.
+
+        A batch depends on the seed and on its step alone, so a run that goes on after a kill sees the same batches.
+
+        Args:
+            shift: move every batch of images by up to this many pixels along height and width, around the edges.
+            check: called on every batch of a stream, raises ValueError where it is not to be trained on.
+        """
+        if self.arrays is None:
+            batches = self._stream_batches(batch_size, steps, epochs, seed, check)
+        else:
+            batches = self._shuffled_batches(batch_size, steps, epochs, seed)
+        if shift:
+            batches = batches.enumerate(epochs.start * steps).map(lambda step, x: _shifted(x, shift, (seed, step)))
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _shuffled_batches(self, batch_size, steps, epochs, seed):
+        x = tf.constant(self.arrays["x"])
+
+        def batch(step):
+            position = step % steps * batch_size + tf.range(batch_size, dtype=tf.int64)
+            key = tf.cast(tf.stack([tf.constant(seed, tf.int64), step // steps]), tf.uint32)
+            rows = tf.random.experimental.index_shuffle(position, key, self.size - 1)
+            return tf.ensure_shape(tf.gather(x, rows), (batch_size, *x.shape[1:]))
+
+        numbers = tf.data.Dataset.range(epochs.start * steps, epochs.stop * steps)
+        return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    def _stream_batches(self, batch_size, steps, epochs, seed, check):
+        rows = self.stream.map(lambda block: block["x"]).unbatch()
+
+        def epoch(number):
+            shuffled = rows.shuffle(min(self.size, SHUFFLE_BUFFER), seed=seed + number, reshuffle_each_iteration=False)
+            return shuffled.batch(batch_size, drop_remainder=True).take(steps)
+
+        batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch)
+        return batches.map(lambda x: _checked(x, check)) if check else batches
+
+
+class Data(NamedTuple):
+    """The splits of one data set, the shape of one example, and the classes' names (None: no labels)."""
+
+    name: str
+    shape: tuple[int, ...]
+    train: Split
+    validation: Split | None
+    test: Split
+    classes: tuple[str, ...] | None
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """By name; only those that are there."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
+
+
+def load(dataset: str, validation: float = 0.0, memory_gib: float = 2.0, image_size: int = 0) -> Data:
+    """Opens a data set.
+
+    Args:
+        dataset: a TFDS name (`digits` needs no download), `folder:DIR` of images, `npz:FILE` or `npy:FILE`.
+        validation: share of the training split, its last rows, set apart.
+        memory_gib: a split up to this size as float32 is held in memory, a larger one is streamed.
+        image_size: height and width to which the images of a folder are cropped and resized; 0: as they are.
+
+    8-bit integers are scaled to [0, 1], everything else is taken as it is.
+
+    Raises:
+        ValueError: no such data, or not of the form that the source reads.
+    """
+    source = open_source(dataset, image_size)
+    kept = source.train_size - int(validation * source.train_size)
+    ranges = {"train": (0, kept), "validation": (kept, source.train_size)}
+    rows = {name: source.train(start, stop) for name, (start, stop) in ranges.items() if stop > start} | {"test": source.test}
+    shape = tuple(source.test.blocks.element_spec["x"].shape[1:])
+    if None in shape:
+        raise ValueError(
+            f"Expected examples of one shape. Received: {dataset!r} with examples of shape {shape}. Try saving the images "
+            "and --dataset=folder:DIR --image_size=64."
+        )
+    splits = {name: _split(part, memory_gib) for name, part in rows.items()}
+    return Data(dataset, shape, splits["train"], splits.get("validation"), splits["test"], source.classes)
+
+
+def _split(rows: Rows, memory_gib: float) -> Split:
+    blocks = rows.blocks.map(_as_float, num_parallel_calls=tf.data.AUTOTUNE)
+    if 4 * rows.size * np.prod(blocks.element_spec["x"].shape[1:], dtype="int64") > memory_gib * 2**30:
+        return Split(rows.size, stream=blocks)
+    with clear_errors():
+        read = [_plain(block) for block in blocks.as_numpy_iterator()]
+    return Split(rows.size, arrays={name: np.concatenate([block[name] for block in read]) for name in read[0]})
+
+
+def _plain(block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return block | {"id": np.char.decode(block["id"].astype("S"), "utf-8")}  # bytes objects could only be pickled
+
+
+def _as_float(block):
+    x = block["x"]
+    scale = 255.0 if x.dtype == tf.uint8 else 1.0
+    return block | {"x": tf.cast(x, tf.float32) / scale}
+
+
+def _shifted(x, shift, key):
+    moves = tf.random.stateless_uniform([2], key, -shift, shift + 1, dtype=tf.int32)
+    return tf.roll(x, moves, axis=[1, 2])
+
+
+def _checked(x, check):
+    def look(value):
+        check(value)
+        return value
+
+    return tf.ensure_shape(tf.numpy_function(look, [x], x.dtype), x.shape)
+
+
+class clear_errors:
+    """Within it, a ValueError that our own code raised inside a tf.data pipeline comes out as itself."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, tf.errors.OpError):
+            message = re.search(r"ValueError: (Expected .*)", error.message)
+            if message:
+                raise ValueError(message[1]) from None

@@ -1,0 +1,172 @@
+"""Experiments: flat, typed descriptions of a training run, and the ones that come with the project."""
+
+import dataclasses
+import difflib
+
+CHOICES = {
+    "likelihood": ("squared_error", "bernoulli"),
+    "solver": ("gradient", "closed_form"),
+}
+POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "mixture")
+FRACTIONS = ("validation", "warmup")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One autoencoder on one data set. Every field can be overridden on the command line as --field=value.
+
+    The encoder has `depth` layers of `width`, width/2, width/4 … units, the decoder is its mirror image; depth 0 is the
+    single-layer network, which is linear when both activations are.
+    """
+
+    name: str
+    about: str = ""
+
+    # Data
+    dataset: str = "digits"  # a TFDS name, folder:DIR, npz:FILE or npy:FILE
+    validation: float = 0.1  # share of the training split that is watched, not trained on
+    memory_gib: float = 2.0  # a split up to this size is held in memory, a larger one is streamed
+    image_size: int = 0  # images of a folder are cropped and resized to this height and width; 0: as they are
+    shift: int = 0  # augmentation: batches of images moved by up to this many pixels either way
+
+    # Model
+    k: int = 8
+    width: int = 512
+    depth: int = 2
+    activation: str = "gelu"
+    code_activation: str = "linear"  # f₁
+    likelihood: str = "squared_error"
+    output_activation: str = "linear"  # f₂ of squared_error; bernoulli has its own
+    mixture: int = 10  # Gaussians in the density over the codes
+    overcomplete: bool = False
+
+    # Training
+    solver: str = "gradient"  # closed_form: PCA, for the linear network
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-3  # the highest; it decays to nothing along a cosine
+    warmup: float = 0.02  # share of the steps on which the rate rises from nothing
+    weight_decay: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for key, allowed in CHOICES.items():
+            if getattr(self, key) not in allowed:
+                raise ValueError(f"Expected {key} to be one of {', '.join(allowed)}. {_received(key, self)}")
+        for key in POSITIVE:
+            if getattr(self, key) <= 0:
+                raise ValueError(f"Expected {key} above 0. {_received(key, self)}")
+        for key in FRACTIONS:
+            if not 0 <= getattr(self, key) < 1:
+                raise ValueError(f"Expected {key} in [0, 1). {_received(key, self)}")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(max(1, self.width >> layer) for layer in range(self.depth))
+
+    def override(self, texts: dict[str, str]) -> "Experiment":
+        """This experiment with fields replaced by what their texts say.
+
+        Raises:
+            ValueError: an unknown field, with the near names; a text that is not of the field's type.
+        """
+        return dataclasses.replace(self, **{key: parse(key, text) for key, text in texts.items()})
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Experiment) if field.name not in ("name", "about")}
+
+
+def parse(key: str, text: str) -> int | float | bool | str:
+    """The value of a field from its text on the command line."""
+    if key not in FIELDS:
+        raise ValueError(f"Expected the name of a setting. Received: --{key}. {near(key, FIELDS)}")
+    kind = FIELDS[key].type
+    try:
+        return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        wanted = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+        example = str(FIELDS[key].default).lower()
+        raise ValueError(f"Expected {wanted} for {key}. Received: {text!r}. Try --{key}={example}.") from None
+
+
+def find(name: str) -> Experiment:
+    """The project's experiment of this name; an unknown one raises ValueError with the near names."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"Expected the name of an experiment. Received: {name!r}. {near(name, EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def near(name: str, names, otherwise=None) -> str:
+    """A hint with the names that look like `name`; where none does, with `otherwise` or all of them."""
+    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"Try {' or '.join(matches or otherwise or sorted(names))}."
+
+
+def _received(key: str, experiment: Experiment) -> str:
+    return f"Received: {key}={getattr(experiment, key)!r}."
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            name="dense_digits_k8",
+            about="Eight numbers for a digit of 8×8: the experiment of `make demo`.",
+            k=8,
+        ),
+        Experiment(
+            name="dense_digits_k2",
+            about="Two numbers for a digit, for looking at: every example has its place in the plane.",
+            k=2,
+        ),
+        Experiment(
+            name="dense_mnist_k30",
+            about="Hinton and Salakhutdinov's (2006) setting, 784 pixels to 30 numbers, without their pretraining.",
+            dataset="mnist",
+            validation=0.0,
+            k=30,
+            width=1024,
+            depth=3,
+            epochs=60,
+            batch_size=200,
+            learning_rate=1.5e-3,
+        ),
+        Experiment(
+            name="linear_mnist_k16",
+            about="The linear autoencoder by gradient descent, which ends where PCA starts.",
+            dataset="mnist",
+            validation=0.0,
+            k=16,
+            depth=0,
+            epochs=30,
+            batch_size=200,
+            learning_rate=1e-3,
+        ),
+        Experiment(
+            name="pca_mnist_k30",
+            about="The linear autoencoder in closed form: 30 principal components of MNIST.",
+            dataset="mnist",
+            validation=0.0,
+            k=30,
+            depth=0,
+            solver="closed_form",
+        ),
+        Experiment(
+            name="pca_digits_k8",
+            about="The linear autoencoder in closed form: eight principal components of the digits.",
+            k=8,
+            depth=0,
+            solver="closed_form",
+        ),
+        Experiment(
+            name="single_layer_digits_k3",
+            about="x̃ = f₂(V f₁(W x + b) + c) with k = 3, f₁ = tanh, f₂ = sigmoid: what two non-linearities add to PCA.",
+            k=3,
+            depth=0,
+            code_activation="tanh",
+            output_activation="sigmoid",
+            epochs=400,
+            learning_rate=1e-2,
+        ),
+    )
+}

@@ -1,0 +1,121 @@
+"""A run's folder: everything that is needed to repeat it and everything that it gave."""
+
+import dataclasses
+import importlib.metadata
+import pathlib
+import platform
+import shutil
+
+import keras
+
+from training import files
+from training.experiments import Experiment
+
+PACKAGES = ("latent-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy", "scikit-learn")
+
+
+class Run:
+    """The paths in a run's folder. Each file is written whole, so a stage is done when its file is there.
+
+    | path | holds |
+    |---|---|
+    | `config.json` | the experiment, seed included |
+    | `versions.json` | Python, packages, backend, machine type |
+    | `checkpoints/latest.npz` | the state of training after the last epoch, and the history |
+    | `tensorboard/` | event files |
+    | `model.keras` | the fitted model |
+    | `history.json` | metrics by epoch |
+    | `metrics.json` | the evaluation |
+    | `codes.npz` | codes, labels and ids of every split |
+    | `report/index.html` | the report and its pictures |
+    | `export/NAME/1/` | the SavedModel |
+    """
+
+    def __init__(self, folder: str | pathlib.Path):
+        self.folder = pathlib.Path(folder)
+        self.config = self.folder / "config.json"
+        self.versions = self.folder / "versions.json"
+        self.checkpoint = self.folder / "checkpoints" / "latest.npz"
+        self.tensorboard = self.folder / "tensorboard"
+        self.model = self.folder / "model.keras"
+        self.history = self.folder / "history.json"
+        self.metrics = self.folder / "metrics.json"
+        self.codes = self.folder / "codes.npz"
+        self.report = self.folder / "report" / "index.html"
+        self.export = self.folder / "export"
+
+    @property
+    def finished(self) -> bool:
+        return all(path.exists() for path in (self.model, self.metrics, self.report)) and self.exported
+
+    @property
+    def exported(self) -> bool:
+        return any(self.export.glob("*/*/saved_model.pb"))
+
+    def expect(self, experiment: Experiment) -> None:
+        """Raises ValueError where the folder holds a run of another experiment, or something else."""
+        if self.config.exists():
+            differences = _differences(self.experiment(), experiment)
+            if differences:
+                raise ValueError(
+                    f"Expected a folder of the same experiment, or a new one. Received: {self.folder}, where "
+                    f"{'; '.join(differences)}. Try another --workdir, or --restart to throw away the run that is there."
+                )
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            raise ValueError(
+                f"Expected a run's folder, or a new one. Received: {self.folder}, which holds other files. "
+                "Try another --workdir."
+            )
+
+    def begin(self, experiment: Experiment) -> None:
+        """Takes the folder for `experiment`, where that is not done."""
+        if not self.config.exists():
+            files.write_json(self.versions, _versions())
+            files.write_json(self.config, dataclasses.asdict(experiment))
+
+    def clear(self) -> None:
+        """Throws away the run that is there; other folders stay."""
+        if self.config.exists():
+            shutil.rmtree(self.folder)
+
+    def experiment(self) -> Experiment:
+        """The experiment that this folder is of.
+
+        Raises:
+            ValueError: the folder is no run's.
+        """
+        if not self.config.exists():
+            raise ValueError(
+                f"Expected the folder of a run, with a config.json. Received: {self.folder}. "
+                "Try python -m training train EXPERIMENT first."
+            )
+        return Experiment(**files.read_json(self.config))
+
+    def load_model(self) -> keras.Model:
+        """The fitted model, on whichever backend is in use.
+
+        Raises:
+            ValueError: training has not finished.
+        """
+        if not self.model.exists():
+            raise ValueError(
+                f"Expected a finished training. Received: {self.folder} without model.keras. "
+                f"Try python -m training train {self.experiment().name} --workdir={self.folder}, which goes on."
+            )
+        return keras.saving.load_model(self.model)
+
+
+def _differences(there: Experiment, wanted: Experiment) -> list[str]:
+    """What differs apart from the description."""
+    old, new = dataclasses.asdict(there), dataclasses.asdict(wanted)
+    return [f"{key} is {old[key]!r}, not {new[key]!r}" for key in new if key != "about" and old.get(key) != new[key]]
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "machine": platform.machine(), "backend": keras.backend.backend()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed as a package"
+    return versions

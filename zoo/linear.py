@@ -1,0 +1,117 @@
+"""The linear autoencoder, which has a closed form: principal component analysis."""
+
+import math
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from zoo import bodies
+from zoo.autoencoder import Autoencoder
+from zoo.bottlenecks import Deterministic
+from zoo.likelihoods import SquaredError
+
+LARGEST_COVARIANCE = 16_384  # dimensions; 2 GiB in float64
+CHUNK = 2_048  # rows of one float32 product
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LinearAutoencoder(Autoencoder):
+    """x̃ = V (W x + b) + c under squared error. Trained by gradient descent it spans the subspace of PCA (Baldi and
+    Hornik, 1989), which `solve` gives at once.
+
+    Raises:
+        ValueError: an activation or a layer between the two projections.
+    """
+
+    def __init__(self, encoder, bottleneck, decoder, likelihood, **kwargs):
+        super().__init__(encoder, bottleneck, decoder, likelihood, **kwargs)
+        activations = (bottleneck.get_config()["activation"], likelihood.get_config().get("activation"))
+        if encoder.weights or decoder.weights or activations != ("linear", "linear"):
+            raise ValueError(
+                f"Expected two linear projections and nothing between. Received: {len(encoder.weights)} encoder and "
+                f"{len(decoder.weights)} decoder weights, activations {activations}. Try zoo.linear_autoencoder(shape, k)."
+            )
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], k: int, **kwargs) -> "LinearAutoencoder":
+        """The one network for data of `shape` and codes of k dimensions."""
+        return cls(bodies.linear(shape), Deterministic(k), bodies.linear(), SquaredError(), **kwargs)
+
+    def solve(self, data: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
+        """Sets the weights to the k leading principal components, in one pass over the data.
+
+        Args:
+            data: rows `(n, *shape)`, or an iterable of batches of them (a `tf.data.Dataset`, a generator), read once: memory
+                grows with d², not with n.
+
+        Returns:
+            The variances along all d principal axes, largest first, `(d,)`; divided by n − 1.
+
+        Raises:
+            ValueError: fewer than two rows, a wrong shape, NaN or Inf, more than 16,384 dimensions.
+        """
+        d = math.prod(self.shape)
+        if d > LARGEST_COVARIANCE:
+            raise ValueError(
+                f"Expected at most {LARGEST_COVARIANCE:,} dimensions: the covariance has d² entries. Received: d={d:,}. "
+                "Try model.fit(data), which reaches the same subspace by gradient descent."
+            )
+        mean, covariance = _moments(self._chunks(data), d)
+        variances, axes = _principal_axes(covariance)
+        axes = axes[:, : self.k]  # (d, k)
+        self.bottleneck.projection.set_weights([axes, -mean @ axes])
+        self.head.set_weights([axes.T, mean])
+        return variances
+
+    def _chunks(self, data):
+        """Float32 matrices `(≤ CHUNK, d)`, checked; small batches are joined, since every product costs d² on top."""
+        batches = (data[i : i + CHUNK] for i in range(0, len(data), CHUNK)) if hasattr(data, "shape") else data
+        waiting, rows = [], 0
+        for batch in batches:
+            batch = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            self.check(batch)
+            waiting.append(batch.reshape(len(batch), -1).astype("float32", copy=False))
+            rows += len(batch)
+            if rows >= CHUNK:
+                yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
+                waiting, rows = [], 0
+        if rows:
+            yield np.concatenate(waiting)
+
+
+def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] | None = None) -> LinearAutoencoder:
+    """The k principal components of `data` as a linear autoencoder.
+
+    Args:
+        data: as in `LinearAutoencoder.solve`.
+        k: number of components, below d.
+        shape: of one example; read off the data where they are an array.
+    """
+    model = LinearAutoencoder.of(shape or data.shape[1:], k)
+    model.solve(data)
+    return model
+
+
+def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean `(d,)` and covariance `(d, d)` in one pass: float32 products, float64 sums, around the first chunk's mean."""
+    count, shift = 0, None
+    total, products = np.zeros(d), np.zeros((d, d))
+    for chunk in chunks:
+        shift = chunk.mean(axis=0) if shift is None else shift
+        centred = chunk - shift
+        products += centred.T @ centred
+        total += centred.sum(axis=0, dtype="float64")
+        count += len(chunk)
+    if count < 2:
+        raise ValueError(f"Expected at least two rows to find principal components in. Received: {count}. Try more data.")
+    offset = total / count
+    return shift + offset, (products - count * np.outer(offset, offset)) / (count - 1)
+
+
+def _principal_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances `(d,)`, largest first, and unit axes `(d, d)` as columns, the largest entry of each positive."""
+    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = variances[::-1].clip(min=0.0), axes[:, ::-1]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)  # (1, d)
+    return variances, axes * np.sign(largest)

@@ -1,0 +1,43 @@
+"""Ready-made combinations, under the names that people search for."""
+
+from collections.abc import Sequence
+
+from zoo import bodies
+from zoo.autoencoder import Autoencoder
+from zoo.bottlenecks import Deterministic
+from zoo.likelihoods import Likelihood, SquaredError
+from zoo.linear import LinearAutoencoder
+
+
+def linear_autoencoder(shape: tuple[int, ...], k: int, **kwargs) -> LinearAutoencoder:
+    """Two projections; `fit` trains them, `solve` gives the principal components."""
+    return LinearAutoencoder.of(shape, k, **kwargs)
+
+
+def dense_autoencoder(
+    shape: tuple[int, ...],
+    k: int,
+    widths: Sequence[int] = (512, 256),
+    activation: str = "gelu",
+    code_activation: str = "linear",
+    likelihood: Likelihood | None = None,
+    **kwargs,
+) -> Autoencoder:
+    """Fully connected encoder and its mirror image (a "deep" or "stacked" autoencoder; with no widths, a single layer).
+
+    Args:
+        shape: of one example.
+        k: dimensions of the code.
+        widths: units of the encoder's layers; the decoder has them in reverse.
+        activation: of the hidden layers.
+        code_activation: f₁, of the code.
+        likelihood: `SquaredError()` unless given; its activation is f₂, of the output.
+        **kwargs: of `Autoencoder`.
+    """
+    return Autoencoder(
+        bodies.dense(widths, activation, shape, name="encoder"),
+        Deterministic(k, code_activation),
+        bodies.dense(tuple(reversed(widths)), activation, name="decoder"),
+        likelihood or SquaredError(),
+        **kwargs,
+    )

@@ -1,0 +1,54 @@
+"""Counter-based noise: a row's seed and a position give its random bits, whatever the batch around the row.
+
+Integer arithmetic only, so every backend and the exported graph draw the same bits; the normals differ by rounding.
+"""
+
+import math
+
+from keras import ops
+
+GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio: consecutive multiples are spread evenly
+
+
+def bits(seed, count: int, stream: int = 0):
+    """Hashes each seed with the positions 0 … count − 1.
+
+    Args:
+        seed: int32 tensor `(B,)`, one seed a row.
+        count: numbers wanted for a row.
+        stream: another stream gives independent numbers for the same seeds.
+
+    Returns:
+        uint32 tensor `(B, count)`.
+    """
+    row = _mix(ops.cast(seed, "uint32") + _uint32(_mix_int(stream + 1)))  # (B,)
+    position = ops.cast(ops.arange(1, count + 1, dtype="int32"), "uint32") * _uint32(GOLDEN)  # (count,)
+    return _mix(_mix(row[:, None] + position[None, :]) ^ row[:, None])
+
+
+def uniform(seed, count: int, stream: int = 0):
+    """float32 tensor `(B, count)`, uniform on the open interval (0, 1), in steps of 2⁻²³."""
+    top = ops.cast(ops.right_shift(bits(seed, count, stream), _uint32(9)), "int32")
+    return (ops.cast(top, "float32") + 0.5) * 2.0**-23
+
+
+def normal(seed, count: int, stream: int = 0):
+    """float32 tensor `(B, count)` of standard normals, by the transform of Box and Muller (1958)."""
+    u = uniform(seed, 2 * count, stream)
+    radius = ops.sqrt(-2.0 * ops.log(u[:, :count]))
+    return radius * ops.cos(2.0 * math.pi * u[:, count:])
+
+
+def _mix(x):
+    # The 32-bit finalizer "lowbias32" found by C. Wellons' search: xor-shift, multiply, twice over.
+    x = (x ^ ops.right_shift(x, _uint32(16))) * _uint32(0x7FEB352D)
+    x = (x ^ ops.right_shift(x, _uint32(15))) * _uint32(0x846CA68B)
+    return x ^ ops.right_shift(x, _uint32(16))
+
+
+def _mix_int(x: int) -> int:
+    return (x * GOLDEN) & 0xFFFFFFFF
+
+
+def _uint32(value: int):
+    return ops.convert_to_tensor(value, dtype="uint32")
