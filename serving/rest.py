@@ -23,6 +23,8 @@ def parse(body: bytes) -> dict:
             raise BadRequest(f"JSON parse error: {error}") from None
     if not isinstance(request, dict):
         raise BadRequest(f"Expected a JSON object. Received: {type(request).__name__}.")
+    if not isinstance(request.get("signature_name", ""), str):
+        raise BadRequest(f"Expected 'signature_name' to be a string. Received: {request['signature_name']!r}.")
     if ("inputs" in request) == ("instances" in request):
         raise BadRequest("Expected exactly one of 'instances' (rows) and 'inputs' (columns).")
     return request

@@ -1,5 +1,6 @@
 """The embedded server: TensorFlow Serving's REST API on Starlette."""
 
+import contextlib
 import re
 import socket
 
@@ -7,6 +8,7 @@ import anyio.to_thread
 import orjson
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,11 +26,11 @@ class Application:
     Every error is a JSON object `{"error": text}`: 400 for what is wrong with a request, 404 for what is not there.
     """
 
-    def __init__(self, models: Models):
+    def __init__(self, models: Models, lifespan=None):
         self.models = models
         route = Route("/v1/models/{path:path}", self.answer, methods=["GET", "POST"])
-        errors = {404: self._not_found, 405: self._not_found, 500: self._failed}
-        self.app = Starlette(routes=[route], exception_handlers=errors)
+        errors = {404: _unrouted, 405: _unrouted, 500: _failed}
+        self.app = Starlette(routes=[route], exception_handlers=errors, lifespan=lifespan)
 
     async def answer(self, request: Request) -> Response:
         match = PATH.fullmatch(request.path_params["path"])
@@ -44,11 +46,13 @@ class Application:
         except rest.BadRequest as error:
             return _json(rest.error(str(error)), 400)
 
-    async def _not_found(self, request: Request, _) -> Response:
-        return _json(rest.error(f"Malformed request: {request.method} {request.url.path}"), 404)
 
-    async def _failed(self, request: Request, error: Exception) -> Response:
-        return _json(rest.error(f"The model failed on this request: {type(error).__name__}"), 500)
+async def _unrouted(request: Request, error: HTTPException) -> Response:
+    return _json(rest.error(f"Malformed request: {request.method} {request.url.path}"), error.status_code)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _json(rest.error(f"The model failed on this request: {type(error).__name__}"), 500)
 
 
 async def _status(servable: Servable, name: str, request: Request) -> bytes:
@@ -89,13 +93,16 @@ def serve(directory: str, rest_api_port: int = 8501, host: str = "127.0.0.1") ->
         raise ValueError(
             f"Expected a free port. Received: {host}:{rest_api_port} ({error.strerror}). Try --rest_api_port=0."
         ) from None
-    with listener:
-        models = Models(directory)
-        address = f"http://{host}:{listener.getsockname()[1]}"
+    address = f"http://{host}:{listener.getsockname()[1]}"
+
+    @contextlib.asynccontextmanager
+    async def announced(app):
         print(f"Serving {', '.join(models)} at {address}/v1/models/", flush=True)
-        config = uvicorn.Config(Application(models).app, log_level="warning", access_log=False)
+        yield
+
+    with listener, contextlib.closing(Models(directory)) as models:
+        config = uvicorn.Config(Application(models, announced).app, log_level="warning", access_log=False)
         uvicorn.Server(config).run(sockets=[listener])
-        models.close()
 
 
 def _json(body: bytes, status: int = 200) -> Response:

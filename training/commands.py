@@ -5,8 +5,7 @@ import os
 import numpy as np
 
 from serving.export import SAMPLE, export_run
-from training import evaluation, files, fitting, strategies
-from training import report as reports
+from training import evaluation, files, fitting, report_page, strategies
 from training.data import Data, load
 from training.experiments import Experiment, find
 from training.run import Run
@@ -34,8 +33,7 @@ def train(
     experiment = find(experiment) if isinstance(experiment, str) else experiment
     run = Run(workdir or os.path.join("runs", experiment.name))
     scope = strategies.scope(strategy)
-    if not restart:
-        run.expect(experiment)
+    run.expect(experiment, restart)
     data = open_data(experiment)
     if restart or not run.model.exists():
         _fit(experiment, data, run, scope, restart)
@@ -66,7 +64,7 @@ def report(folder: str | os.PathLike, data: Data | None = None) -> str:
     experiment, model = run.experiment(), run.load_model()
     if not run.metrics.exists():
         evaluate(folder, data)
-    reports.write(run, model, data or open_data(experiment))
+    report_page.write(run, model, data or open_data(experiment))
     return str(run.report)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from training.sources import Rows, open_source
 
-SHUFFLE_BUFFER = 16_384  # rows of a stream
+WINDOW = 16_384  # rows of a stream that are shuffled among themselves
 
 
 class Split(NamedTuple):
@@ -71,11 +71,13 @@ class Split(NamedTuple):
         return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _stream_batches(self, batch_size, steps, epochs, seed, check):
-        rows = self.stream.map(lambda block: block["x"]).unbatch()
+        windows = self.stream.map(lambda block: block["x"]).unbatch().batch(WINDOW).enumerate()
 
         def epoch(number):
-            shuffled = rows.shuffle(min(self.size, SHUFFLE_BUFFER), seed=seed + number, reshuffle_each_iteration=False)
-            return shuffled.batch(batch_size, drop_remainder=True).take(steps)
+            def shuffled(window, x):
+                return tf.random.experimental.stateless_shuffle(x, (seed + window, number))
+
+            return windows.map(shuffled).unbatch().batch(batch_size, drop_remainder=True).take(steps)
 
         batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch)
         return batches.map(lambda x: _checked(x, check)) if check else batches

@@ -3,7 +3,11 @@
 import dataclasses
 import difflib
 
+ACTIVATIONS = ("linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid")
 CHOICES = {
+    "activation": ACTIVATIONS,
+    "code_activation": ACTIVATIONS,
+    "output_activation": ACTIVATIONS,
     "likelihood": ("squared_error", "bernoulli"),
     "solver": ("gradient", "closed_form"),
 }
@@ -52,7 +56,13 @@ class Experiment:
     def __post_init__(self):
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
-                raise ValueError(f"Expected {key} to be one of {', '.join(allowed)}. {_received(key, self)}")
+                hint = near(str(getattr(self, key)), allowed)
+                raise ValueError(f"Expected {key} to be one of {', '.join(allowed)}. {_received(key, self)} {hint}")
+        if self.solver == "closed_form" and (self.depth, self.likelihood) != (0, "squared_error"):
+            raise ValueError(
+                "Expected the linear network for solver=closed_form: depth=0 and likelihood=squared_error. "
+                f"Received: depth={self.depth}, likelihood={self.likelihood}. Try --solver=gradient."
+            )
         for key in POSITIVE:
             if getattr(self, key) <= 0:
                 raise ValueError(f"Expected {key} above 0. {_received(key, self)}")

@@ -4,6 +4,7 @@ import warnings
 
 import keras
 import numpy as np
+import tensorflow as tf
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
@@ -82,6 +83,8 @@ def compile(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=experiment.weight_decay)
     optimizer.build(model.trainable_variables)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        loop = 1  # Keras's loop over a distributed iterator fails (a placeholder is not fed)
     model.compile(optimizer, steps_per_execution=loop, jit_compile=keras.backend.backend() == "jax")
 
 

@@ -52,10 +52,10 @@ class Run:
     def exported(self) -> bool:
         return any(self.export.glob("*/*/saved_model.pb"))
 
-    def expect(self, experiment: Experiment) -> None:
-        """Raises ValueError where the folder holds a run of another experiment, or something else."""
+    def expect(self, experiment: Experiment, restart: bool = False) -> None:
+        """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go."""
         if self.config.exists():
-            differences = _differences(self.experiment(), experiment)
+            differences = [] if restart else _differences(self.experiment(), experiment)
             if differences:
                 raise ValueError(
                     f"Expected a folder of the same experiment, or a new one. Received: {self.folder}, where "

@@ -4,6 +4,8 @@ A source fixes its splits: those that the data bring, otherwise a fifth of the r
 `label` is there only where labels exist.
 """
 
+import contextlib
+import io
 import logging
 import os
 import pathlib
@@ -104,8 +106,19 @@ def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
             "neither. Try TFDS_DATA_DIR=… where a prepared copy lies, or --dataset=digits, which needs no download."
         )
     builder = tfds.builder(name)
-    builder.download_and_prepare()
+    if name == "digits":
+        _prepare_quietly(builder)
+    else:
+        builder.download_and_prepare()
     return builder
+
+
+def _prepare_quietly(builder) -> None:
+    """For a second's work on packaged data, without the bars and lines of a download."""
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+    tfds.enable_progress_bar()
 
 
 def _feature_names(builder) -> tuple[str, str | None]:

@@ -3,9 +3,9 @@
 from zoo.autoencoder import Autoencoder
 from zoo.bodies import dense, linear
 from zoo.bottlenecks import Deterministic
+from zoo.closed_form import LinearAutoencoder, pca
 from zoo.density import Mixture
 from zoo.likelihoods import Bernoulli, Likelihood, SquaredError
-from zoo.linear import LinearAutoencoder, pca
 from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.signatures import Signature, Tensor
 

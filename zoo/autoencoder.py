@@ -153,6 +153,8 @@ class Autoencoder(keras.Model):
                 "Try compile(optimizer) and Autoencoder(…, likelihood=…)."
             )
         self.check(x if hasattr(x, "shape") else _first_batch(x))
+        if kwargs.get("sample_weight") is not None:
+            kwargs["y"] = x  # without targets Keras drops the weights
         return super().fit(x, **kwargs)
 
     def check(self, x) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from zoo import bodies
 from zoo.autoencoder import Autoencoder
 from zoo.bottlenecks import Deterministic
+from zoo.closed_form import LinearAutoencoder
 from zoo.likelihoods import Likelihood, SquaredError
-from zoo.linear import LinearAutoencoder
 
 
 def linear_autoencoder(shape: tuple[int, ...], k: int, **kwargs) -> LinearAutoencoder:

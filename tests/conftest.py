@@ -1,0 +1,40 @@
+"""What the tests share. TFDS prepares its copies in a folder of this session's own."""
+
+import os
+import pathlib
+import tempfile
+
+_tfds = tempfile.TemporaryDirectory(prefix="latent-zoo-tfds-")
+os.environ["TFDS_DATA_DIR"] = _tfds.name  # before tensorflow_datasets is imported
+
+import dataclasses  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
+
+from serving import quiet  # noqa: E402, F401 - before Keras imports TensorFlow
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """1,797 images `(8, 8, 1)` in [0, 1]."""
+    return (load_digits().images[..., None] / 16).astype("float32")
+
+
+@pytest.fixture(scope="session")
+def small():
+    """An experiment of a second or two."""
+    import training
+
+    return dataclasses.replace(training.EXPERIMENTS["dense_digits_k8"], width=32, depth=1, epochs=4)
+
+
+@pytest.fixture(scope="session")
+def run(small, tmp_path_factory):
+    """A finished run of the small experiment."""
+    import training
+
+    return training.train(small, tmp_path_factory.mktemp("run") / "small")

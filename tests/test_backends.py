@@ -1,0 +1,17 @@
+"""The models of the zoo on JAX: the files about them are run anew in a process with that backend."""
+
+import os
+import subprocess
+import sys
+
+from conftest import ROOT
+
+FILES = ("contract", "autoencoder", "likelihoods", "noise", "linear")
+
+
+def test_the_model_tests_pass_on_jax():
+    files = [str(ROOT / "tests" / f"test_{name}.py") for name in FILES]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert " passed" in done.stdout and "skipped" not in done.stdout

@@ -1,0 +1,86 @@
+"""The command line: exit code 2 and one clear message for what is wrong, the near names, and a quiet terminal."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from serving.__main__ import main as serving_main
+from training.__main__ import main
+from training.experiments import EXPERIMENTS, FIELDS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "dens_digits_k8"], "Try dense_digits_k8"),
+        (["train", "zzz"], "Try dense_digits_k2 or dense_digits_k8"),
+        (["train", "dense_digits_k8", "--widht=3"], "Received: --widht. Try width."),
+        (["train", "dense_digits_k8", "--width=wide"], "Expected a value of type int for width. Received: 'wide'"),
+        (["train", "dense_digits_k8", "--learning_rate", "fast"], "type float"),
+        (["train", "dense_digits_k8", "--overcomplete=maybe"], "true or false"),
+        (["train", "dense_digits_k8", "--epochs=0"], "Expected epochs above 0"),
+        (["train", "dense_digits_k8", "--validation=1"], "Expected validation in [0, 1)"),
+        (["train", "dense_digits_k8", "--likelihood=bernouli"], "squared_error, bernoulli"),
+        (["train", "dense_digits_k8", "--activation=gelo"], "Expected activation"),
+        (["train", "dense_digits_k8", "stray"], "--KEY=VALUE"),
+        (["train", "dense_digits_k8", "--width"], "--KEY=VALUE"),
+        (["train", "dense_digits_k8", "--dataset", "digist"], "Try digits"),
+        (["train", "dense_digits_k8", "--k=64"], "the identity would win"),
+        (["train", "dense_digits_k8", "--strategy=many"], "auto, one, mirrored, tpu"),
+        (["train", "pca_digits_k8", "--depth=2"], "closed_form"),
+        (["tune", "dense_digits_k8", "--tuner=x"], "hyperband, bayesian, random"),
+        (["tune", "dense_digits_k8", "--width=1,b"], "type int"),
+        (["evaluate", "/no/such/run"], "Expected the folder of a run"),
+        (["report", "/no/such/run"], "Expected the folder of a run"),
+        (["report", "x", "--k=3"], "Expected no settings here"),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.err.count("\n") == 1 and "Traceback" not in printed.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], [], ["train"], ["evaluate"]])
+def test_wrong_commands_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_serving_commands(run, tmp_path, capsys):
+    assert serving_main(["export", str(tmp_path), "--output", str(tmp_path)]) == 2
+    assert "Expected a run's folder" in capsys.readouterr().err
+    for version in (1, 2):
+        assert serving_main(["export", str(run.folder), "--output", str(tmp_path)]) == 0
+        assert (tmp_path / "dense_digits_k8" / str(version) / "saved_model.pb").exists()
+    assert serving_main(["export", str(run.folder), "--output", str(tmp_path), "--version=2"]) == 2
+    assert serving_main(["serve", str(tmp_path / "nothing")]) == 2
+
+
+def test_list_names_everything(capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (*EXPERIMENTS, *FIELDS))
+
+
+def test_the_terminal_sees_progress_and_figures_only(tmp_path):
+    command = [sys.executable, "-m", "training", "train", "dense_digits_k8", "--epochs=3", "--width=16", "--depth=1"]
+    environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path / "tfds")}  # prepares the digits too
+    done = subprocess.run(command, cwd=tmp_path, env=environment | _path(), capture_output=True, text=True)
+    assert done.returncode == 0
+    bars = done.stderr.replace("\r", "\n").splitlines()
+    assert all(not line.strip() or line.startswith("training: ") for line in bars), done.stderr
+    assert "<" in bars[-1]  # time passed < time left
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("on the test split") and lines[-1] == "export: runs/dense_digits_k8/export"
+
+
+def _path() -> dict[str, str]:
+    from conftest import ROOT
+
+    return {"PYTHONPATH": str(ROOT)}

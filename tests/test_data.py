@@ -1,0 +1,173 @@
+"""Sources, splits and pipelines, on files that are really there."""
+
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import training
+from training.data import clear_errors
+
+
+def _read(split) -> dict[str, np.ndarray]:
+    parts = list(split.batches(100))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """40 grey images of 10×12 in two classes."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = tmp_path / "images" / ("cat" if i % 2 else "dög") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (10, 12), dtype="uint8")).save(path)
+    return tmp_path / "images"
+
+
+def test_digits_are_scikit_learns():
+    data = training.load("digits", validation=0.1)
+    assert {name: split.size for name, split in data.splits.items()} == {"train": 1295, "validation": 143, "test": 359}
+    assert data.shape == (8, 8, 1) and data.classes == tuple("0123456789")
+    rows = [_read(split) for split in data.splits.values()]
+    together = np.concatenate([part["x"] for part in rows]).reshape(-1, 64)
+    packaged = load_digits().data.astype("float32") / 16
+    np.testing.assert_array_equal(together[np.lexsort(together.T)], packaged[np.lexsort(packaged.T)])
+    assert len(np.unique(np.concatenate([part["id"] for part in rows]))) == 1797
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "folder"])
+def test_files_in_memory_and_streamed_are_the_same(kind, folder, tmp_path, digits):
+    if kind == "npz":
+        np.savez(tmp_path / "a.npz", x=digits[:200], y=load_digits().target[:200])
+    np.save(tmp_path / "a.npy", digits[:200])
+    name = f"folder:{folder}" if kind == "folder" else f"{kind}:{tmp_path / 'a'}.{kind}"
+    held, streamed = (training.load(name, validation=0.1, memory_gib=gib) for gib in (1.0, 1e-9))
+    assert held.train.arrays is not None and streamed.train.stream is not None
+    for split in ("train", "validation", "test"):
+        left, right = _read(held.splits[split]), _read(streamed.splits[split])
+        assert left.keys() == right.keys()
+        for column in left:
+            np.testing.assert_array_equal(left[column], right[column])
+    ids = [set(_read(split)["id"]) for split in held.splits.values()]
+    assert sum(map(len, ids)) == len(set.union(*ids)) == (40 if kind == "folder" else 200)
+
+
+def test_a_folder_has_its_classes_and_pixels(folder):
+    data = training.load(f"folder:{folder}")
+    assert data.classes == ("cat", "dög") and data.shape == (10, 12, 1)
+    rows = _read(data.test)
+    for x, label, name in zip(rows["x"], rows["label"], rows["id"], strict=True):
+        assert name.split("/")[0] == data.classes[label]
+        np.testing.assert_array_equal(np.asarray(Image.open(folder / name)), np.rint(255 * x[..., 0]))
+
+
+def test_images_of_a_folder_are_cropped_and_resized(folder):
+    Image.new("RGB", (30, 20)).save(folder / "other.jpg")
+    assert training.load(f"folder:{folder}", image_size=8).shape == (8, 8, 1)
+    with pytest.raises(ValueError, match=r"Expected images of one size.*other.jpg.*--image_size=10"):
+        training.load(f"folder:{folder}")
+
+
+def test_arrays_that_bring_their_own_test_split(tmp_path, digits):
+    labels = load_digits().target
+    np.savez(tmp_path / "a.npz", x_train=digits[:90], y_train=labels[:90], x_test=digits[90:120], y_test=labels[90:120])
+    data = training.load(f"npz:{tmp_path}/a.npz")
+    np.testing.assert_array_equal(_read(data.test)["x"], digits[90:120])
+    np.testing.assert_array_equal(_read(data.train)["label"], labels[:90])
+
+
+def test_bytes_are_scaled_and_other_numbers_are_not(tmp_path):
+    values = np.arange(200).reshape(20, 10)
+    np.save(tmp_path / "bytes.npy", values.astype("uint8"))
+    np.save(tmp_path / "whole.npy", values)
+    for file, scale in (("bytes", 255), ("whole", 1)):
+        rows = _read(training.load(f"npy:{tmp_path}/{file}.npy").train)
+        np.testing.assert_allclose(rows["x"], values[rows["id"].astype(int)] / scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("memory_gib", [1.0, 1e-9])
+def test_every_epoch_is_a_new_order_of_the_same_rows(memory_gib):
+    data = training.load("digits", memory_gib=memory_gib)
+    epochs = list(data.train.training(1438, 1, range(2)))
+    assert len(epochs) == 2 and np.abs(epochs[0] - epochs[1]).max() > 0
+    for epoch in epochs:
+        assert len(np.unique(epoch, axis=0)) == len(np.unique(_read(data.train)["x"], axis=0))
+
+
+@pytest.mark.parametrize("memory_gib", [1.0, 1e-9])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_batches_depend_on_seed_and_step_alone(memory_gib, shift):
+    train = training.load("digits", memory_gib=memory_gib).train
+    whole = [x.numpy() for x in train.training(100, 14, range(3), seed=5, shift=shift)]
+    rest = [x.numpy() for x in train.training(100, 14, range(2, 3), seed=5, shift=shift)]
+    np.testing.assert_array_equal(whole[28:], rest)
+    other = [x.numpy() for x in train.training(100, 14, range(2, 3), seed=6, shift=shift)]
+    assert np.abs(np.stack(rest) - np.stack(other)).max() > 0
+
+
+def test_a_shift_moves_whole_batches():
+    train = training.load("digits").train
+    plain = next(iter(train.training(50, 28, range(1))))
+    moved = next(iter(train.training(50, 28, range(1), shift=3)))
+    moves = [(a, b) for a in range(-3, 4) for b in range(-3, 4)]
+    assert any(np.array_equal(tf.roll(plain, move, [1, 2]), moved) for move in moves)
+
+
+def test_a_bad_value_in_a_stream_is_a_clear_error(tmp_path, digits):
+    spoilt = digits.copy()
+    spoilt[:, 3, 3] = np.nan
+    np.save(tmp_path / "a.npy", spoilt)
+    data = training.load(f"npy:{tmp_path}/a.npy", memory_gib=1e-9)
+    model = training.fitting.zoo.dense_autoencoder(data.shape, 2)
+    with pytest.raises(ValueError, match="Expected finite values"), clear_errors():
+        list(data.train.training(10, 5, range(1), check=model.check))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("digit", "Try digits"),
+        ("no_such_thing_at_all", "Try digits or mnist"),
+        ("npz:/no/such/file.npz", "a path that exists"),
+        ("folder:.github-is-not-here", "a path that exists"),
+    ],
+)
+def test_unknown_data_sets(dataset, message):
+    with pytest.raises(ValueError, match=message):
+        training.load(dataset)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.array([{}] * 20), "plain arrays"),
+        (np.zeros(20), r"shape \(rows, …\)"),
+        (np.zeros((4, 2)), "at least 10 rows"),
+        (np.array([["a", "b"]] * 20), "Expected numbers"),
+    ],
+)
+def test_bad_arrays(content, message, tmp_path):
+    np.save(tmp_path / "a.npy", content, allow_pickle=True)
+    with pytest.raises(ValueError, match=message):
+        training.load(f"npy:{tmp_path}/a.npy")
+
+
+def test_a_broken_image_and_an_empty_folder(folder, tmp_path):
+    (folder / "cat" / "1.png").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"Expected an image.*1.png"):
+        training.load(f"folder:{folder}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="at least 10 images"):
+        training.load(f"folder:{tmp_path / 'empty'}")
+
+
+def test_a_catalogue_name_without_copy_or_network_is_told_soon(monkeypatch):
+    monkeypatch.setattr(training.sources, "DOWNLOAD_HOST", ("localhost", 9))  # nothing listens there
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"'mnist' prepared in .* or a network"):
+        training.load("mnist")
+    assert time.monotonic() - start < 10

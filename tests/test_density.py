@@ -1,0 +1,36 @@
+"""The mixture over the codes: what is fitted is what is drawn."""
+
+import numpy as np
+
+import zoo
+from training.fitting import fit_density
+
+SEEDS = np.arange(20_000, dtype="int32")
+
+
+def test_before_it_is_fitted_it_is_a_standard_normal():
+    mixture = zoo.Mixture(3)
+    mixture.build((None, 4))
+    codes = np.asarray(mixture(SEEDS))
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(np.cov(codes.T), np.eye(4), atol=0.06)
+
+
+def test_draws_have_the_moments_of_the_codes_that_it_was_fitted_to():
+    rng = np.random.default_rng(0)
+    left = rng.multivariate_normal([-4, 0], [[1.0, 0.8], [0.8, 1.0]], 3000)
+    right = rng.multivariate_normal([6, 3], [[0.3, -0.1], [-0.1, 0.2]], 1000)
+    codes = np.concatenate([left, right]).astype("float32")
+    model = zoo.dense_autoencoder((8,), 2, (4,), density=zoo.Mixture(2))
+    fit_density(model, codes)
+    drawn = np.asarray(model.density(SEEDS))
+    assert np.mean(drawn[:, 0] > 2) == np.clip(np.mean(drawn[:, 0] > 2), 0.23, 0.27)  # a quarter is on the right
+    np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), rtol=0.05)
+
+
+def test_few_rows_get_few_components():
+    model = zoo.dense_autoencoder((32,), 6, (4,), density=zoo.Mixture(10))
+    fit_density(model, np.random.default_rng(0).normal(size=(30, 6)))
+    assert np.count_nonzero(np.asarray(model.density.proportions)) == 2
+    assert np.isfinite(np.asarray(model.generate(SEEDS[:100]))).all()

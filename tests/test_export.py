@@ -1,0 +1,98 @@
+"""Every export in a graph Session, as TensorFlow Serving runs it, against the model in Python."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from models import MODELS
+from tensorflow.core.protobuf import saved_model_pb2
+
+import training
+from serving.export import export, export_run
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def model(request):
+    return MODELS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    return export(model, tmp_path_factory.mktemp("export"), "model")
+
+
+@pytest.fixture(scope="module")
+def session(path):
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
+    yield session, graph
+    session.close()
+
+
+def _value(tensor, batch: int) -> np.ndarray:
+    rng = np.random.default_rng(batch)
+    shape = (batch, *tensor.shape[1:])
+    return rng.integers(-1000, 1000, shape, "int32") if tensor.dtype == "int32" else rng.uniform(size=shape).astype("float32")
+
+
+def _specs(tensors) -> dict:
+    return {key: (tf.TensorShape(t.tensor_shape).as_list(), tf.as_dtype(t.dtype).name) for key, t in tensors.items()}
+
+
+def _declared(tensors) -> dict:
+    return {key: (list(tensor.shape), tensor.dtype) for key, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_every_signature_answers_as_python_does(model, session, batch):
+    session, graph = session
+    declared = model.signatures()
+    served = {name: s for name, s in graph.signature_def.items() if s.method_name == "tensorflow/serving/predict"}
+    assert set(served) == {"serving_default", *declared}
+    for name, signature in served.items():
+        verb = "reconstruct" if name == "serving_default" else name
+        assert _specs(signature.inputs) == _declared(declared[verb].inputs)
+        assert _specs(signature.outputs) == _declared(declared[verb].outputs)
+        (key, tensor), (output,) = next(iter(declared[verb].inputs.items())), declared[verb].outputs
+        value = _value(tensor, batch)
+        received = session.run(signature.outputs[output].name, {signature.inputs[key].name: value})
+        expected = getattr(model, verb)(value).numpy()
+        np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_weights_are_stored_once(model, path):
+    stored = (path / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert stored < 1.02 * 4 * model.count_params() + 20_000
+
+
+def test_no_compiled_functions(path):
+    """TensorFlow Serving has XLA turned off unless a flag is given."""
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    assert functions and not any(f.attr["_XlaMustCompile"].b for f in functions)
+
+
+def test_versions_count_up_and_never_change(tmp_path):
+    model = MODELS["linear"]()
+    assert [export(model, tmp_path, "m").name for _ in range(2)] == ["1", "2"]
+    assert export(model, tmp_path, "m", version=7).name == "7"
+    with pytest.raises(FileExistsError, match="Try --version=8"):
+        export(model, tmp_path, "m", version=7)
+    with pytest.raises(ValueError, match="above 0"):
+        export(model, tmp_path, "m", version=0)
+
+
+def test_a_failed_export_leaves_nothing(tmp_path):
+    with pytest.raises(TypeError):  # from the sample, when the SavedModel is written already
+        export(MODELS["linear"](), tmp_path, "m", sample={"file": np.zeros(3)})
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_a_run_is_exported_with_a_sample(run, tmp_path):
+    path = export_run(run.folder, tmp_path)
+    assert path.parent.name == run.experiment().name
+    with np.load(path / "assets.extra" / "sample.npz") as sample:
+        np.testing.assert_array_equal(sample["x"], training.load("digits").test.arrays["x"][:64])
+    with pytest.raises(ValueError, match="Expected a run's folder"):
+        export_run(tmp_path, tmp_path)

@@ -1,0 +1,168 @@
+"""Runs: what they leave, and that a killed one ends where an undisturbed one does."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import training
+from training import files
+from training.data import clear_errors
+from training.run import Run
+
+TRAIN = [sys.executable, "-m", "training", "train", "dense_digits_k8", "--width=64", "--batch_size=4", "--epochs=6"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_a_run_leaves_everything(run):
+    for path in (run.config, run.versions, run.checkpoint, run.model, run.history, run.metrics, run.codes, run.report):
+        assert path.stat().st_size > 0, path
+    assert list(run.tensorboard.rglob("events.out.tfevents.*"))
+    assert (run.export / "dense_digits_k8" / "1" / "saved_model.pb").exists()
+    assert not list(run.folder.rglob(".*"))
+    assert run.finished and run.experiment().epochs == 4
+    history = files.read_json(run.history)
+    assert len(history) == 4 and set(history[0]) == {"loss", "squared_error", "val_loss", "val_squared_error"}
+    assert {"python", "keras", "tensorflow", "backend"} <= set(files.read_json(run.versions))
+
+
+def test_a_finished_run_is_not_trained_again(run, small, capsys):
+    before = run.model.read_bytes()
+    training.train(small, run.folder)
+    assert "is finished. --restart" in capsys.readouterr().out
+    assert run.model.read_bytes() == before
+
+
+def test_another_experiment_does_not_get_the_folder(run, small):
+    with pytest.raises(ValueError, match=r"k is 8, not 3; .*epochs is 4, not 5.*--restart"):
+        training.train(dataclasses.replace(small, k=3, epochs=5), run.folder)
+    assert run.finished
+
+
+def test_restart_trains_anew(small, tmp_path):
+    run = training.train(small, tmp_path / "run")
+    run = training.train(dataclasses.replace(small, k=3), tmp_path / "run", restart=True)
+    assert run.load_model().k == 3
+
+
+def test_a_folder_with_other_files_is_left_alone(small, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    for restart in (False, True):
+        with pytest.raises(ValueError, match="holds other files"):
+            training.train(small, tmp_path, restart=restart)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def _weights(folder) -> list[np.ndarray]:
+    return Run(folder).load_model().get_weights()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    subprocess.run([*TRAIN, f"--workdir={folder}"], env=ENVIRONMENT, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize("memory_gib", ["2", "0.000001"])
+def test_killed_and_resumed_is_undisturbed_bit_for_bit(undisturbed, memory_gib, tmp_path):
+    command = [*TRAIN, f"--workdir={tmp_path / 'run'}", f"--memory_gib={memory_gib}"]
+    if memory_gib != "2":
+        undisturbed = tmp_path / "undisturbed"
+        subprocess.run([*command, f"--workdir={undisturbed}"], env=ENVIRONMENT, check=True, capture_output=True)
+    run = Run(tmp_path / "run")
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not run.checkpoint.exists() or _epochs(run) < 2:
+        time.sleep(0.02)
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 2 <= _epochs(run) < 6 and not run.model.exists()
+    subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
+    for left, right in zip(_weights(undisturbed), _weights(run.folder), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert files.read_json(Run(undisturbed).history) == files.read_json(run.history)
+
+
+def _epochs(run: Run) -> int:
+    with np.load(run.checkpoint) as saved:
+        return len(json.loads(str(saved["history"])))
+
+
+def test_a_checkpoint_of_another_model_is_refused(small, tmp_path):
+    run = training.train(small, tmp_path / "run")
+    checkpoint = run.checkpoint.read_bytes()
+    other = Run(tmp_path / "other")
+    files.write(other.checkpoint, lambda path: path.write_bytes(checkpoint))
+    experiment = dataclasses.replace(small, k=3)
+    data = training.load("digits")
+    with pytest.raises(ValueError, match="Expected a checkpoint of this model"):
+        training.fitting.fit(training.fitting.build(experiment, data), data, experiment, other)
+
+
+def test_bad_values_in_a_stream_end_the_run_with_a_clear_error(small, digits, tmp_path):
+    spoilt = digits.copy()
+    spoilt[1000:1100] = 255
+    np.save(tmp_path / "a.npy", spoilt)
+    settings = {"dataset": f"npy:{tmp_path}/a.npy", "likelihood": "bernoulli", "memory_gib": "1e-9"}
+    with pytest.raises(ValueError, match="Expected values in"):
+        training.train(small.override(settings), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["pca_digits_k8", "single_layer_digits_k3"])
+def test_other_experiments(name, tmp_path):
+    experiment = dataclasses.replace(training.EXPERIMENTS[name], epochs=3)
+    metrics = files.read_json(training.train(experiment, tmp_path / "run").metrics)
+    if experiment.solver == "closed_form":
+        assert metrics["test/squared_error"] == pytest.approx(metrics["pca/squared_error"], rel=1e-5)
+
+
+def test_two_devices_train_as_one_does(tmp_path):
+    """MirroredStrategy over two logical CPU devices, in a process where there are two."""
+    code = """
+import dataclasses, sys
+from serving.quiet import tensorflow as tf
+devices = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+import training
+experiment = dataclasses.replace(training.EXPERIMENTS["dense_digits_k8"], width=32, depth=1, epochs=3)
+for strategy in ("one", "mirrored"):
+    training.train(experiment, f"{sys.argv[1]}/{strategy}", strategy)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=ENVIRONMENT, check=True, capture_output=True)
+    for left, right in zip(_weights(tmp_path / "one"), _weights(tmp_path / "mirrored"), strict=True):
+        np.testing.assert_allclose(left, right, atol=2e-5)
+    one, two = (files.read_json(tmp_path / name / "history.json") for name in ("one", "mirrored"))
+    for left, right in zip(one, two, strict=True):
+        assert left == pytest.approx(right, rel=1e-4)
+
+
+def test_a_run_on_jax_ends_in_the_same_export(tmp_path):
+    command = [*TRAIN[:-3], "--width=32", "--epochs=3", f"--workdir={tmp_path / 'run'}"]
+    jax = {**ENVIRONMENT, "KERAS_BACKEND": "jax"}
+    subprocess.run(command, env=jax, check=True, capture_output=True)
+    run = Run(tmp_path / "run")
+    assert files.read_json(run.versions)["backend"] == "jax"
+    history = files.read_json(run.history)
+    assert len(history) == 3 and history[-1]["squared_error"] < history[0]["squared_error"]
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(run.export / "dense_digits_k8" / "1")).signatures
+    x = training.load("digits").test.arrays["x"][:7]
+    model = keras.saving.load_model(run.model)
+    np.testing.assert_allclose(served["encode"](x=x)["code"], model.encode(x), atol=1e-5)
+    with np.load(run.codes) as codes:
+        np.testing.assert_allclose(codes["test_codes"][:7], model.encode(x), atol=1e-5)
+
+
+def test_clear_errors_lets_others_through():
+    with pytest.raises(KeyError), clear_errors():
+        raise KeyError("x")
