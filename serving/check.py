@@ -19,7 +19,7 @@ def check(directory: str) -> None:
     samples = {path.parents[2].name: path for path in sorted(pathlib.Path(directory).glob("*/*/assets.extra/sample.npz"))}
     with Server(directory) as server:
         for model, path in samples.items():
-            print(f"{model} at {server.url}/v1/models/{model}")
+            print(f"{model} at {server.url}/v1/models/{model}", flush=True)
             with Client(server.url, model) as client, np.load(path) as sample:
                 for verb, sent, answer in ask(client, sample["x"][:ROWS]):
                     print(f"  {verb:<12} {sent.shape!s:>16} -> {answer.shape!s:<16} {_range(answer)}")

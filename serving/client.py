@@ -75,7 +75,9 @@ class Client:
         if verb not in self.signatures:
             raise ServerError(404, f"Expected a signature of this model: {', '.join(self.signatures)}. Received: {verb}.")
         inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
-        value = np.ascontiguousarray(value, dtype=_dtype(inputs))
+        value = np.ascontiguousarray(value)
+        if _dtype(inputs).startswith("float"):
+            value = value.astype(_dtype(inputs))  # shorter in JSON; integers go as they are, for the server to check
         body = orjson.dumps({"signature_name": verb, "inputs": value}, option=orjson.OPT_SERIALIZE_NUMPY)
         # A colon in a relative URL would start a scheme: the verb goes onto the whole address.
         answer = _answer(self._http.post(f"{str(self._http.base_url).rstrip('/')}:predict", content=body))

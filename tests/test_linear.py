@@ -75,7 +75,7 @@ def test_memory_does_not_grow_with_the_rows():
 def test_gradient_descent_reaches_pca(digits, flat, reference):
     keras.utils.set_random_seed(0)
     model = zoo.linear_autoencoder((8, 8, 1), K)
-    rate = keras.optimizers.schedules.CosineDecay(1e-2, 200 * 28)
+    rate = keras.optimizers.schedules.CosineDecay(3e-3, 200 * 28)
     model.compile(keras.optimizers.Adam(rate))
     model.fit(digits, epochs=200, batch_size=64, verbose=0)
     assert _error(model, digits) < 1.01 * _reference_error(reference, flat)

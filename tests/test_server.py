@@ -1,6 +1,7 @@
 """The embedded server in a process of its own, asked by the client and by plain HTTP."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -156,6 +157,13 @@ def test_the_client_passes_the_servers_words_on(server):
         client.encode(np.zeros((2, 3)))
 
 
+def test_seeds_that_are_no_integers_are_refused(server):
+    with serving.Client(server.url, MODEL) as client:
+        for seeds in ([1.5], [2**40]):
+            with pytest.raises(serving.ServerError, match="HTTP 400"):
+                client.generate(seeds)
+
+
 def test_check_asks_every_verb(run, capsys):
     check(run.export)
     printed = capsys.readouterr().out
@@ -169,6 +177,16 @@ def test_ctrl_c_ends_the_server_quietly(run):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (out, err) == ("", "") and process.returncode in (0, 130)
+
+
+def test_ctrl_c_during_a_check_leaves_nothing_running(run):
+    command = [sys.executable, "-m", "serving", "check", str(run.export)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout.readline().startswith("dense_digits_k8 at http://")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_a_server_that_cannot_start_says_why(run, tmp_path):

@@ -163,6 +163,14 @@ def test_a_run_on_jax_ends_in_the_same_export(tmp_path):
         np.testing.assert_allclose(codes["test_codes"][:7], model.encode(x), atol=1e-5)
 
 
+def test_a_loss_that_explodes_ends_the_run_and_spares_the_checkpoint(small, digits, tmp_path):
+    np.save(tmp_path / "a.npy", 1e12 * digits)
+    experiment = small.override({"dataset": f"npy:{tmp_path}/a.npy", "learning_rate": "1e30"})
+    with pytest.raises(ValueError, match=r"Expected a finite loss.*lower --learning_rate"):
+        training.train(experiment, tmp_path / "run")
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
 def test_clear_errors_lets_others_through():
     with pytest.raises(KeyError), clear_errors():
         raise KeyError("x")

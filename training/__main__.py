@@ -3,9 +3,10 @@
 import argparse
 import sys
 
-from training import commands, tuning
+from training import commands
 from training.experiments import EXPERIMENTS, FIELDS, Experiment, find
 from training.run import Run
+from training.tuning import tune
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,7 +78,7 @@ def _train(options, settings) -> None:
 
 def _tune(options, settings) -> None:
     experiment = find(options.experiment)
-    _show(tuning.tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials))
+    _show(tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials))
 
 
 def _evaluate(options, settings) -> None:

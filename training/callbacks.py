@@ -13,6 +13,8 @@ from training import files
 class Checkpoint(keras.callbacks.Callback):
     """Writes the whole state of training after every epoch: weights, random seeds, optimizer and history.
 
+    A loss that is not finite ends training with a ValueError instead.
+
     Args:
         path: of the checkpoint, one `.npz` file that is replaced as a whole.
 
@@ -46,6 +48,11 @@ class Checkpoint(keras.callbacks.Callback):
         return len(self.history)
 
     def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite(logs["loss"]):
+            raise ValueError(
+                f"Expected a finite loss. Received: loss={logs['loss']} in epoch {epoch + 1}. "
+                "Try a lower --learning_rate and --restart; the checkpoint of the epoch before is kept."
+            )
         self.history.append({name: float(value) for name, value in logs.items()})
         state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}
         files.write(self.path, lambda beside: np.savez(beside, history=json.dumps(self.history), **state))

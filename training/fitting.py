@@ -25,8 +25,9 @@ def build(experiment: Experiment, data: Data) -> zoo.Autoencoder:
         ValueError: data in memory that the model's likelihood cannot take; those of a stream are looked at batch by batch.
     """
     model = _model(experiment, data.shape)
-    if data.train.arrays is not None:
-        model.check(data.train.arrays["x"])
+    for split in data.splits.values():
+        if split.arrays is not None:
+            model.check(split.arrays["x"])
     return model
 
 

@@ -11,6 +11,8 @@ import os
 import pathlib
 import re
 import socket
+import threading
+import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -135,12 +137,20 @@ def _feature_names(builder) -> tuple[str, str | None]:
     )
 
 
-def _reachable(address: tuple[str, int], seconds: float = 3.0) -> bool:
-    try:
-        socket.create_connection(address, timeout=seconds).close()
+def _reachable(address: tuple[str, int], seconds: float = 5.0) -> bool:
+    if "https" in urllib.request.getproxies():
         return True
-    except OSError:
-        return False
+    reached = threading.Event()
+
+    def connect():
+        with contextlib.suppress(OSError):
+            socket.create_connection(address, seconds).close()
+            reached.set()
+
+    attempt = threading.Thread(target=connect, daemon=True)  # looking a name up has no time limit of its own
+    attempt.start()
+    attempt.join(seconds)
+    return reached.is_set()
 
 
 # The user's own files
