@@ -21,6 +21,7 @@ from training.experiments import EXPERIMENTS, FIELDS
         (["train", "dense_digits_k8", "--learning_rate", "fast"], "type float"),
         (["train", "dense_digits_k8", "--overcomplete=maybe"], "true or false"),
         (["train", "dense_digits_k8", "--epochs=0"], "Expected epochs above 0"),
+        (["train", "dense_digits_k8", "--depth=-1"], "Expected depth of at least 0"),
         (["train", "dense_digits_k8", "--validation=1"], "Expected validation in [0, 1)"),
         (["train", "dense_digits_k8", "--likelihood=bernouli"], "squared_error, bernoulli"),
         (["train", "dense_digits_k8", "--activation=gelo"], "Expected activation"),

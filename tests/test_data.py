@@ -117,6 +117,12 @@ def test_a_shift_moves_whole_batches():
     assert any(np.array_equal(tf.roll(plain, move, [1, 2]), moved) for move in moves)
 
 
+def test_only_images_are_shifted(tmp_path, digits):
+    np.save(tmp_path / "a.npy", digits.reshape(-1, 64))
+    with pytest.raises(ValueError, match=r"Expected images.*shape \(64,\)"):
+        training.load(f"npy:{tmp_path}/a.npy").train.training(10, 5, range(1), shift=1)
+
+
 def test_a_bad_value_in_a_stream_is_a_clear_error(tmp_path, digits):
     spoilt = digits.copy()
     spoilt[:, 3, 3] = np.nan

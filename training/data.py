@@ -49,12 +49,18 @@ class Split(NamedTuple):
         Args:
             shift: move every batch of images by up to this many pixels along height and width, around the edges.
             check: called on every batch of a stream, raises ValueError where it is not to be trained on.
+
+        Raises:
+            ValueError: a shift of examples that are no images.
         """
         if self.arrays is None:
             batches = self._stream_batches(batch_size, steps, epochs, seed, check)
         else:
             batches = self._shuffled_batches(batch_size, steps, epochs, seed)
         if shift:
+            if len(batches.element_spec.shape) != 4:
+                shape = tuple(batches.element_spec.shape[1:])
+                raise ValueError(f"Expected images (height, width, channels) to shift. Received: shape {shape}. Try shift=0.")
             batches = batches.enumerate(epochs.start * steps).map(lambda step, x: _shifted(x, shift, (seed, step)))
         return batches.prefetch(tf.data.AUTOTUNE)
 

@@ -12,6 +12,7 @@ CHOICES = {
     "solver": ("gradient", "closed_form"),
 }
 POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "mixture")
+NOT_NEGATIVE = ("depth", "image_size", "shift", "weight_decay", "seed")
 FRACTIONS = ("validation", "warmup")
 
 
@@ -66,6 +67,9 @@ class Experiment:
         for key in POSITIVE:
             if getattr(self, key) <= 0:
                 raise ValueError(f"Expected {key} above 0. {_received(key, self)}")
+        for key in NOT_NEGATIVE:
+            if getattr(self, key) < 0:
+                raise ValueError(f"Expected {key} of at least 0. {_received(key, self)}")
         for key in FRACTIONS:
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"Expected {key} in [0, 1). {_received(key, self)}")
@@ -138,8 +142,9 @@ EXPERIMENTS = {
             about="Hinton and Salakhutdinov's (2006) setting, 784 pixels to 30 numbers, without their pretraining.",
             dataset="mnist",
             validation=0.0,
-            shift=2,
+            shift=1,
             k=30,
+            output_activation="sigmoid",
             width=1024,
             epochs=60,
             batch_size=200,
