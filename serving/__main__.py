@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"{options.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="answer TensorFlow Serving's REST API")
     serve.add_argument("directory", metavar="DIR", help="holds MODEL/VERSION folders")
-    serve.add_argument("--rest_api_port", type=int, default=8501, help="default 8501; 0 takes a free one")
+    serve.add_argument("--rest_api_port", type=_port, default=8501, help="default 8501; 0 takes a free one")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default: this machine only)")
     serve.set_defaults(command=_serve, prog=serve.prog)
 
@@ -39,6 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("directory", metavar="DIR")
     check.set_defaults(command=_check, prog=check.prog)
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"Expected a port from 0 to 65535. Received: {text}.")
+    return int(text)
 
 
 def _export(options) -> None:

@@ -1,5 +1,7 @@
 """A client of the REST API, NumPy in and out. It needs neither TensorFlow nor Keras where it runs."""
 
+import json
+
 import httpx
 import numpy as np
 import orjson
@@ -78,7 +80,11 @@ class Client:
         value = np.ascontiguousarray(value)
         if _dtype(inputs).startswith("float"):
             value = value.astype(_dtype(inputs))  # shorter in JSON; integers go as they are, for the server to check
-        body = orjson.dumps({"signature_name": verb, "inputs": value}, option=orjson.OPT_SERIALIZE_NUMPY)
+        request = {"signature_name": verb, "inputs": value}
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            body = json.dumps(request, default=np.ndarray.tolist).encode()  # writes NaN, where orjson writes null
+        else:
+            body = orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
         # A colon in a relative URL would start a scheme: the verb goes onto the whole address.
         answer = _answer(self._http.post(f"{str(self._http.base_url).rstrip('/')}:predict", content=body))
         return np.asarray(answer["outputs"], dtype=_dtype(outputs))

@@ -42,16 +42,8 @@ def export(
             f"Expected the TensorFlow backend. Received: {keras.backend.backend()!r}. "
             "Try export_run, or KERAS_BACKEND=tensorflow and the saved model."
         )
-    base = pathlib.Path(directory) / (name or model.name)
-    version = _next_version(base) if version is None else version
-    if version < 1:
-        raise ValueError(f"Expected a version above 0. Received: {version}. Try leaving it out.")
-    target = base / str(version)
-    if target.exists():
-        raise FileExistsError(
-            f"Expected a new version. Received: {target}, which is there. Try --version={_next_version(base)}."
-        )
-    beside = base / f".writing-{version}-{os.getpid()}"  # no number, so no server takes it for a version
+    target = _target(pathlib.Path(directory) / (name or model.name), version)
+    beside = target.with_name(f".writing-{target.name}-{os.getpid()}")  # no number, so no server takes it for a version
     try:
         _save(model, str(beside))
         if sample is not None:
@@ -79,16 +71,24 @@ def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: in
         model = keras.saving.load_model(folder / "model.keras", compile=False)
         with np.load(folder / SAMPLE) as sample:
             return export(model, output, name, version, sample)
-    version = _next_version(pathlib.Path(output) / name) if version is None else version
-    command = [sys.executable, "-m", "serving", "export", folder, "--output", output, "--version", str(version)]
+    target = _target(pathlib.Path(output) / name, version)
+    command = [sys.executable, "-m", "serving", "export", folder, "--output", output, "--version", target.name]
     done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"Expected a TensorFlow process to export {folder}. Received: {done.stderr[-2000:]}")
-    return pathlib.Path(output) / name / str(version)
+    return target
 
 
-def _next_version(base: pathlib.Path) -> int:
-    return 1 + max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0)
+def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
+    """Where a version goes: one after the highest unless given."""
+    following = 1 + max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0)
+    version = following if version is None else version
+    if version < 1:
+        raise ValueError(f"Expected a version above 0. Received: {version}. Try leaving it out.")
+    target = base / str(version)
+    if target.exists():
+        raise FileExistsError(f"Expected a new version. Received: {target}, which is there. Try --version={following}.")
+    return target
 
 
 def _save(model: zoo.Autoencoder, path: str) -> None:
@@ -108,7 +108,7 @@ def _function(model: zoo.Autoencoder, verb: str):
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in signature.inputs.items()]
     (output,) = signature.outputs
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=specs, autograph=False)
     def function(*inputs):
         return {output: getattr(model, verb)(*inputs)}
 

@@ -1,13 +1,18 @@
 """The embedded server in a process of its own, for notebooks, tests and demonstrations."""
 
+import collections
 import os
 import re
 import subprocess
 import sys
+import threading
+import weakref
+
+GRACE = 10  # seconds that a server has to end
 
 
 class Server:
-    """`python -m serving serve` in the background; a context manager that stops it.
+    """`python -m serving serve` in the background; a context manager that stops it, as does the end of the program.
 
     Args:
         directory: holds MODEL/VERSION folders.
@@ -22,20 +27,34 @@ class Server:
     def __init__(self, directory: str | os.PathLike, port: int = 0):
         command = [sys.executable, "-m", "serving", "serve", str(directory), "--rest_api_port", str(port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        line = self.process.stdout.readline()
-        address = re.search(r"http://[^/]+", line)
-        if not address:
-            rest = self.process.communicate()[0]
-            raise RuntimeError(f"Expected the server to start. Received: {line}{rest}".rstrip())
-        self.url = address[0]
+        self._end = weakref.finalize(self, _end, self.process)
+        said = []
+        for line in self.process.stdout:
+            address = re.match(r"Serving .* at (http://[^/]+)", line)
+            if address:
+                break
+            said.append(line)
+        else:
+            raise RuntimeError(f"Expected the server to start. Received: {''.join(said)}".rstrip())
+        self.url = address[1]
+        # A pipe that nobody reads fills up, and then the server waits for ever to write.
+        threading.Thread(target=collections.deque, args=(self.process.stdout, 0), daemon=True).start()
 
     def stop(self) -> None:
         """Ends the process and waits until it is gone."""
-        self.process.terminate()
-        self.process.communicate()
+        self._end()
 
     def __enter__(self) -> "Server":
         return self
 
     def __exit__(self, *_) -> None:
         self.stop()
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -52,7 +52,7 @@ def response(outputs: dict[str, np.ndarray], request: dict) -> bytes:
 
 
 def error(message: str) -> bytes:
-    return orjson.dumps({"error": message})
+    return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})  # a lone surrogate has no UTF-8
 
 
 def _from_rows(rows, endpoint: Endpoint):

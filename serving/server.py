@@ -17,7 +17,8 @@ from serving import rest
 from serving.models import Models, NotFound
 from serving.servable import Servable
 
-PATH = re.compile(r"(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<verb>/metadata|:[a-z]+)?")
+GRACE = 5  # seconds that open requests have when the server ends
+PATH = re.compile(r"(?P<name>[^/:]+)(/versions/(?P<version>\d{1,18}))?(?P<verb>/metadata|:[a-z]+)?")
 
 
 class Application:
@@ -62,7 +63,8 @@ async def _status(servable: Servable, name: str, request: Request) -> bytes:
 
 async def _metadata(servable: Servable, name: str, request: Request) -> bytes:
     spec = {"name": name, "signature_name": "", "version": str(servable.version)}
-    return orjson.dumps({"model_spec": spec, "metadata": {"signature_def": {"signature_def": servable.signature_defs}}})
+    signatures = {"@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap", "signature_def": servable.signature_defs}
+    return orjson.dumps({"model_spec": spec, "metadata": {"signature_def": signatures}})
 
 
 async def _predict(servable: Servable, name: str, request: Request) -> bytes:
@@ -101,7 +103,7 @@ def serve(directory: str, rest_api_port: int = 8501, host: str = "127.0.0.1") ->
         yield
 
     with listener, contextlib.closing(Models(directory)) as models:
-        config = uvicorn.Config(Application(models, announced).app, log_level="warning", access_log=False)
+        config = uvicorn.Config(Application(models, announced).app, log_level="warning", timeout_graceful_shutdown=GRACE)
         uvicorn.Server(config).run(sockets=[listener])
 
 

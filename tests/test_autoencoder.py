@@ -18,9 +18,10 @@ def test_an_encoder_without_a_shape_is_refused():
         zoo.Autoencoder(zoo.dense((4,)), zoo.Deterministic(2), zoo.dense((4,)), zoo.SquaredError())
 
 
-def test_a_loss_is_refused(digits):
+@pytest.mark.parametrize("wrong", [{"loss": "mse"}, {"metrics": ["mae"]}])
+def test_a_loss_or_metrics_are_refused(digits, wrong):
     model = zoo.dense_autoencoder((8, 8, 1), 2)
-    model.compile("adam", loss="mse")
+    model.compile("adam", **wrong)
     with pytest.raises(ValueError, match="the likelihood is the loss"):
         model.fit(digits, verbose=0)
 
@@ -51,6 +52,37 @@ def test_a_data_set_is_looked_at_before_the_first_step(digits):
     model = zoo.dense_autoencoder((8, 8, 1), 2, likelihood=zoo.Bernoulli())
     with pytest.raises(ValueError, match="Try x / 255"):
         model.fit(tf.data.Dataset.from_tensor_slices(255 * digits).batch(32), verbose=0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bool", "int64", "float16", "float64"])
+def test_numbers_of_any_type_are_taken(digits, dtype):
+    import tensorflow as tf
+
+    x = np.round(digits[:64]).astype(dtype)
+    model = zoo.dense_autoencoder((8, 8, 1), 2, (16,), likelihood=zoo.Bernoulli())
+    for data in (x, tf.data.Dataset.from_tensor_slices(x).batch(32)):
+        history = model.fit(data, verbose=0).history
+        assert np.isfinite(history["loss"][0]) and history["squared_error"][0] > 0
+    with pytest.raises(ValueError, match=r"values in \[0, 255\]"):
+        zoo.dense_autoencoder((8, 8, 1), 2, likelihood=zoo.Bernoulli()).fit((255 * digits).astype("uint8"))
+
+
+def test_regularizers_of_the_users_own_models_count(digits):
+    image = keras.Input((8, 8, 1))
+    hidden = keras.layers.Dense(16, kernel_regularizer=keras.regularizers.L2(10.0))(keras.layers.Flatten()(image))
+    model = zoo.Autoencoder(keras.Model(image, hidden), zoo.Deterministic(2), zoo.dense((16,)), zoo.SquaredError())
+    model.compile(keras.optimizers.SGD(0.0))
+    evaluated = model.evaluate(digits[:64], batch_size=64, verbose=0, return_dict=True)
+    penalty = 10 * float(np.square(np.asarray(model.encoder.layers[-1].kernel)).sum())
+    assert evaluated["loss"] == pytest.approx(penalty - float(np.mean(model.score(digits[:64]))), rel=1e-4)
+
+
+def test_a_likelihood_with_one_bound():
+    class Positive(zoo.SquaredError):
+        low = 0.0
+
+    with pytest.raises(ValueError, match=r"Expected values in \[0, inf\] for Positive"):
+        Positive().check(np.array([[-1.0]]))
 
 
 def test_sample_weights_and_validation_data(digits):

@@ -25,6 +25,8 @@ from training.experiments import EXPERIMENTS, FIELDS
         (["train", "dense_digits_k8", "--validation=1"], "Expected validation in [0, 1)"),
         (["train", "dense_digits_k8", "--likelihood=bernouli"], "squared_error, bernoulli"),
         (["train", "dense_digits_k8", "--activation=gelo"], "Expected activation"),
+        (["train", "dense_digits_k8", "--learning_rate=nan"], "Expected learning_rate above 0"),
+        (["train", "dense_digits_k8", "--workdir=/dev/null"], "/dev/null"),
         (["train", "dense_digits_k8", "stray"], "--KEY=VALUE"),
         (["train", "dense_digits_k8", "--width"], "--KEY=VALUE"),
         (["train", "dense_digits_k8", "--dataset", "digist"], "Try digits"),
@@ -61,6 +63,9 @@ def test_serving_commands(run, tmp_path, capsys):
         assert (tmp_path / "dense_digits_k8" / str(version) / "saved_model.pb").exists()
     assert serving_main(["export", str(run.folder), "--output", str(tmp_path), "--version=2"]) == 2
     assert serving_main(["serve", str(tmp_path / "nothing")]) == 2
+    assert serving_main(["check", str(tmp_path / "nothing")]) == 2
+    with pytest.raises(SystemExit):
+        serving_main(["serve", str(tmp_path), "--rest_api_port=99999"])
 
 
 def test_list_names_everything(capsys):

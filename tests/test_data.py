@@ -77,7 +77,33 @@ def test_arrays_that_bring_their_own_test_split(tmp_path, digits):
     np.savez(tmp_path / "a.npz", x_train=digits[:90], y_train=labels[:90], x_test=digits[90:120], y_test=labels[90:120])
     data = training.load(f"npz:{tmp_path}/a.npz")
     np.testing.assert_array_equal(_read(data.test)["x"], digits[90:120])
-    np.testing.assert_array_equal(_read(data.train)["label"], labels[:90])
+    rows = _read(data.train)
+    np.testing.assert_array_equal(rows["label"], labels[rows["id"].astype(int)])
+    np.testing.assert_array_equal(rows["x"], digits[rows["id"].astype(int)])
+
+
+def test_both_parts_number_their_labels_alike(tmp_path, digits):
+    np.savez(tmp_path / "a.npz", x_train=digits[:60], y_train=np.arange(60) % 3, x_test=digits[60:90], y_test=np.full(30, 2))
+    data = training.load(f"npz:{tmp_path}/a.npz")
+    assert data.classes == ("0", "1", "2") and set(_read(data.test)["label"]) == {2}
+    np.savez(tmp_path / "b.npz", x_train=digits[:60], y_train=np.arange(60) % 3, x_test=digits[60:90])
+    assert training.load(f"npz:{tmp_path}/b.npz").classes is None
+    np.savez(tmp_path / "c.npz", x_train=digits[:60], x_test=digits[60:90, :4])
+    with pytest.raises(ValueError, match="rows of one shape"):
+        training.load(f"npz:{tmp_path}/c.npz")
+
+
+def test_distinct_numbers_are_no_classes(tmp_path, digits):
+    np.savez(tmp_path / "a.npz", x=digits[:50], y=np.arange(50))
+    assert training.load(f"npz:{tmp_path}/a.npz").classes is None
+
+
+def test_sixteen_bits_are_shown_as_they_are(tmp_path):
+    for i in range(12):
+        Image.fromarray(np.full((4, 4), 5000 * i, dtype="uint16")).save(tmp_path / f"{i:02}.png")
+    rows = _read(training.load(f"folder:{tmp_path}").train)
+    for x, name in zip(rows["x"], rows["id"], strict=True):
+        np.testing.assert_allclose(x, 5000 * int(name[:2]) / 65535, atol=1 / 255)
 
 
 def test_bytes_are_scaled_and_other_numbers_are_not(tmp_path):
@@ -162,6 +188,17 @@ def test_bad_arrays(content, message, tmp_path):
         training.load(f"npy:{tmp_path}/a.npy")
 
 
+@pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+def test_damaged_files(name, tmp_path, digits):
+    np.savez(tmp_path / "a.npz", x=digits[:50])
+    np.save(tmp_path / "a.npy", digits[:50])
+    whole = (tmp_path / name).read_bytes()
+    for kept in (0, 100, len(whole) // 2):
+        (tmp_path / name).write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match="Expected a NumPy file"):
+            training.load(f"{name[-3:]}:{tmp_path / name}")
+
+
 def test_a_broken_image_and_an_empty_folder(folder, tmp_path):
     (folder / "cat" / "1.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"Expected an image.*1.png"):
@@ -172,7 +209,9 @@ def test_a_broken_image_and_an_empty_folder(folder, tmp_path):
 
 
 def test_a_catalogue_name_without_copy_or_network_is_told_soon(monkeypatch):
-    monkeypatch.setattr(training.sources, "DOWNLOAD_HOST", ("localhost", 9))  # nothing listens there
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(training.catalogue, "DOWNLOAD_HOST", ("localhost", 9))  # nothing listens there
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"'mnist' prepared in .* or a network"):
         training.load("mnist")

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+import training
 import zoo
-from training.fitting import fit_density
+from training.fitting import fit_mixture
 
 SEEDS = np.arange(20_000, dtype="int32")
 
@@ -22,7 +23,7 @@ def test_draws_have_the_moments_of_the_codes_that_it_was_fitted_to():
     right = rng.multivariate_normal([6, 3], [[0.3, -0.1], [-0.1, 0.2]], 1000)
     codes = np.concatenate([left, right]).astype("float32")
     model = zoo.dense_autoencoder((8,), 2, (4,), density=zoo.Mixture(2))
-    fit_density(model, codes)
+    fit_mixture(model, codes)
     drawn = np.asarray(model.density(SEEDS))
     assert np.mean(drawn[:, 0] > 2) == np.clip(np.mean(drawn[:, 0] > 2), 0.23, 0.27)  # a quarter is on the right
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.1)
@@ -31,6 +32,13 @@ def test_draws_have_the_moments_of_the_codes_that_it_was_fitted_to():
 
 def test_few_rows_get_few_components():
     model = zoo.dense_autoencoder((32,), 6, (4,), density=zoo.Mixture(10))
-    fit_density(model, np.random.default_rng(0).normal(size=(30, 6)))
+    fit_mixture(model, np.random.default_rng(0).normal(size=(30, 6)))
     assert np.count_nonzero(np.asarray(model.density.proportions)) == 2
     assert np.isfinite(np.asarray(model.generate(SEEDS[:100]))).all()
+
+
+def test_a_model_fitted_in_python_gets_its_density(digits):
+    model = zoo.pca(digits, 4)
+    training.fit_density(model, digits)
+    drawn = np.asarray(model.density(SEEDS))
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(np.asarray(model.encode(digits)).T), rtol=0.2, atol=0.1)

@@ -75,9 +75,9 @@ def test_memory_does_not_grow_with_the_rows():
 def test_gradient_descent_reaches_pca(digits, flat, reference):
     keras.utils.set_random_seed(0)
     model = zoo.linear_autoencoder((8, 8, 1), K)
-    rate = keras.optimizers.schedules.CosineDecay(3e-3, 200 * 28)
-    model.compile(keras.optimizers.Adam(rate))
-    model.fit(digits, epochs=200, batch_size=64, verbose=0)
+    rate = keras.optimizers.schedules.CosineDecay(0.0, 290 * 8, warmup_target=2e-2, warmup_steps=10 * 8)
+    model.compile(keras.optimizers.Adam(rate), steps_per_execution=8)
+    model.fit(digits, epochs=300, batch_size=200, verbose=0)
     assert _error(model, digits) < 1.01 * _reference_error(reference, flat)
     assert _angle(model, reference) < 0.05
 
@@ -85,6 +85,8 @@ def test_gradient_descent_reaches_pca(digits, flat, reference):
 def test_only_the_linear_network_has_the_closed_form():
     for parts in (
         (zoo.dense((4,), shape=(8,)), zoo.Deterministic(2), zoo.linear(), zoo.SquaredError()),
+        (keras.Sequential([keras.Input((8,)), keras.layers.ReLU()]), zoo.Deterministic(2), zoo.linear(), zoo.SquaredError()),
+        (zoo.linear((8,)), zoo.Deterministic(2, use_bias=False), zoo.linear(), zoo.SquaredError()),
         (zoo.linear((8,)), zoo.Deterministic(2, "tanh"), zoo.linear(), zoo.SquaredError()),
         (zoo.linear((8,)), zoo.Deterministic(2), zoo.linear(), zoo.SquaredError("sigmoid")),
         (zoo.linear((8,)), zoo.Deterministic(2), zoo.linear(), zoo.Bernoulli()),
@@ -106,6 +108,13 @@ def test_bad_data(data, message):
     model = zoo.linear_autoencoder((8,), 2)
     with pytest.raises(ValueError, match=message):
         model.solve(data)
+
+
+def test_more_components_than_dimensions():
+    with pytest.raises(ValueError, match="Expected at most d components"):
+        zoo.linear_autoencoder((8,), 9, overcomplete=True).solve(np.zeros((20, 8), "float32"))
+    with pytest.raises(ValueError, match="shape of one example"):
+        zoo.pca(iter([]), 2)
 
 
 def test_too_many_dimensions():

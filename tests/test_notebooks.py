@@ -90,6 +90,12 @@ def test_it_runs_and_shows_what_it_promises(executed):
         assert len(np.unique(np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))))) > 10
 
 
+def test_the_terminal_sees_progress_only(executed):
+    outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
+    said = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")
+    assert all(not line.strip() or line.startswith("training: ") for line in said.replace("\r", "\n").splitlines()), said
+
+
 def test_the_first_notebook_reaches_its_figures(executed, path):
     if path.name == "01_train_and_look.ipynb":
         printed = _printed(executed)

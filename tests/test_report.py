@@ -46,6 +46,11 @@ def test_the_pictures_are_there_and_show_something(run):
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20, path
 
 
+def test_the_command_in_the_page_repeats_the_run(run):
+    command = "python -m training train dense_digits_k8 --width=32 --depth=1 --epochs=4"
+    assert command in run.report.read_text() and command == run.experiment().command
+
+
 def test_thumbnails_do_not_overlap():
     spots = np.random.default_rng(0).uniform(0, 600, (2000, 2))
     chosen = pictures._apart(spots, list(range(len(spots))))

@@ -115,6 +115,7 @@ X = [[[[0.0]] * 8] * 8]
         ({"instances": [True]}, "Expected numbers of type float32"),
         ({"inputs": [[1.0, 2.0]]}, "Expected shape"),
         ({"inputs": 1.0}, "Expected shape"),
+        ('{"inputs": {"\\ud800": 1}}', "Expected inputs x"),
         ({"signature_name": "generate", "inputs": [1.5]}, "Expected numbers of type int32"),
         ({"signature_name": "generate", "inputs": [2**40]}, "Expected integers in"),
         ({"signature_name": "generate", "inputs": [10**30]}, "generate|integers|numbers"),
@@ -134,7 +135,8 @@ def test_a_bad_request_is_told_why_and_the_server_goes_on(http, body, message):
         ("GET", "/v1/models/nosuch", 404),
         ("POST", "/v1/models/nosuch:predict", 404),
         ("GET", f"/v1/models/{MODEL}/versions/9", 404),
-        ("GET", f"/v1/models/{MODEL}/versions/99999999999999999999", 404),
+        ("GET", f"/v1/models/{MODEL}/versions/99999999999", 404),
+        ("GET", f"/v1/models/{MODEL}/versions/{'9' * 5000}", 400),
         ("GET", f"/v1/models/{MODEL}/versions/abc", 400),
         ("POST", f"/v1/models/{MODEL}:frobnicate", 400),
         ("GET", f"/v1/models/{MODEL}:predict", 400),
@@ -162,6 +164,26 @@ def test_seeds_that_are_no_integers_are_refused(server):
         for seeds in ([1.5], [2**40]):
             with pytest.raises(serving.ServerError, match="HTTP 400"):
                 client.generate(seeds)
+
+
+def test_the_client_sends_nan(server, digits):
+    with serving.Client(server.url, MODEL) as client:
+        assert np.isnan(client.score(np.full_like(digits[:2], np.nan))).all()
+
+
+def test_lines_before_the_address_are_passed_over(run, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    with Server(run.export) as server:
+        assert httpx.get(f"{server.url}/v1/models/{MODEL}").status_code == 200
+    assert server.process.returncode is not None
+
+
+def test_a_server_that_nobody_stops_ends_with_the_program(run):
+    code = f"import serving; print(serving.Server({str(run.export)!r}).url)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.startswith("http://")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(done.stdout.strip())
 
 
 def test_check_asks_every_verb(run, capsys):

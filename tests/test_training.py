@@ -97,6 +97,51 @@ def _epochs(run: Run) -> int:
         return len(json.loads(str(saved["history"])))
 
 
+def test_killed_after_the_last_epoch(small, tmp_path):
+    run = training.train(small, tmp_path / "run")
+    before = _weights(run.folder)
+    for path in (run.model, run.metrics, run.report):
+        path.unlink()
+    assert training.train(small, run.folder).finished
+    for left, right in zip(before, _weights(run.folder), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_what_a_kill_leaves_behind_is_no_obstacle(small, tmp_path):
+    folder = tmp_path / "run"
+    unfinished = folder / "export" / "dense_digits_k8" / ".writing-1-123"
+    unfinished.mkdir(parents=True)
+    (unfinished / "saved_model.pb").write_bytes(b"half")
+    assert not Run(folder).exported
+    run = Run(tmp_path / "other")
+    run.folder.mkdir()
+    (run.folder / ".123-config.json").write_text("{")
+    run.expect(small)  # killed before the first file was whole
+    run.begin(small)
+    run.versions.unlink()
+    assert training.train(small, run.folder).finished and run.versions.exists()
+
+
+def test_as_many_dimensions_as_the_data(small, tmp_path):
+    run = training.train(dataclasses.replace(small, k=64, overcomplete=True, epochs=1), tmp_path / "run")
+    metrics = files.read_json(run.metrics)
+    assert run.finished and "pca/mse" not in metrics and metrics["knn/error"] < 1
+    assert "PCA" not in training.table(run)
+
+
+def test_numbers_far_from_pixels(small, digits, tmp_path):
+    np.save(tmp_path / "a.npy", 100 * digits - 30)
+    experiment = small.override({"dataset": f"npy:{tmp_path}/a.npy", "epochs": "1"})
+    assert training.train(experiment, tmp_path / "run").finished
+
+
+def test_bad_values_in_a_streamed_test_split(small, digits, tmp_path):
+    spoilt = np.where(np.arange(len(digits))[:, None, None, None] < 90, digits, np.nan)
+    np.savez(tmp_path / "a.npz", x_train=spoilt[:90], x_test=spoilt[90:120])
+    with pytest.raises(ValueError, match="Expected finite values"):
+        training.train(small.override({"dataset": f"npz:{tmp_path}/a.npz", "memory_gib": "1e-9"}), tmp_path / "run")
+
+
 def test_a_checkpoint_of_another_model_is_refused(small, tmp_path):
     run = training.train(small, tmp_path / "run")
     checkpoint = run.checkpoint.read_bytes()

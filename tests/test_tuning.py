@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 import training
@@ -18,6 +19,36 @@ def test_the_best_of_the_trials_goes_on_as_a_run(small, tmp_path):
 def test_hyperband_is_the_default(small, tmp_path):
     run = training.tune(dataclasses.replace(small, epochs=3), {"width": "8,16", "depth": "1", "k": "2"}, tmp_path / "best")
     assert run.finished
+
+
+def test_the_data_of_the_search_are_those_of_the_run(small, digits, tmp_path):
+    np.save(tmp_path / "a,b.npy", digits[:200, :4, :4])
+    choices = {
+        "dataset": f"npy:{tmp_path}/a,b.npy",
+        "width": "4,8",
+        "depth": "1",
+        "k": "2",
+        "epochs": "2",
+        "learning_rate": "1e-3",
+    }
+    run = training.tune(small, choices, tmp_path / "best", tuner="random", trials=2)
+    assert run.load_model().shape == (4, 4, 1) and run.experiment().dataset.endswith("a,b.npy")
+    assert run.experiment().validation == small.validation
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"activation": "relu,gelo"}, "Expected activation"),
+        ({"width": "8,0"}, "Expected width above 0"),
+        ({"k": "2,64"}, "the identity would win"),
+        ({"epochs": "2,3"}, "type int for epochs"),
+    ],
+)
+def test_choices_that_cannot_be_trained_are_told_before_the_search(small, choices, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        training.tune(small, choices, tmp_path / "best")
+    assert not (tmp_path / "best-trials").exists()
 
 
 def test_unknown_tuner(small, tmp_path):

@@ -14,11 +14,11 @@ def main(arguments: list[str] | None = None) -> int:
     options, rest = _parser().parse_known_args(arguments)
     try:
         options.command(options, _settings(rest))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"{options.prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last epoch.", file=sys.stderr)
+        print("\nInterrupted. train and tune go on where they were, with the same command less --restart.", file=sys.stderr)
         return 130
     return 0
 
@@ -65,7 +65,8 @@ def _settings(rest: list[str]) -> dict[str, str]:
 def _list(options, settings) -> None:
     _none(settings)
     for experiment in EXPERIMENTS.values():
-        print(f"{experiment.name}\n    {experiment.about}\n    {_changes(experiment)}\n")
+        settings = " ".join(f"{key}={value}" for key, value in experiment.changes(Experiment("")).items())
+        print(f"{experiment.name}\n    {experiment.about}\n    {settings or 'the defaults'}\n")
     print("settings and their defaults")
     for key, field in FIELDS.items():
         print(f"    --{key}={str(field.default).lower() if field.type is bool else field.default}")
@@ -99,11 +100,6 @@ def _show(run: Run) -> None:
 def _none(settings: dict[str, str]) -> None:
     if settings:
         raise ValueError(f"Expected no settings here. Received: --{next(iter(settings))}. Try without.")
-
-
-def _changes(experiment: Experiment) -> str:
-    values = {key: getattr(experiment, key) for key, field in FIELDS.items() if getattr(experiment, key) != field.default}
-    return " ".join(f"{key}={value}" for key, value in values.items()) or "the defaults"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pathlib
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from training import files
 

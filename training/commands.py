@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from serving.export import SAMPLE, export_run
+from serving.export import export_run
 from training import evaluation, files, fitting, report_page, strategies
 from training.data import Data, load
 from training.experiments import Experiment, find
@@ -34,11 +34,12 @@ def train(
     run = Run(workdir or os.path.join("runs", experiment.name))
     scope = strategies.scope(strategy)
     run.expect(experiment, restart)
+    if run.finished and not restart:
+        print(f"{run.folder} is finished. --restart trains it anew.")
+        return run
     data = open_data(experiment)
     if restart or not run.model.exists():
         _fit(experiment, data, run, scope, restart)
-    elif run.finished:
-        print(f"{run.folder} is finished. --restart trains it anew.")
     if not run.metrics.exists():
         evaluate(run.folder, data)
     if not run.report.exists():
@@ -49,10 +50,14 @@ def train(
 
 
 def evaluate(folder: str | os.PathLike, data: Data | None = None) -> dict[str, float]:
-    """Evaluates the model of a run's folder anew; writes `metrics.json` and `codes.npz`, returns the metrics."""
+    """Evaluates the model of a run's folder anew; writes `metrics.json`, `codes.npz` and `pca.keras`, returns the metrics."""
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
-    metrics, codes = evaluation.evaluate(model, data or open_data(experiment), experiment.seed)
+    data = data or open_data(experiment)
+    pca = evaluation.baseline(data, experiment.k)
+    if pca:
+        files.write(run.pca, pca.save)
+    metrics, codes = evaluation.evaluate(model, pca, data, experiment.seed)
     files.write(run.codes, lambda path: np.savez(path, **codes))
     files.write_json(run.metrics, metrics)
     return metrics
@@ -71,17 +76,17 @@ def report(folder: str | os.PathLike, data: Data | None = None) -> str:
 def table(run: Run) -> str:
     """The figures of an evaluated run, for the terminal."""
     experiment, metrics = run.experiment(), files.read_json(run.metrics)
-    errors = {experiment.name: "test", f"PCA, k = {experiment.k}": "pca"}
+    errors = {key: metrics[f"{key}/squared_error"] for key in ("test", "pca") if f"{key}/squared_error" in metrics}
+    labels = {"test": experiment.name, "pca": f"PCA, k = {experiment.k}"}
     lines = [f"{'on the test split':<28}{'squared error':>15}{'per dimension':>15}"]
-    for label, key in errors.items():
-        lines.append(f"{label:<28}{metrics[f'{key}/squared_error']:>15.4f}{metrics[f'{key}/mse']:>15.5f}")
-    ratio = metrics["test/squared_error"] / metrics["pca/squared_error"]
-    lines.append(f"{'ratio':<28}{100 * ratio:>13.1f} %")
+    lines += [f"{labels[key]:<28}{error:>15.4f}{metrics[f'{key}/mse']:>15.5f}" for key, error in errors.items()]
+    if errors.get("pca", 0) > 0:
+        lines.append(f"{'ratio':<28}{100 * errors['test'] / errors['pca']:>13.1f} %")
     if "knn/error" in metrics:
+        pca = f" (PCA {100 * metrics['pca/knn_error']:.1f} %)" if "pca/knn_error" in metrics else ""
         lines.append(
-            f"on the codes, without labels in training: 1-nearest-neighbour error {100 * metrics['knn/error']:.1f} % "
-            f"(PCA {100 * metrics['pca/knn_error']:.1f} %), linear probe {100 * metrics['probe/accuracy']:.1f} %, "
-            f"k-means purity {100 * metrics['kmeans/purity']:.1f} %"
+            f"on the codes, without labels in training: 1-nearest-neighbour error {100 * metrics['knn/error']:.1f} %{pca}, "
+            f"linear probe {100 * metrics['probe/accuracy']:.1f} %, k-means purity {100 * metrics['kmeans/purity']:.1f} %"
         )
     return "\n".join(lines)
 
@@ -98,8 +103,8 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope, restart: bool) -> 
             run.clear()
         run.begin(experiment)
         history = fitting.fit(model, data, experiment, run)
-    fitting.fit_density(model, evaluation.encode(model, data.train)["codes"], experiment.seed)
+    fitting.fit_mixture(model, evaluation.encode(model, data.train)["codes"], experiment.seed)
     sample = {name: column[:SAMPLE_ROWS] for name, column in next(data.test.batches(SAMPLE_ROWS)).items()}
-    files.write(run.folder / SAMPLE, lambda path: np.savez(path, **sample))
+    files.write(run.sample, lambda path: np.savez(path, **sample))
     files.write_json(run.history, history)
     files.write(run.model, model.save)

@@ -1,5 +1,7 @@
 """Data for a run: splits in memory or streamed, and the pipelines that feed a model from them."""
 
+import os
+import pathlib
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -7,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from training.sources import Rows, open_source
+from training.catalogue import open_catalogue
+from training.rows import Rows, Source
+from training.user_files import open_arrays, open_folder
 
-WINDOW = 16_384  # rows of a stream that are shuffled among themselves
+WINDOW = 16_384  # most rows of a stream that are shuffled among themselves
 
 
 class Split(NamedTuple):
@@ -21,6 +25,7 @@ class Split(NamedTuple):
     size: int
     arrays: dict[str, np.ndarray] | None = None
     stream: tf.data.Dataset | None = None  # of blocks of rows
+    window: int = WINDOW  # rows of a stream that are shuffled among themselves
 
     def batches(self, batch_size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
         """One pass in the split's own order, as NumPy arrays."""
@@ -31,13 +36,14 @@ class Split(NamedTuple):
             for start in range(0, self.size, batch_size):
                 yield {name: column[start : start + batch_size] for name, column in self.arrays.items()}
 
-    def inputs(self, batch_size: int, drop_remainder: bool = False) -> tf.data.Dataset:
-        """Batches of x alone, in the split's own order, for `evaluate` and `predict`."""
+    def inputs(self, batch_size: int, drop_remainder: bool = False, check: Callable | None = None) -> tf.data.Dataset:
+        """Batches of x alone, in the split's own order, for `evaluate` and `predict`; `check` as in `training`."""
         if self.arrays is None:
-            rows = self.stream.map(lambda block: block["x"]).unbatch()
+            batches = self.stream.map(lambda block: block["x"]).unbatch().batch(batch_size, drop_remainder)
+            batches = batches.map(lambda x: _checked(x, check)) if check else batches
         else:
-            rows = tf.data.Dataset.from_tensor_slices(self.arrays["x"]).cache()
-        return rows.batch(batch_size, drop_remainder).prefetch(tf.data.AUTOTUNE)
+            batches = tf.data.Dataset.from_tensor_slices(self.arrays["x"]).batch(batch_size, drop_remainder).cache()
+        return batches.prefetch(tf.data.AUTOTUNE)
 
     def training(
         self, batch_size: int, steps: int, epochs: range, seed: int = 0, shift: int = 0, check: Callable | None = None
@@ -77,7 +83,7 @@ class Split(NamedTuple):
         return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _stream_batches(self, batch_size, steps, epochs, seed, check):
-        windows = self.stream.map(lambda block: block["x"]).unbatch().batch(WINDOW).enumerate()
+        windows = self.stream.map(lambda block: block["x"]).unbatch().batch(self.window).enumerate()
 
         def epoch(number):
             def shuffled(window, x):
@@ -112,7 +118,8 @@ def load(dataset: str, validation: float = 0.0, memory_gib: float = 2.0, image_s
     Args:
         dataset: a TFDS name (`digits` needs no download), `folder:DIR` of images, `npz:FILE` or `npy:FILE`.
         validation: share of the training split, its last rows, set apart.
-        memory_gib: a split up to this size as float32 is held in memory, a larger one is streamed.
+        memory_gib: a split up to this size as float32 is held in memory, a larger one is streamed, except that the arrays of
+            an npz file are read whole.
         image_size: height and width to which the images of a folder are cropped and resized; 0: as they are.
 
     8-bit integers are scaled to [0, 1], everything else is taken as it is.
@@ -120,11 +127,13 @@ def load(dataset: str, validation: float = 0.0, memory_gib: float = 2.0, image_s
     Raises:
         ValueError: no such data, or not of the form that the source reads.
     """
-    source = open_source(dataset, image_size)
+    source = _open(dataset, image_size)
     kept = source.train_size - int(validation * source.train_size)
     ranges = {"train": (0, kept), "validation": (kept, source.train_size)}
     rows = {name: source.train(start, stop) for name, (start, stop) in ranges.items() if stop > start} | {"test": source.test}
     shape = tuple(source.test.blocks.element_spec["x"].shape[1:])
+    if source.test.blocks.element_spec["x"].dtype == tf.string:
+        raise ValueError(f"Expected numbers. Received: {dataset!r}, whose examples are text. Try digits or mnist.")
     if None in shape:
         raise ValueError(
             f"Expected examples of one shape. Received: {dataset!r} with examples of shape {shape}. Try saving the images "
@@ -134,10 +143,21 @@ def load(dataset: str, validation: float = 0.0, memory_gib: float = 2.0, image_s
     return Data(dataset, shape, splits["train"], splits.get("validation"), splits["test"], source.classes)
 
 
+def _open(name: str, image_size: int) -> Source:
+    kind, _, path = name.partition(":")
+    if kind not in ("folder", "npz", "npy"):
+        return open_catalogue(name)
+    if not os.path.exists(path):
+        raise ValueError(f"Expected a path that exists. Received: {name!r}. Try the full path after '{kind}:'.")
+    return open_folder(pathlib.Path(path), image_size) if kind == "folder" else open_arrays(pathlib.Path(path))
+
+
 def _split(rows: Rows, memory_gib: float) -> Split:
     blocks = rows.blocks.map(_as_float, num_parallel_calls=tf.data.AUTOTUNE)
-    if 4 * rows.size * np.prod(blocks.element_spec["x"].shape[1:], dtype="int64") > memory_gib * 2**30:
-        return Split(rows.size, stream=blocks)
+    row_bytes = 4 * int(np.prod(blocks.element_spec["x"].shape[1:], dtype="int64"))
+    if rows.size * row_bytes > memory_gib * 2**30:
+        fitting = int(memory_gib * 2**30 / (4 * row_bytes))  # a window is there several times over while it is shuffled
+        return Split(rows.size, stream=blocks, window=int(np.clip(fitting, 256, WINDOW)))
     with clear_errors():
         read = [_plain(block) for block in blocks.as_numpy_iterator()]
     return Split(rows.size, arrays={name: np.concatenate([block[name] for block in read]) for name in read[0]})

@@ -21,6 +21,7 @@ def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
     """`codes` `(n, k)`, `ids` `(n,)` and, where there are labels, `labels` `(n,)` of a whole split, in its order."""
     parts = {"codes": [], "ids": [], "labels": []}
     for rows in split.batches(BATCH):
+        model.check(rows["x"])  # which a stream has not been before
         parts["codes"].append(keras.ops.convert_to_numpy(model.encode(rows["x"])))
         parts["ids"].append(rows["id"])
         if "label" in rows:
@@ -28,30 +29,40 @@ def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
     return {name: np.concatenate(column) for name, column in parts.items() if column}
 
 
-def evaluate(model: zoo.Autoencoder, data: Data, seed: int = 0) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Judges a fitted model on the test split.
+def baseline(data: Data, k: int) -> zoo.LinearAutoencoder | None:
+    """PCA of equal k, fitted on the training split; None where k ≥ d leaves no error or d² entries are too many."""
+    d = int(np.prod(data.shape))
+    if k >= d or d > zoo.LARGEST_COVARIANCE:
+        return None
+    return zoo.pca((batch["x"] for batch in data.train.batches()), k, data.shape)
+
+
+def evaluate(
+    model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, seed: int = 0
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Judges a fitted model on the test split, beside PCA where `baseline` gives one.
 
     Returns:
         The metrics, and the arrays of `codes.npz`: for each split `SPLIT_codes`, `SPLIT_ids` and `SPLIT_labels`.
 
-    Metrics: `squared_error` is Σᵢ (xᵢ − x̃ᵢ)² averaged over examples, `mse` the same divided by d; `pca/…` is PCA of equal k,
-    fitted on the same training split. With labels: `knn/error`, 1-nearest-neighbour on the codes; `probe/accuracy`, logistic
-    regression on the standardized codes; `kmeans/purity` and `kmeans/ari`, as many clusters as classes; neighbours and
-    probe learn from the training split, clusters are found in it, all are judged on the test split.
+    Metrics: `squared_error` is Σᵢ (xᵢ − x̃ᵢ)² averaged over examples, `mse` the same divided by d; `pca/…` is PCA's. With
+    labels: `knn/error`, 1-nearest-neighbour on the codes; `probe/accuracy`, logistic regression on the standardized codes;
+    `kmeans/purity` and `kmeans/ari`, as many clusters as classes; neighbours and probe learn from the training split, clusters
+    are found in it, all are judged on the test split.
     """
-    pca = zoo.pca((batch["x"] for batch in data.train.batches()), model.k, data.shape)
+    encoded = {name: encode(model, split) for name, split in data.splits.items()}
     metrics = {}
-    for name, judged in (("test", model), ("pca", pca)):
+    for name, judged in {"test": model, **({"pca": pca} if pca else {})}.items():
         metrics[f"{name}/squared_error"] = squared_error(judged, data.test)
         metrics[f"{name}/mse"] = metrics[f"{name}/squared_error"] / np.prod(data.shape)
-    metrics["test/score"] = _average(data.test, lambda x: model.score(x))
+    metrics["test/score"] = _average(data.test, model.score)
     metrics["train/squared_error"] = squared_error(model, data.train)
-    encoded = {name: encode(model, split) for name, split in data.splits.items()}
     if data.classes is not None:
         train, test = encoded["train"], encoded["test"]
         metrics |= judge_codes(train["codes"], train["labels"], test["codes"], test["labels"], seed)
-        pca_codes = [encode(pca, split)["codes"] for split in (data.train, data.test)]
-        metrics["pca/knn_error"] = _knn_error(pca_codes[0], train["labels"], pca_codes[1], test["labels"])
+        if pca:
+            left, right = (encode(pca, split)["codes"] for split in (data.train, data.test))
+            metrics["pca/knn_error"] = _knn_error(left, train["labels"], right, test["labels"])
     arrays = {f"{split}_{name}": column for split, part in encoded.items() for name, column in part.items()}
     return {name: float(value) for name, value in metrics.items()}, arrays
 
@@ -67,7 +78,9 @@ def squared_error(model: zoo.Autoencoder, split: Split) -> float:
 
 
 def judge_codes(train, train_labels, test, test_labels, seed: int = 0) -> dict[str, float]:
-    """What codes `(n, k)` know of labels `(n,)` that the model never saw."""
+    """What codes `(n, k)` know of labels `(n,)` that the model never saw; nothing where training rows have one label."""
+    if len(np.unique(train_labels)) < 2:
+        return {}
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     clusters = kmeans(train, len(np.unique(train_labels)), seed).predict(test)
     return {
@@ -79,7 +92,8 @@ def judge_codes(train, train_labels, test, test_labels, seed: int = 0) -> dict[s
 
 
 def kmeans(codes: np.ndarray, clusters: int, seed: int = 0) -> KMeans:
-    """Clusters found in codes `(n, k)`: the best of four starts."""
+    """Clusters found in codes `(n, k)`, no more than distinct codes: the best of four starts."""
+    clusters = min(clusters, len(np.unique(codes, axis=0)))
     return KMeans(clusters, n_init=4, random_state=seed).fit(codes)
 
 

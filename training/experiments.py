@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 
 ACTIVATIONS = ("linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid")
 CHOICES = {
@@ -65,7 +66,7 @@ class Experiment:
                 f"Received: depth={self.depth}, likelihood={self.likelihood}. Try --solver=gradient."
             )
         for key in POSITIVE:
-            if getattr(self, key) <= 0:
+            if not 0 < getattr(self, key) < math.inf:
                 raise ValueError(f"Expected {key} above 0. {_received(key, self)}")
         for key in NOT_NEGATIVE:
             if getattr(self, key) < 0:
@@ -77,6 +78,17 @@ class Experiment:
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(max(1, self.width >> layer) for layer in range(self.depth))
+
+    def changes(self, other: "Experiment") -> dict[str, object]:
+        """The settings in which this one differs from another, with its values."""
+        return {key: getattr(self, key) for key in FIELDS if getattr(self, key) != getattr(other, key)}
+
+    @property
+    def command(self) -> str:
+        """The command line that trains this experiment."""
+        base = EXPERIMENTS.get(self.name)
+        words = [f"--{key}={value}" for key, value in self.changes(base).items()] if base else []
+        return " ".join(["python -m training train", self.name, *words])
 
     def override(self, texts: dict[str, str]) -> "Experiment":
         """This experiment with fields replaced by what their texts say.

@@ -66,6 +66,8 @@ def fit(model: zoo.Autoencoder, data: Data, experiment: Experiment, run: Run) ->
     compile(model, data, experiment)
     checkpoint = Checkpoint(run.checkpoint)
     epochs = range(checkpoint.restore(model), experiment.epochs)
+    if not epochs:
+        return checkpoint.history
     board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
     fit_epochs(model, data, experiment, epochs, [checkpoint, Progress(epochs), board])
     return checkpoint.history
@@ -93,9 +95,8 @@ def fit_epochs(model: zoo.Autoencoder, data: Data, experiment: Experiment, epoch
     """Some of the experiment's epochs on a compiled model; returns what Keras does."""
     batch_size, steps, _ = _schedule(data, experiment)
     training = data.train.training(batch_size, steps, epochs, experiment.seed, experiment.shift, model.check)
-    watched = data.validation and data.validation.inputs(min(batch_size, data.validation.size), drop_remainder=True)
-    with clear_errors(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`shuffle=True` was passed")  # the pipeline shuffles
+    watched = data.validation and data.validation.inputs(batch_size, drop_remainder=_needs_static_shapes(), check=model.check)
+    with clear_errors():
         return model.fit(
             training,
             epochs=epochs.stop,
@@ -105,6 +106,10 @@ def fit_epochs(model: zoo.Autoencoder, data: Data, experiment: Experiment, epoch
             callbacks=callbacks,
             verbose=0,
         )
+
+
+def _needs_static_shapes() -> bool:
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
 def _schedule(data: Data, experiment: Experiment) -> tuple[int, int, int]:
@@ -118,8 +123,20 @@ def _schedule(data: Data, experiment: Experiment) -> tuple[int, int, int]:
     return batch_size, batches - batches % loop, loop
 
 
-def fit_density(model: zoo.Autoencoder, codes: np.ndarray, seed: int = 0) -> None:
-    """Fits the Gaussian mixture that `generate` draws from to codes `(n, k)`, by expectation maximization.
+def fit_density(model: zoo.Autoencoder, x: np.ndarray, seed: int = 0) -> None:
+    """Fits the Gaussian mixture that `generate` draws from to the codes of data `(n, *shape)`.
+
+    `train` does it for a run. A model that `fit` or `solve` trained on its own needs it before `generate` means anything.
+
+    Raises:
+        ValueError: data that the model cannot take.
+    """
+    model.check(x)
+    fit_mixture(model, model.predict(x, batch_size=1000, verbose=0)["code"], seed)
+
+
+def fit_mixture(model: zoo.Autoencoder, codes: np.ndarray, seed: int = 0) -> None:
+    """As `fit_density`, from codes `(n, k)`, by expectation maximization.
 
     Few rows get fewer components than the model has room for; the rest keep the proportion 0.
     """

@@ -67,15 +67,16 @@ def reconstructions(x: np.ndarray, rows: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def learning_curve(history: list[dict[str, float]], test: float, pca: float) -> Figure:
+def learning_curve(history: list[dict[str, float]], test: float, pca: float | None) -> Figure:
     """Squared error per example by epoch, against the test error and PCA's."""
     figure, axes = _single(8, 4.2)
     epochs = np.arange(1, len(history) + 1)
     for name, label, style in (("squared_error", "training", "-"), ("val_squared_error", "validation", "--")):
         if history and name in history[0]:
             axes.plot(epochs, [row[name] for row in history], style, color=MODEL, lw=1.6, label=label)
-    for value, label, colour, style in ((test, "test", DATA, ":"), (pca, "PCA of equal k, test", PCA, "-.")):
-        axes.axhline(value, color=colour, lw=1.2, ls=style, label=f"{label}: {value:.4g}")
+    axes.axhline(test, color=DATA, lw=1.2, ls=":", label=f"test: {test:.4g}")
+    if pca is not None:
+        axes.axhline(pca, color=PCA, lw=1.2, ls="-.", label=f"PCA of equal k, test: {pca:.4g}")
     axes.set(xlabel="epoch", ylabel="squared error per example", yscale="log")
     axes.grid(alpha=0.25, which="both")
     axes.legend(frameon=False)
@@ -103,9 +104,9 @@ def clusters(codes: np.ndarray, assigned: np.ndarray, centres: np.ndarray, capti
     return figure
 
 
-def traversals(decoded: np.ndarray, values: np.ndarray) -> Figure:
-    """A row for each code dimension, moved through `values` `(k, steps)`; `decoded` is `(k, steps, *shape)`."""
-    k, steps = values.shape
+def traversals(decoded: np.ndarray) -> Figure:
+    """A row for each code dimension, from low to high; `decoded` is `(k, steps, *shape)`."""
+    k, steps = decoded.shape[:2]
     if not is_image(decoded.shape[2:]):
         figure, axes = _grid(-(-k // 4), min(k, 4), 3, 1.8)
         colours = colormaps["viridis"](np.linspace(0, 1, steps))
@@ -114,13 +115,19 @@ def traversals(decoded: np.ndarray, values: np.ndarray) -> Figure:
                 ax.plot(line.ravel(), color=colour, lw=0.9)
             ax.set_title(f"dimension {j + 1}", fontsize=8)
         return figure
-    figure, axes = _grid(k, steps, 0.8, 0.8)
-    for j in range(k):
-        for ax, example in zip(axes[j], decoded[j], strict=True):
-            draw(ax, example)
-        axes[j, 0].text(-0.2, 0.5, f"a{_subscript(j + 1)}", transform=axes[j, 0].transAxes, ha="right", va="center")
-    for s in (0, steps // 2, steps - 1):
-        axes[0, s].set_title({0: "low", steps // 2: "median", steps - 1: "high"}[s], fontsize=9)
+    height, width, channels = decoded.shape[2:]
+    gap = max(1, width // 8)
+    tiles = np.pad(decoded, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)))  # one picture: axes for each would take minutes
+    mosaic = tiles.transpose(0, 2, 1, 3, 4).reshape(k * (height + gap), steps * (width + gap), channels)
+    tall = 0.75 * steps * k * (height + gap) / (steps * (width + gap))
+    figure = _figure(0.75 * steps + 0.6, min(tall, 300) + 0.4)
+    axes = figure.subplots()
+    draw(axes, mosaic)
+    axes.spines[:].set_visible(False)
+    axes.set_yticks((np.arange(k) + 0.4) * (height + gap), [f"a{_subscript(j + 1)}" for j in range(k)])
+    middles = (np.array([0, steps // 2, steps - 1]) + 0.4) * (width + gap)
+    axes.set_xticks(middles, ["low", "median", "high"])
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     return figure
 
 

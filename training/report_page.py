@@ -3,13 +3,12 @@
 import base64
 import html
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-import zoo
 from training import evaluation, files, pictures
 from training.data import Data
 from training.run import Run
@@ -20,7 +19,7 @@ STEPS = 11  # of a traversal
 CLUSTERS = 10  # where no classes tell their number
 
 
-def write(run: Run, model: zoo.Autoencoder, data: Data) -> None:
+def write(run: Run, model: keras.Model, data: Data) -> None:
     """Draws the run's pictures and writes the page. Needs the run's history, metrics and codes."""
     metrics = files.read_json(run.metrics)
     figures = list(_figures(run, model, data, metrics))
@@ -37,28 +36,33 @@ def write(run: Run, model: zoo.Autoencoder, data: Data) -> None:
 
 def _figures(run: Run, model, data: Data, metrics) -> Iterator[tuple[str, str, str, Figure]]:
     """Name, title, caption and figure of each picture, in the page's order."""
+    experiment = run.experiment()
     rows = next(data.test.batches(MOST_ROWS))
     x, labels = rows["x"], rows.get("label") if data.classes else None
+    shades = _shades(x)
     with np.load(run.codes) as saved:
         train, codes = saved["train_codes"], saved["test_codes"][: len(x)]
     yield (
         "codes",
         "The data at their codes",
         "Every test example at its place in the code space"
-        + (" (all of it: k = 2)." if model.k == 2 else f", seen along the two leading components of its {model.k} dimensions."),
-        pictures.codes_in_the_plane(x, codes, labels, data.classes),
+        + (
+            f", seen along the two leading components of its {model.k} dimensions."
+            if model.k > 2
+            else ", all of which is seen."
+        ),
+        pictures.codes_in_the_plane(shades(x), codes, labels, data.classes),
     )
-    chosen = _one_of_each(labels, len(x))
-    pca = zoo.pca((batch["x"] for batch in data.train.batches()), model.k, data.shape)
-    made = {
-        run.experiment().name: _numpy(model.reconstruct(x[chosen])),
-        f"PCA, k = {model.k}": _numpy(pca.reconstruct(x[chosen])),
-    }
+    chosen = x[_one_of_each(labels, len(x))]
+    judged = {experiment.name: model}
+    if run.pca.exists():
+        judged[f"PCA, k = {model.k}"] = keras.saving.load_model(run.pca)
+    made = {name: shades(_numpy(judge.reconstruct(chosen))) for name, judge in judged.items()}
     yield (
         "reconstructions",
         "Inputs and reconstructions",
-        f"Test examples through {model.k} numbers and back, by this model and by PCA.",
-        pictures.reconstructions(x[chosen], made),
+        f"Test examples through {model.k} numbers and back, by {' and by '.join(judged)}.",
+        pictures.reconstructions(shades(chosen), made),
     )
     history = files.read_json(run.history)
     if history:
@@ -66,35 +70,40 @@ def _figures(run: Run, model, data: Data, metrics) -> Iterator[tuple[str, str, s
             "learning_curve",
             "Learning curve",
             "Squared error per example, Σᵢ (xᵢ − x̃ᵢ)², after every epoch.",
-            pictures.learning_curve(history, metrics["test/squared_error"], metrics["pca/squared_error"]),
+            pictures.learning_curve(history, metrics["test/squared_error"], metrics.get("pca/squared_error")),
         )
-    yield _clusters(run, model, data, train, codes, labels)
-    values, decoded = _traverse(model, train)
+    yield _clusters(experiment.seed, model, data, shades, train, codes, labels)
     yield (
         "traversals",
         "Traversals",
         "One code dimension moved from its 1st to its 99th percentile, the others held at the most central training example.",
-        pictures.traversals(decoded, values),
+        pictures.traversals(shades(_traverse(model, train))),
     )
-    generated = _numpy(model.generate(np.arange(5 * SHOWN, dtype="int32")))
     yield (
         "samples",
         "Generated examples",
-        "Decoded draws from the mixture of Gaussians over the codes, seeds 0 to 59.",
-        pictures.samples(generated),
+        f"Decoded draws from the mixture of Gaussians over the codes, seeds 0 to {5 * SHOWN - 1}.",
+        pictures.samples(shades(_numpy(model.generate(np.arange(5 * SHOWN, dtype="int32"))))),
     )
     yield (
         "architecture",
         "Architecture",
         "Width of every layer, the code between encoder and decoder.",
-        pictures.architecture(_stages(model), sum(int(np.prod(w.shape)) for w in model.trainable_weights)),
+        pictures.architecture(_stages(model), sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)),
     )
 
 
-def _clusters(run: Run, model, data: Data, train, codes, labels):
-    count = len(data.classes) if data.classes else CLUSTERS
-    found = evaluation.kmeans(train, count, run.experiment().seed)
-    assigned = found.predict(codes)
+def _shades(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What brings images of any range into [0, 1] for drawing; other data stay as they are."""
+    low, high = min(0.0, float(x.min())), max(1.0, float(x.max()))
+    if not pictures.is_image(x.shape[1:]) or (low, high) == (0.0, 1.0):
+        return lambda values: values
+    return lambda values: (values - low) / (high - low)
+
+
+def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
+    found = evaluation.kmeans(train, len(data.classes) if data.classes else CLUSTERS, seed)
+    count, assigned = found.n_clusters, found.predict(codes)
     captions = [f"{np.sum(assigned == c):,} rows" for c in range(count)]
     if labels is not None:
         shares = [np.bincount(labels[assigned == c], minlength=1) for c in range(count)]
@@ -102,7 +111,7 @@ def _clusters(run: Run, model, data: Data, train, codes, labels):
             f"{100 * share.max() / share.sum():.0f} % “{data.classes[share.argmax()]}”" if share.sum() else "empty"
             for share in shares
         ]
-    centres = _numpy(model.decode(found.cluster_centers_.astype("float32")))
+    centres = shades(_numpy(model.decode(found.cluster_centers_.astype("float32"))))
     return (
         "clusters",
         "Clusters",
@@ -111,23 +120,23 @@ def _clusters(run: Run, model, data: Data, train, codes, labels):
     )
 
 
-def _traverse(model, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values `(k, STEPS)` of each dimension and what they decode to, `(k, STEPS, *shape)`."""
+def _traverse(model, codes: np.ndarray) -> np.ndarray:
+    """What every dimension, moved through STEPS quantiles of its own, decodes to: `(k, STEPS, *shape)`."""
     values = np.quantile(codes, np.linspace(0.01, 0.99, STEPS), axis=0).T  # (k, STEPS)
     base = codes[np.square((codes - codes.mean(axis=0)) / (codes.std(axis=0) + 1e-9)).sum(axis=1).argmin()]
     moved = np.tile(base, (model.k, STEPS, 1))  # (k, STEPS, k)
     for j in range(model.k):
         moved[j, :, j] = values[j]
     decoded = _numpy(model.decode(moved.reshape(-1, model.k).astype("float32")))
-    return values, decoded.reshape(model.k, STEPS, *decoded.shape[1:])
+    return decoded.reshape(model.k, STEPS, *decoded.shape[1:])
 
 
 def _stages(model) -> list[tuple[str, int, str]]:
     """Caption, units and colour of input, layers, code, layers and output."""
 
     def layers(body):
-        dense = [layer for layer in body.layers if layer.weights]
-        return [(_caption(layer), int(np.prod(layer.output.shape[1:])), pictures.MODEL) for layer in dense]
+        weighted = [layer for layer in body.layers if layer.weights]
+        return [(_caption(layer), int(np.prod(layer.output.shape[1:])), pictures.MODEL) for layer in weighted]
 
     d = int(np.prod(model.shape))
     size = " × ".join(str(length) for length in model.shape)
@@ -174,20 +183,21 @@ def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
     experiment = run.experiment()
     settings = files.read_json(run.config) | files.read_json(run.versions)
     title = html.escape(experiment.name)
-    command = f"python -m training train {experiment.name} --dataset={experiment.dataset}"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head>'
-        f"<body><h1>{title}</h1><p>{html.escape(experiment.about)} <code>{html.escape(command)}</code></p>"
+        f"<body><h1>{title}</h1><p>{html.escape(experiment.about)} <code>{html.escape(experiment.command)}</code></p>"
         f"{_errors(experiment.name, experiment.k, metrics)}{_rest(metrics)}{''.join(sections)}"
         f"<details><summary>Settings and versions</summary>{_table(settings)}</details></body></html>\n"
     )
 
 
 def _errors(name: str, k: int, metrics: dict[str, float]) -> str:
+    labels = {"test": name, "pca": f"PCA, k = {k}"}
     rows = "".join(
         f'<tr><td>{html.escape(label)}</td><td class="number">{metrics[f"{key}/squared_error"]:.4g}</td>'
         f'<td class="number">{metrics[f"{key}/mse"]:.4g}</td></tr>'
-        for label, key in ((name, "test"), (f"PCA, k = {k}", "pca"))
+        for key, label in labels.items()
+        if f"{key}/mse" in metrics
     )
     return f"<table><tr><th>On the test split</th><th>squared error</th><th>per dimension</th></tr>{rows}</table>"
 

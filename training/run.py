@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import os
 import pathlib
 import platform
 import shutil
@@ -27,6 +28,8 @@ class Run:
     | `history.json` | metrics by epoch |
     | `metrics.json` | the evaluation |
     | `codes.npz` | codes, labels and ids of every split |
+    | `pca.keras` | PCA of equal k, where there is one |
+    | `sample.npz` | a few test examples, which go into the export |
     | `report/index.html` | the report and its pictures |
     | `export/NAME/1/` | the SavedModel |
     """
@@ -41,6 +44,8 @@ class Run:
         self.history = self.folder / "history.json"
         self.metrics = self.folder / "metrics.json"
         self.codes = self.folder / "codes.npz"
+        self.pca = self.folder / "pca.keras"
+        self.sample = self.folder / "sample.npz"
         self.report = self.folder / "report" / "index.html"
         self.export = self.folder / "export"
 
@@ -50,18 +55,22 @@ class Run:
 
     @property
     def exported(self) -> bool:
-        return any(self.export.glob("*/*/saved_model.pb"))
+        return any(path.parent.name.isdigit() for path in self.export.glob("*/*/saved_model.pb"))
 
     def expect(self, experiment: Experiment, restart: bool = False) -> None:
         """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go."""
         if self.config.exists():
-            differences = [] if restart else _differences(self.experiment(), experiment)
+            there = self.experiment()
+            changes = {} if restart else experiment.changes(there)
+            differences = [f"{key} is {getattr(there, key)!r}, not {value!r}" for key, value in changes.items()]
+            if there.name != experiment.name and not restart:
+                differences.insert(0, f"the experiment is {there.name}, not {experiment.name}")
             if differences:
                 raise ValueError(
                     f"Expected a folder of the same experiment, or a new one. Received: {self.folder}, where "
                     f"{'; '.join(differences)}. Try another --workdir, or --restart to throw away the run that is there."
                 )
-        elif self.folder.exists() and any(self.folder.iterdir()):
+        elif self.folder.exists() and any(not path.name.startswith(".") for path in self.folder.iterdir()):
             raise ValueError(
                 f"Expected a run's folder, or a new one. Received: {self.folder}, which holds other files. "
                 "Try another --workdir."
@@ -70,13 +79,16 @@ class Run:
     def begin(self, experiment: Experiment) -> None:
         """Takes the folder for `experiment`, where that is not done."""
         if not self.config.exists():
-            files.write_json(self.versions, _versions())
             files.write_json(self.config, dataclasses.asdict(experiment))
+        if not self.versions.exists():
+            files.write_json(self.versions, _versions())
 
     def clear(self) -> None:
-        """Throws away the run that is there; other folders stay."""
+        """Throws away the run that is there; a folder of something else stays."""
         if self.config.exists():
-            shutil.rmtree(self.folder)
+            aside = self.folder.with_name(f".{self.folder.name}-{os.getpid()}")
+            self.folder.rename(aside)  # at once, so that a kill leaves no half of a run
+            shutil.rmtree(aside)
 
     def experiment(self) -> Experiment:
         """The experiment that this folder is of.
@@ -103,12 +115,6 @@ class Run:
                 f"Try python -m training train {self.experiment().name} --workdir={self.folder}, which goes on."
             )
         return keras.saving.load_model(self.model)
-
-
-def _differences(there: Experiment, wanted: Experiment) -> list[str]:
-    """What differs apart from the description."""
-    old, new = dataclasses.asdict(there), dataclasses.asdict(wanted)
-    return [f"{key} is {old[key]!r}, not {new[key]!r}" for key in new if key != "about" and old.get(key) != new[key]]
 
 
 def _versions() -> dict[str, str]:

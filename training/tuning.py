@@ -1,6 +1,8 @@
 """A search over an experiment's settings; the best goes on as a normal run."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import warnings
@@ -14,6 +16,7 @@ from training.run import Run
 
 TUNERS = ("hyperband", "bayesian", "random")
 WATCHED = 0.1  # validation share of an experiment that has none
+FIXED = ("dataset", "validation", "memory_gib", "image_size", "epochs", "seed", "solver")
 
 
 def tune(
@@ -28,22 +31,22 @@ def tune(
 
     Args:
         experiment: the one to start from.
-        choices: text `A,B,C` by setting; around the experiment's width, depth, k and learning rate unless given. A setting with
-            one value is fixed. k is searched up to the experiment's own: the error alone would always take the largest.
+        choices: text `A,B,C` by setting; around the experiment's width, depth, k and learning rate unless given. A setting
+            with one value is fixed, and so are those of the data. k is searched up to the experiment's own: the error alone
+            would always take the largest.
         workdir: folder of the best run, `runs/NAME-tuned` unless given; the trials lie beside it in `WORKDIR-trials`, and a
             killed search goes on from them.
         tuner: `hyperband`, `bayesian` or `random`.
         trials: of the last two; Hyperband follows from the experiment's epochs.
 
     Raises:
-        ValueError: an unknown setting or tuner, a value of the wrong type.
+        ValueError: an unknown setting or tuner, a value of the wrong type or out of range.
     """
     if tuner not in TUNERS:
         raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. Try --tuner=hyperband.")
     folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
-    space = _around(experiment) | {key: [parse(key, word) for word in text.split(",")] for key, text in (choices or {}).items()}
-    watched = dataclasses.replace(experiment, validation=experiment.validation or WATCHED)
-    search = _Search(watched, space, strategy)
+    experiment, space = _space(experiment, choices or {})
+    search = _Search(experiment, space, strategy)
     settings = {
         "hypermodel": search,
         "objective": keras_tuner.Objective("val_squared_error", "min"),
@@ -56,13 +59,29 @@ def tune(
     else:
         kind = keras_tuner.BayesianOptimization if tuner == "bayesian" else keras_tuner.RandomSearch
         oracle = kind(max_trials=trials, **settings)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # bars go to stderr
         warnings.simplefilter("ignore")
         oracle.search(verbose=0)
     best = oracle.oracle.get_best_trials(1)[0]
     chosen = search.experiment(best.hyperparameters)
     print(f"best of {len(oracle.oracle.trials)} trials: validation squared error {best.score:.4g} with {_text(space, chosen)}")
-    return commands.train(dataclasses.replace(chosen, validation=experiment.validation), folder, strategy)
+    return commands.train(chosen, folder, strategy)
+
+
+def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment, dict[str, list]]:
+    """The experiment with what is fixed, and the values of what is searched; every one of them is a valid experiment.
+
+    Raises:
+        ValueError: an unknown setting, a value of the wrong type or out of range, several values for a setting of the data.
+    """
+    single = {key: text for key, text in choices.items() if key in FIXED or "," not in text}
+    fixed = experiment.override(single)
+    values = {key: [parse(key, word) for word in text.split(",")] for key, text in choices.items() if key not in single}
+    space = {key: around for key, around in _around(fixed).items() if key not in single} | values
+    for key, candidates in space.items():
+        for value in candidates:
+            dataclasses.replace(fixed, **{key: value})
+    return dataclasses.replace(fixed, validation=fixed.validation or WATCHED), space
 
 
 class _Search(keras_tuner.HyperModel):
@@ -71,7 +90,10 @@ class _Search(keras_tuner.HyperModel):
     def __init__(self, experiment: Experiment, space: dict[str, list], strategy: str):
         super().__init__()
         self.base, self.space, self.strategy = experiment, space, strategy
+        strategies.scope(strategy)
         self.data = commands.open_data(experiment)
+        largest = max(space.get("k", [experiment.k]))
+        fitting.build(dataclasses.replace(experiment, k=largest), self.data)  # what cannot be trained on is told now
 
     def experiment(self, hp) -> Experiment:
         return dataclasses.replace(self.base, **{key: hp.Choice(key, values) for key, values in self.space.items()})

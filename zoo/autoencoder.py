@@ -30,8 +30,8 @@ class Autoencoder(keras.Model):
         density: over the codes, what `generate` draws from; a mixture of ten Gaussians unless given.
         overcomplete: allow k ≥ d, where nothing forces the model to learn more than the identity.
 
-    `fit(x)` takes inputs alone and minimizes −log p, an average over examples. Calling the model on x gives a dict of
-    batch-first tensors from one pass: `code`, `x` (the reconstruction) and `score`.
+    `fit(x)` takes inputs alone and minimizes −log p, averaged over examples, plus what regularizers of the parts add. Calling
+    the model on x gives a dict of batch-first tensors from one pass: `code`, `x` (the reconstruction) and `score`.
 
     Raises:
         ValueError: the encoder's input shape is unknown; k ≥ d without `overcomplete`.
@@ -96,7 +96,10 @@ class Autoencoder(keras.Model):
         return self.decode(self.encode(x))
 
     def generate(self, seed):
-        """New data `(B, *shape)`, one for each int32 seed `(B,)`; a seed always gives the same example."""
+        """New data `(B, *shape)`, one for each int32 seed `(B,)`; a seed always gives the same example.
+
+        They are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
+        """
         return self.decode(self.density(self._rows(seed, (), "int32")))
 
     def score(self, x):
@@ -117,6 +120,7 @@ class Autoencoder(keras.Model):
     # Training
 
     def call(self, x, training=None):
+        x = ops.cast(x, self.compute_dtype)
         features = self.encoder(x, training=training)
         codes, cost = self.bottleneck(features, training=training)  # (S, B, k), (S, B)
         flat = self._parameters(ops.reshape(codes, (-1, self.k)), training)  # (S * B, *shape)
@@ -130,10 +134,13 @@ class Autoencoder(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = -y_pred["score"]  # (B,)
-        return self._mean_loss(loss, loss, sample_weight)
+        total = self._mean_loss(loss, loss, sample_weight)
+        for extra in self.losses:  # regularizers and `add_loss` of the parts
+            total += self._aggregate_additional_loss(extra)
+        return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        error = ops.square(x - y_pred["x"])
+        error = ops.square(ops.cast(x, y_pred["x"].dtype) - y_pred["x"])
         self.squared_error.update_state(ops.sum(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
         return self.get_metrics_result()
 
@@ -143,15 +150,17 @@ class Autoencoder(keras.Model):
         Arrays are checked whole before the first step, of a dataset the first batch.
 
         Raises:
-            ValueError: compiled with a loss, a wrong shape, NaN or Inf, or values that the likelihood cannot take.
+            ValueError: compiled with a loss or metrics, a wrong shape, NaN or Inf, or values that the likelihood cannot take.
         """
         if not self.compiled:
             self.compile("adam")
-        if self.loss is not None:
+        if self.loss is not None or self._compile_metrics is not None:
             raise ValueError(
-                f"Expected no loss in compile: the likelihood is the loss. Received: loss={self.loss!r}. "
-                "Try compile(optimizer) and Autoencoder(…, likelihood=…)."
+                f"Expected neither loss nor metrics in compile: the likelihood is the loss, and there are no targets. "
+                f"Received: loss={self.loss!r} or metrics. Try compile(optimizer) and Autoencoder(…, likelihood=…)."
             )
+        if not hasattr(x, "shape"):
+            kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
         self.check(x if hasattr(x, "shape") else _first_batch(x))
         if kwargs.get("sample_weight") is not None:
             kwargs["y"] = x  # without targets Keras drops the weights
@@ -210,5 +219,5 @@ def _first_batch(dataset):
     """The inputs of a dataset's first batch; None for an iterator, which a look would use up."""
     if dataset is None or hasattr(dataset, "__next__"):
         return None
-    batch = dataset[0] if isinstance(dataset, keras.utils.PyDataset) else next(iter(dataset))
+    batch = dataset[0] if isinstance(dataset, keras.utils.PyDataset) else next(iter(dataset), None)
     return batch[0] if isinstance(batch, (tuple, list)) else batch

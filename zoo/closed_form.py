@@ -12,7 +12,8 @@ from zoo.bottlenecks import Deterministic
 from zoo.likelihoods import SquaredError
 
 LARGEST_COVARIANCE = 16_384  # dimensions; 2 GiB in float64
-CHUNK = 2_048  # rows of one float32 product
+CHUNK = 2_048  # rows of one float32 product of an array, and the fewest of one of batches
+SHAPING = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Identity)
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -26,11 +27,14 @@ class LinearAutoencoder(Autoencoder):
 
     def __init__(self, encoder, bottleneck, decoder, likelihood, **kwargs):
         super().__init__(encoder, bottleneck, decoder, likelihood, **kwargs)
-        activations = (bottleneck.get_config()["activation"], likelihood.get_config().get("activation"))
-        if encoder.weights or decoder.weights or activations != ("linear", "linear"):
+        config, activation = bottleneck.get_config(), likelihood.get_config().get("activation")
+        between = [layer for body in (encoder, decoder) for layer in body.layers if not isinstance(layer, SHAPING)]
+        if between or not config["use_bias"] or (config["activation"], activation) != ("linear", "linear"):
+            names = ", ".join(type(layer).__name__ for layer in between) or "none"
             raise ValueError(
-                f"Expected two linear projections and nothing between. Received: {len(encoder.weights)} encoder and "
-                f"{len(decoder.weights)} decoder weights, activations {activations}. Try zoo.linear_autoencoder(shape, k)."
+                "Expected two linear projections with biases and nothing between. Received: "
+                f"layers {names}, use_bias={config['use_bias']}, activations {config['activation']} and {activation}. "
+                "Try zoo.linear_autoencoder(shape, k)."
             )
 
     @classmethod
@@ -49,9 +53,11 @@ class LinearAutoencoder(Autoencoder):
             The variances along all d principal axes, largest first, `(d,)`; divided by n − 1.
 
         Raises:
-            ValueError: fewer than two rows, a wrong shape, NaN or Inf, more than 16,384 dimensions.
+            ValueError: fewer than two rows, a wrong shape, NaN or Inf, more than 16,384 dimensions, k > d.
         """
         d = math.prod(self.shape)
+        if self.k > d:
+            raise ValueError(f"Expected at most d components. Received: k={self.k}, d={d}. Try k={d - 1}.")
         if d > LARGEST_COVARIANCE:
             raise ValueError(
                 f"Expected at most {LARGEST_COVARIANCE:,} dimensions: the covariance has d² entries. Received: d={d:,}. "
@@ -65,7 +71,7 @@ class LinearAutoencoder(Autoencoder):
         return variances
 
     def _chunks(self, data):
-        """Float32 matrices `(≤ CHUNK, d)`, checked; small batches are joined, since every product costs d² on top."""
+        """Float32 matrices `(n, d)`, checked; batches of few rows are joined, since every product costs d² on top."""
         batches = (data[i : i + CHUNK] for i in range(0, len(data), CHUNK)) if hasattr(data, "shape") else data
         waiting, rows = [], 0
         for batch in batches:
@@ -87,7 +93,12 @@ def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] 
         data: as in `LinearAutoencoder.solve`.
         k: number of components, below d.
         shape: of one example; read off the data where they are an array.
+
+    Raises:
+        ValueError: as `solve`; batches without `shape`; k ≥ d.
     """
+    if shape is None and not hasattr(data, "shape"):
+        raise ValueError("Expected the shape of one example beside batches. Received: shape=None. Try pca(batches, k, shape).")
     model = LinearAutoencoder.of(shape or data.shape[1:], k)
     model.solve(data)
     return model

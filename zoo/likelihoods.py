@@ -35,15 +35,18 @@ class Likelihood:
 
     def check(self, x: np.ndarray) -> None:
         """Raises ValueError where `x` holds NaN, Inf, or a value that this likelihood cannot take."""
-        low, high = float(np.min(x, initial=np.inf)), float(np.max(x, initial=-np.inf))
-        if not (np.isfinite(low) and np.isfinite(high)) and x.size:
+        if x.size == 0:
+            return
+        low, high = float(np.min(x)), float(np.max(x))  # NaN where any value is
+        if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError(
-                f"Expected finite values. Received: {_count(~np.isfinite(x))} NaN or Inf among {x.size:,}. "
+                f"Expected finite values. Received: {np.count_nonzero(~np.isfinite(x)):,} NaN or Inf among {x.size:,}. "
                 "Try dropping those rows, or filling them in."
             )
-        if (self.low is not None and low < self.low) or (self.high is not None and high > self.high):
+        bounds = (-np.inf if self.low is None else self.low, np.inf if self.high is None else self.high)
+        if low < bounds[0] or high > bounds[1]:
             raise ValueError(
-                f"Expected values in [{self.low:g}, {self.high:g}] for {type(self).__name__}. "
+                f"Expected values in [{bounds[0]:g}, {bounds[1]:g}] for {type(self).__name__}. "
                 f"Received: values in [{low:g}, {high:g}]. Try {_scaling(low, high)}, or another likelihood."
             )
 
@@ -100,10 +103,6 @@ class Bernoulli(Likelihood):
 
 def _sum_per_example(values):
     return ops.sum(values, axis=tuple(range(2, len(values.shape))))  # (S, B, *shape) -> (S, B)
-
-
-def _count(mask: np.ndarray) -> str:
-    return f"{int(mask.sum()):,}"
 
 
 def _scaling(low: float, high: float) -> str:

@@ -1,0 +1,115 @@
+"""TFDS data sets: the project's own digits and the whole catalogue."""
+
+import contextlib
+import io
+import logging
+import re
+import socket
+import threading
+import urllib.parse
+import urllib.request
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import read_only_builder
+
+from training import digits  # noqa: F401 - registers the builder
+from training.experiments import near
+from training.rows import BLOCK, TEST_SHARE, Rows, Source
+
+DOWNLOAD_HOST = ("storage.googleapis.com", 443)
+
+
+def open_catalogue(name: str) -> Source:
+    """The TFDS data set called `name`: a prepared copy, or one that is prepared now.
+
+    Raises:
+        ValueError: no such name; neither a copy nor a network, told within seconds; no features to learn from.
+    """
+    builder = _prepared_builder(name)
+    x_key, label_key = _feature_names(builder)
+    feature = dict(builder.info.features).get(label_key)
+    classes = tuple(feature.names) if isinstance(feature, tfds.features.ClassLabel) else None
+
+    def read(split: str) -> Rows:
+        config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
+        dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
+        keys = {"x": x_key, "id": "tfds_id", **({"label": label_key} if classes else {})}
+        rows = dataset.map(lambda row: {ours: row[theirs] for ours, theirs in keys.items()})
+        return Rows(builder.info.splits[split].num_examples, rows.batch(BLOCK))
+
+    splits = builder.info.splits
+    if "train" not in splits:
+        raise ValueError(f"Expected a data set with a split 'train'. Received: {name!r} with {', '.join(splits)}. Try another.")
+    held_out = next((split for split in ("test", "validation") if split in splits), None)
+    size = splits["train"].num_examples
+    kept = size if held_out else size - int(TEST_SHARE * size)  # TFDS shuffles rows as it prepares them
+    test = read(held_out or f"train[{kept}:]")
+    return Source(lambda start, stop: read(f"train[{start}:{stop}]"), kept, test, classes)
+
+
+def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        return read_only_builder.builder_from_files(name)
+    except tfds.core.DatasetNotFoundError:
+        pass
+    known = tfds.list_builders()
+    if re.split("[/:]", name)[0] not in known:
+        raise ValueError(
+            f"Expected a TFDS data set, folder:DIR, npz:FILE or npy:FILE. Received: {name!r}. "
+            f"{near(name, known, otherwise=('digits', 'mnist'))}"
+        )
+    if name != "digits" and not _reachable(DOWNLOAD_HOST):
+        raise ValueError(
+            f"Expected {name!r} prepared in {tfds.core.constants.DATA_DIR}, or a network to download it from. Received: "
+            "neither. Try TFDS_DATA_DIR=… where a prepared copy lies, or --dataset=digits, which needs no download."
+        )
+    try:
+        builder = tfds.builder(name)
+        if name == "digits":
+            _prepare_quietly(builder)
+        else:
+            builder.download_and_prepare()
+    except Exception as error:  # of any kind: a download by hand, a package of the data set's own, a full disk
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"Expected to prepare {name!r}. Received: {type(error).__name__}: {reason}.") from error
+    return builder
+
+
+def _prepare_quietly(builder) -> None:
+    """For a second's work on packaged data, without the bars and lines of a download."""
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+    tfds.enable_progress_bar()
+
+
+def _feature_names(builder) -> tuple[str, str | None]:
+    """Names of the features that are the data and their label."""
+    keys = builder.info.supervised_keys
+    if keys:
+        return keys[0], keys[1]
+    for name in ("image", "features", "x"):
+        if name in builder.info.features:
+            return name, "label"
+    raise ValueError(
+        f"Expected a data set with supervised keys, an 'image' or 'features'. Received: {builder.name!r} with "
+        f"{', '.join(builder.info.features)}. Try exporting the wanted feature to npz:FILE."
+    )
+
+
+def _reachable(address: tuple[str, int], seconds: float = 5.0) -> bool:
+    """Whether the address, or the proxy on the way to it, takes a connection."""
+    proxy = urllib.parse.urlsplit(urllib.request.getproxies().get("https", ""))
+    address = (proxy.hostname, proxy.port or 443) if proxy.hostname else address
+    reached = threading.Event()
+
+    def connect():
+        with contextlib.suppress(OSError):
+            socket.create_connection(address, seconds).close()
+            reached.set()
+
+    attempt = threading.Thread(target=connect, daemon=True)  # looking a name up has no time limit of its own
+    attempt.start()
+    attempt.join(seconds)
+    return reached.is_set()
