@@ -66,7 +66,7 @@ def _list(options, settings) -> None:
     _none(settings)
     for experiment in EXPERIMENTS.values():
         settings = " ".join(f"{key}={value}" for key, value in experiment.changes(Experiment("")).items())
-        print(f"{experiment.name}\n    {experiment.about}\n    {settings or 'the defaults'}\n")
+        print(f"{experiment.name}\n    {experiment.about}\n    {experiment.command}\n    {settings or 'the defaults'}\n")
     print("settings and their defaults")
     for key, field in FIELDS.items():
         print(f"    --{key}={str(field.default).lower() if field.type is bool else field.default}")

@@ -169,7 +169,7 @@ class Autoencoder(keras.Model):
     def check(self, x) -> None:
         """Raises ValueError unless x is data `(B, *shape)` that this model can be trained on."""
         if x is not None:
-            self._rows(x, self.shape)
+            require_rows(x, self.shape)
             self.likelihood.check(np.asarray(x))
 
     # Saving
@@ -191,15 +191,19 @@ class Autoencoder(keras.Model):
 
     @staticmethod
     def _rows(x, shape: tuple[int, ...], dtype: str = "float32"):
-        """A tensor of rows, refused where a row has not the expected shape."""
-        received = tuple(np.shape(x) if not hasattr(x, "shape") else x.shape)
-        if len(received) != len(shape) + 1 or received[1:] != shape:
-            hint = "x[None] for a single row" if received == shape else f"x.reshape({(-1, *shape)})"
-            raise ValueError(f"Expected shape {('batch', *shape)}. Received: shape {received}. Try {hint}.")
+        require_rows(x, shape)
         return ops.convert_to_tensor(x, dtype=dtype)
 
 
 _PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density")
+
+
+def require_rows(x, shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless x is a batch of rows of `shape`."""
+    received = tuple(x.shape if hasattr(x, "shape") else np.shape(x))
+    if len(received) != len(shape) + 1 or received[1:] != shape:
+        hint = "x[None] for a single row" if received == shape else f"x.reshape({(-1, *shape)})"
+        raise ValueError(f"Expected shape {('batch', *shape)}. Received: shape {received}. Try {hint}.")
 
 
 def _known_shape(encoder) -> tuple[int, ...]:

@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from zoo import bodies
-from zoo.autoencoder import Autoencoder
+from zoo.autoencoder import Autoencoder, require_rows
 from zoo.bottlenecks import Deterministic
 from zoo.likelihoods import SquaredError
 
 LARGEST_COVARIANCE = 16_384  # dimensions; 2 GiB in float64
-CHUNK = 2_048  # rows of one float32 product of an array, and the fewest of one of batches
+CHUNK = 2**22  # numbers of one float32 product: 16 MiB
+SMALLEST_CHUNK = 1_024  # rows of it, however wide they are
 SHAPING = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Identity)
 
 
@@ -50,7 +51,7 @@ class LinearAutoencoder(Autoencoder):
                 grows with d², not with n.
 
         Returns:
-            The variances along all d principal axes, largest first, `(d,)`; divided by n − 1.
+            The variances along the k principal axes, largest first, `(k,)`; divided by n − 1.
 
         Raises:
             ValueError: fewer than two rows, a wrong shape, NaN or Inf, more than 16,384 dimensions, k > d.
@@ -64,22 +65,22 @@ class LinearAutoencoder(Autoencoder):
                 "Try model.fit(data), which reaches the same subspace by gradient descent."
             )
         mean, covariance = _moments(self._chunks(data), d)
-        variances, axes = _principal_axes(covariance)
-        axes = axes[:, : self.k]  # (d, k)
+        variances, axes = _principal_axes(covariance, self.k)
         self.bottleneck.projection.set_weights([axes, -mean @ axes])
         self.head.set_weights([axes.T, mean])
         return variances
 
     def _chunks(self, data):
-        """Float32 matrices `(n, d)`, checked; batches of few rows are joined, since every product costs d² on top."""
-        batches = (data[i : i + CHUNK] for i in range(0, len(data), CHUNK)) if hasattr(data, "shape") else data
+        """Float32 matrices `(n, d)`; batches of few rows are joined, since every product costs d² on top."""
+        size = max(CHUNK // math.prod(self.shape), SMALLEST_CHUNK)
+        batches = (data[i : i + size] for i in range(0, len(data), size)) if hasattr(data, "shape") else data
         waiting, rows = [], 0
         for batch in batches:
             batch = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
-            self.check(batch)
+            require_rows(batch, self.shape)
             waiting.append(batch.reshape(len(batch), -1).astype("float32", copy=False))
             rows += len(batch)
-            if rows >= CHUNK:
+            if rows >= size:
                 yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
                 waiting, rows = [], 0
         if rows:
@@ -106,23 +107,26 @@ def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] 
 
 def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean `(d,)` and covariance `(d, d)` in one pass: float32 products, float64 sums, around the first chunk's mean."""
-    count, shift = 0, None
+    count, shift, room = 0, None, np.empty((0, d), "float32")
     total, products = np.zeros(d), np.zeros((d, d))
     for chunk in chunks:
         shift = chunk.mean(axis=0) if shift is None else shift
-        centred = chunk - shift
+        room = room if len(room) >= len(chunk) else np.empty_like(chunk)
+        centred = np.subtract(chunk, shift, out=room[: len(chunk)])
         products += centred.T @ centred
-        total += centred.sum(axis=0, dtype="float64")
+        total += np.ones(len(chunk), "float32") @ centred
         count += len(chunk)
     if count < 2:
         raise ValueError(f"Expected at least two rows to find principal components in. Received: {count}. Try more data.")
+    if not np.isfinite(total).all():
+        raise ValueError("Expected finite values. Received: NaN or Inf. Try dropping those rows, or filling them in.")
     offset = total / count
     return shift + offset, (products - count * np.outer(offset, offset)) / (count - 1)
 
 
-def _principal_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variances `(d,)`, largest first, and unit axes `(d, d)` as columns, the largest entry of each positive."""
+def _principal_axes(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest variances `(k,)` and their unit axes `(d, k)` as columns, the largest entry of each positive."""
     variances, axes = np.linalg.eigh(covariance)
-    variances, axes = variances[::-1].clip(min=0.0), axes[:, ::-1]
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)  # (1, d)
+    variances, axes = variances[::-1][:k].clip(min=0.0), axes[:, ::-1][:, :k]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)  # (1, k)
     return variances, axes * np.sign(largest)
