@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/pip install -qq --disable-pip-version-check
 RUN ?= runs/demo
 
 .PHONY: demo test lint clean

@@ -94,7 +94,7 @@ def _report(options, settings) -> None:
 
 
 def _show(run: Run) -> None:
-    print(f"{commands.table(run)}\nreport: {run.report}\nexport: {run.export}")
+    print(f"{commands.table(run)}\nreport: {run.report}, its pictures beside it\nexport: {run.export}")
 
 
 def _none(settings: dict[str, str]) -> None:
