@@ -1,6 +1,7 @@
 """One request for every verb of every model in a directory, through a real server and the client."""
 
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def check(directory: str) -> None:
     print("Server stopped.")
 
 
-def ask(client: Client, x: np.ndarray):
+def ask(client: Client, x: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yields verb, request and answer for each of the five verbs, on data `(B, *shape)`."""
     code = client.encode(x)
     seeds = np.arange(len(x), dtype="int32")

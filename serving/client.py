@@ -5,6 +5,7 @@ import json
 import httpx
 import numpy as np
 import orjson
+from numpy.typing import ArrayLike
 
 DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64"}
 
@@ -36,23 +37,23 @@ class Client:
         self._http = httpx.Client(base_url=url.rstrip("/") + path, timeout=timeout)
         self._signatures: dict | None = None
 
-    def encode(self, x) -> np.ndarray:
+    def encode(self, x: ArrayLike) -> np.ndarray:
         """Data `(B, *shape)` to codes `(B, k)`."""
         return self._call("encode", x)
 
-    def decode(self, code) -> np.ndarray:
+    def decode(self, code: ArrayLike) -> np.ndarray:
         """Codes `(B, k)` to data `(B, *shape)`."""
         return self._call("decode", code)
 
-    def reconstruct(self, x) -> np.ndarray:
+    def reconstruct(self, x: ArrayLike) -> np.ndarray:
         """Data `(B, *shape)` to their reconstructions, of the same shape."""
         return self._call("reconstruct", x)
 
-    def generate(self, seed) -> np.ndarray:
+    def generate(self, seed: ArrayLike) -> np.ndarray:
         """New data `(B, *shape)`, one for each integer seed `(B,)`."""
         return self._call("generate", seed)
 
-    def score(self, x) -> np.ndarray:
+    def score(self, x: ArrayLike) -> np.ndarray:
         """log p(x) or its bound in nats, `(B,)`; higher is more typical."""
         return self._call("score", x)
 

@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -19,7 +20,11 @@ SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that a 
 
 
 def export(
-    model: zoo.Autoencoder, directory: str | os.PathLike, name: str | None = None, version: int | None = None, sample=None
+    model: zoo.Autoencoder,
+    directory: str | os.PathLike,
+    name: str | None = None,
+    version: int | None = None,
+    sample: Mapping[str, np.ndarray] | None = None,
 ) -> pathlib.Path:
     """Writes `directory/name/version`, whole or not at all.
 

@@ -1,6 +1,7 @@
 """The models of a directory, `DIR/MODEL/VERSION`, each with its latest version loaded."""
 
 import pathlib
+from collections.abc import Iterator
 
 from serving.servable import Servable
 
@@ -19,7 +20,7 @@ class Models:
     def __init__(self, directory: str | pathlib.Path):
         self._servables = {path.parent.name: Servable(path) for path in _latest(pathlib.Path(directory))}
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._servables)
 
     def get(self, name: str, version: int | None = None) -> Servable:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+from collections.abc import Callable
 
 import anyio.to_thread
 import orjson
@@ -27,7 +28,7 @@ class Application:
     Every error is a JSON object `{"error": text}`: 400 for what is wrong with a request, 404 for what is not there.
     """
 
-    def __init__(self, models: Models, lifespan=None):
+    def __init__(self, models: Models, lifespan: Callable | None = None):
         self.models = models
         route = Route("/v1/models/{path:path}", self.answer, methods=["GET", "POST"])
         errors = {404: _unrouted, 405: _unrouted, 500: _failed}

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+from collections.abc import Iterable
 
 ACTIVATIONS = ("linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid")
 CHOICES = {
@@ -122,7 +123,7 @@ def find(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
-def near(name: str, names, otherwise=None) -> str:
+def near(name: str, names: Iterable[str], otherwise: Iterable[str] | None = None) -> str:
     """A hint with the names that look like `name`; where none does, with `otherwise` or all of them."""
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f"Try {' or '.join(matches or otherwise or sorted(names))}."

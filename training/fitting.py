@@ -91,7 +91,9 @@ def compile(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
     model.compile(optimizer, steps_per_execution=loop, jit_compile=keras.backend.backend() == "jax")
 
 
-def fit_epochs(model: zoo.Autoencoder, data: Data, experiment: Experiment, epochs: range, callbacks: list):
+def fit_epochs(
+    model: zoo.Autoencoder, data: Data, experiment: Experiment, epochs: range, callbacks: list
+) -> keras.callbacks.History:
     """Some of the experiment's epochs on a compiled model; returns what Keras does."""
     batch_size, steps, _ = _schedule(data, experiment)
     training = data.train.training(batch_size, steps, epochs, experiment.seed, experiment.shift, model.check)

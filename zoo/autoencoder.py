@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from zoo.density import Mixture
 from zoo.likelihoods import Likelihood
@@ -83,26 +84,26 @@ class Autoencoder(keras.Model):
 
     # The five verbs
 
-    def encode(self, x):
+    def encode(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to codes `(B, k)`, without chance."""
         return self.bottleneck.encode(self.encoder(self._rows(x, self.shape), training=False))
 
-    def decode(self, code):
+    def decode(self, code: ArrayLike) -> keras.KerasTensor:
         """Codes `(B, k)` to data `(B, *shape)`: the likelihood's mean."""
         return self.likelihood.mean(self._parameters(self._rows(code, (self.k,))))
 
-    def reconstruct(self, x):
+    def reconstruct(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to h(g(x)), of the same shape."""
         return self.decode(self.encode(x))
 
-    def generate(self, seed):
+    def generate(self, seed: ArrayLike) -> keras.KerasTensor:
         """New data `(B, *shape)`, one for each int32 seed `(B,)`; a seed always gives the same example.
 
         They are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
         """
         return self.decode(self.density(self._rows(seed, (), "int32")))
 
-    def score(self, x):
+    def score(self, x: ArrayLike) -> keras.KerasTensor:
         """log p(x) or its bound in nats, `(B,)`: higher is more typical."""
         return self(self._rows(x, self.shape), training=False)["score"]
 
@@ -144,7 +145,7 @@ class Autoencoder(keras.Model):
         self.squared_error.update_state(ops.sum(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
         return self.get_metrics_result()
 
-    def fit(self, x=None, **kwargs):
+    def fit(self, x=None, **kwargs) -> keras.callbacks.History:
         """As in Keras, on inputs alone; compiles with Adam where `compile` was not called.
 
         Arrays are checked whole before the first step, of a dataset the first batch.
@@ -166,7 +167,7 @@ class Autoencoder(keras.Model):
             kwargs["y"] = x  # without targets Keras drops the weights
         return super().fit(x, **kwargs)
 
-    def check(self, x) -> None:
+    def check(self, x: ArrayLike) -> None:
         """Raises ValueError unless x is data `(B, *shape)` that this model can be trained on."""
         if x is not None:
             require_rows(x, self.shape)
@@ -198,7 +199,7 @@ class Autoencoder(keras.Model):
 _PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density")
 
 
-def require_rows(x, shape: tuple[int, ...]) -> None:
+def require_rows(x: ArrayLike, shape: tuple[int, ...]) -> None:
     """Raises ValueError unless x is a batch of rows of `shape`."""
     received = tuple(x.shape if hasattr(x, "shape") else np.shape(x))
     if len(received) != len(shape) + 1 or received[1:] != shape:

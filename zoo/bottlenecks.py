@@ -28,11 +28,11 @@ class Deterministic(keras.layers.Layer):
     def build(self, input_shape):
         self.projection.build((None, _size(input_shape)))
 
-    def call(self, features, training=None):
+    def call(self, features: keras.KerasTensor, training: bool | None = None) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         codes = self.encode(features)[None]  # (1, B, k)
         return codes, ops.zeros_like(codes[..., 0])
 
-    def encode(self, features):
+    def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """Features `(B, …)` to the code that stands for them, `(B, k)`, without chance."""
         return self.projection(ops.reshape(features, (-1, _size(features.shape))))
 

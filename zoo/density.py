@@ -36,7 +36,7 @@ class Mixture(keras.layers.Layer):
         self.means.assign(means)
         self.scales.assign(np.linalg.cholesky(covariances))
 
-    def call(self, seed):
+    def call(self, seed: keras.KerasTensor) -> keras.KerasTensor:
         edges = ops.cumsum(self.proportions)[:-1]  # (M - 1,)
         choice = noise.uniform(seed, 1, stream=1) > edges[None]  # (B, M - 1)
         component = ops.sum(ops.cast(choice, "int32"), axis=-1)  # (B,)

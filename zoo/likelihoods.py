@@ -25,11 +25,11 @@ class Likelihood:
         layers = [keras.layers.Flatten(), keras.layers.Dense(math.prod(shape)), keras.layers.Reshape(shape)]
         return keras.Sequential(layers, name="head")
 
-    def mean(self, parameters):
+    def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """E[x | parameters], of the parameters' shape."""
         raise NotImplementedError(f"{type(self).__name__} has to define `mean`.")
 
-    def log_prob(self, x, parameters):
+    def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """log p(x | parameters) in nats, `(S, B)`, for x `(B, *shape)` and parameters `(S, B, *shape)`."""
         raise NotImplementedError(f"{type(self).__name__} has to define `log_prob`.")
 
@@ -72,10 +72,10 @@ class SquaredError(Likelihood):
         self.activation = activation
         self._activation = keras.activations.get(activation)
 
-    def mean(self, parameters):
+    def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return self._activation(parameters)
 
-    def log_prob(self, x, parameters):
+    def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         error = ops.square(x[None] - self.mean(parameters))  # (S, B, *shape)
         d = math.prod(x.shape[1:])
         return -_sum_per_example(error) - 0.5 * d * math.log(math.pi)
@@ -94,10 +94,10 @@ class Bernoulli(Likelihood):
 
     low, high = 0.0, 1.0
 
-    def mean(self, parameters):
+    def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return ops.sigmoid(parameters)
 
-    def log_prob(self, x, parameters):
+    def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return _sum_per_example(x[None] * parameters - ops.softplus(parameters))
 
 

@@ -5,12 +5,13 @@ Integer arithmetic only, so every backend and the exported graph draw the same b
 
 import math
 
+import keras
 from keras import ops
 
 GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio: consecutive multiples are spread evenly
 
 
-def bits(seed, count: int, stream: int = 0):
+def bits(seed: keras.KerasTensor, count: int, stream: int = 0) -> keras.KerasTensor:
     """Hashes each seed with the positions 0 … count − 1.
 
     Args:
@@ -26,13 +27,13 @@ def bits(seed, count: int, stream: int = 0):
     return _mix(_mix(row[:, None] + position[None, :]) ^ row[:, None])
 
 
-def uniform(seed, count: int, stream: int = 0):
+def uniform(seed: keras.KerasTensor, count: int, stream: int = 0) -> keras.KerasTensor:
     """float32 tensor `(B, count)`, uniform on the open interval (0, 1), in steps of 2⁻²³."""
     top = ops.cast(ops.right_shift(bits(seed, count, stream), _uint32(9)), "int32")
     return (ops.cast(top, "float32") + 0.5) * 2.0**-23
 
 
-def normal(seed, count: int, stream: int = 0):
+def normal(seed: keras.KerasTensor, count: int, stream: int = 0) -> keras.KerasTensor:
     """float32 tensor `(B, count)` of standard normals, by the transform of Box and Muller (1958)."""
     u = uniform(seed, 2 * count, stream)
     radius = ops.sqrt(-2.0 * ops.log(u[:, :count]))
