@@ -49,6 +49,8 @@ def export(
         )
     target = _target(pathlib.Path(directory) / (name or model.name), version)
     beside = target.with_name(f".writing-{target.name}-{os.getpid()}")  # no number, so no server takes it for a version
+    for left in target.parent.glob(f".writing-{target.name}-*"):  # by an export that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
         _save(model, str(beside))
         if sample is not None:

@@ -77,6 +77,24 @@ def test_regularizers_of_the_users_own_models_count(digits):
     assert evaluated["loss"] == pytest.approx(penalty - float(np.mean(model.score(digits[:64]))), rel=1e-4)
 
 
+@pytest.mark.parametrize("seeds", [[2**32 + 5], [1.5], np.array([1.0]), ["a"]])
+def test_seeds_that_would_change_are_refused(seeds):
+    with pytest.raises(ValueError, match="Expected integers"):
+        zoo.dense_autoencoder((8, 8, 1), 2, (4,)).generate(seeds)
+
+
+def test_bodies_in_low_precision(digits):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = zoo.dense_autoencoder((8, 8, 1), 2, (16,))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    history = model.fit(digits, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    for answer in (model.encode(digits[:2]), model.generate([1, 2]), model.score(digits[:2])):
+        assert keras.backend.standardize_dtype(answer.dtype) == "float32"
+
+
 def test_a_likelihood_with_one_bound():
     class Positive(zoo.SquaredError):
         low = 0.0

@@ -25,6 +25,7 @@ from training.experiments import EXPERIMENTS, FIELDS
         (["train", "dense_digits_k8", "--validation=1"], "Expected validation in [0, 1)"),
         (["train", "dense_digits_k8", "--likelihood=bernouli"], "squared_error, bernoulli"),
         (["train", "dense_digits_k8", "--activation=gelo"], "Expected activation"),
+        (["train", "dense_digits_k8", "--weight_decay=nan"], "Expected weight_decay of at least 0"),
         (["train", "dense_digits_k8", "--learning_rate=nan"], "Expected learning_rate above 0"),
         (["train", "dense_digits_k8", "--workdir=/dev/null"], "/dev/null"),
         (["train", "dense_digits_k8", "stray"], "--KEY=VALUE"),

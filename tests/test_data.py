@@ -1,5 +1,6 @@
 """Sources, splits and pipelines, on files that are really there."""
 
+import shutil
 import time
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_a_folder_has_its_classes_and_pixels(folder):
 
 
 def test_images_of_a_folder_are_cropped_and_resized(folder):
-    Image.new("RGB", (30, 20)).save(folder / "other.jpg")
+    Image.new("L", (30, 20)).save(folder / "other.jpg")
     assert training.load(f"folder:{folder}", image_size=8).shape == (8, 8, 1)
     with pytest.raises(ValueError, match=r"Expected images of one size.*other.jpg.*--image_size=10"):
         training.load(f"folder:{folder}")
@@ -104,6 +105,32 @@ def test_sixteen_bits_are_shown_as_they_are(tmp_path):
     rows = _read(training.load(f"folder:{tmp_path}").train)
     for x, name in zip(rows["x"], rows["id"], strict=True):
         np.testing.assert_allclose(x, 5000 * int(name[:2]) / 65535, atol=1 / 255)
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f4", ">f8", "longdouble", ">i2", "bool"])
+def test_numbers_are_read_whatever_their_byte_order(tmp_path, dtype):
+    values = (np.arange(200).reshape(20, 10) % 7).astype(dtype)
+    np.save(tmp_path / "a.npy", values)
+    rows = _read(training.load(f"npy:{tmp_path}/a.npy").train)
+    np.testing.assert_array_equal(rows["x"], values[rows["id"].astype(int)].astype("float32"))
+
+
+def test_grey_images_without_channels_are_images(tmp_path, digits):
+    np.save(tmp_path / "a.npy", (255 * digits[:50, :, :, 0]).astype("uint8"))
+    assert training.load(f"npy:{tmp_path}/a.npy").shape == (8, 8, 1)
+
+
+def test_one_colour_image_makes_the_folder_colour(folder):
+    Image.new("RGB", (12, 10), (255, 0, 0)).save(folder / "dög" / "z.png")
+    assert training.load(f"folder:{folder}").shape == (10, 12, 3)
+
+
+def test_a_folder_that_brings_its_split(folder, tmp_path):
+    for part in ("train", "test"):
+        shutil.copytree(folder, tmp_path / "split" / part)
+    data = training.load(f"folder:{tmp_path}/split")
+    assert data.classes == ("cat", "dög") and (data.train.size, data.test.size) == (40, 40)
+    assert set(_read(data.test)["id"]) == set(_read(data.train)["id"])  # names within their part
 
 
 def test_bytes_are_scaled_and_other_numbers_are_not(tmp_path):
@@ -164,6 +191,8 @@ def test_a_bad_value_in_a_stream_is_a_clear_error(tmp_path, digits):
     [
         ("digit", "Try digits"),
         ("no_such_thing_at_all", "Try digits or mnist"),
+        ("my photos/", "folder:DIR"),
+        ("", "folder:DIR"),
         ("npz:/no/such/file.npz", "a path that exists"),
         ("folder:.github-is-not-here", "a path that exists"),
     ],

@@ -111,6 +111,14 @@ def test_bad_data(data, message):
         model.solve(data)
 
 
+def test_many_dimensions():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(300, 6)) * [9, 8, 7, 6, 5, 4]) @ rng.normal(size=(6, 3000)) + rng.normal(size=(300, 3000))
+    model = zoo.pca(x.astype("float32"), 6)
+    exact = PCA(6, svd_solver="full").fit(x)
+    assert _angle(model, exact) < 1e-4
+
+
 def test_more_components_than_dimensions():
     with pytest.raises(ValueError, match="Expected at most d components"):
         zoo.linear_autoencoder((8,), 9, overcomplete=True).solve(np.zeros((20, 8), "float32"))

@@ -13,6 +13,7 @@ import pytest
 
 import serving
 from serving.check import ask, check
+from serving.export import export
 from serving.process import Server
 
 MODEL = "dense_digits_k8"
@@ -190,6 +191,14 @@ def test_check_asks_every_verb(run, capsys):
     check(run.export)
     printed = capsys.readouterr().out
     assert all(verb in printed for verb in ("encode", "decode", "reconstruct", "generate", "score", "Server stopped."))
+
+
+def test_check_needs_no_sample_and_takes_the_latest(run, tmp_path, capsys):
+    for version in (9, 10):
+        export(run.load_model(), tmp_path, "bare", version)
+    check(tmp_path)
+    printed = capsys.readouterr().out
+    assert "bare at http" in printed and "score" in printed
 
 
 def test_ctrl_c_ends_the_server_quietly(run):

@@ -51,6 +51,23 @@ def test_choices_that_cannot_be_trained_are_told_before_the_search(small, choice
     assert not (tmp_path / "best-trials").exists()
 
 
+def test_another_search_does_not_get_the_trials(small, tmp_path):
+    choices = {"width": "8,16", "depth": "1", "k": "2", "epochs": "1", "learning_rate": "1e-3"}
+    first = training.tune(small, choices, tmp_path / "best", tuner="random", trials=2)
+    assert training.tune(small, choices, tmp_path / "best", tuner="random", trials=2).experiment() == first.experiment()
+    other = choices | {"width": "24,32"}
+    with pytest.raises(ValueError, match=r"Expected the same search.*--restart"):
+        training.tune(small, other, tmp_path / "best", tuner="random", trials=2)
+    again = training.tune(small, other, tmp_path / "best", tuner="random", trials=2, restart=True)
+    assert again.experiment().width in (24, 32)
+
+
+def test_a_search_without_a_finite_trial(small, tmp_path):
+    choices = {"width": "8", "depth": "1", "k": "2", "epochs": "1", "learning_rate": "1e36,1e37"}
+    with pytest.raises(ValueError, match="Expected a trial with a finite error"):
+        training.tune(small, choices, tmp_path / "best", tuner="random", trials=2)
+
+
 def test_unknown_tuner(small, tmp_path):
     with pytest.raises(ValueError, match="hyperband, bayesian, random"):
         training.tune(small, tuner="grid", workdir=tmp_path / "best")

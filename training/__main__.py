@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("experiment", help="a name that `list` prints; --KEY=VALUE changes a setting of it")
         sub.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
         sub.add_argument("--strategy", default="auto", help="auto, one, mirrored or tpu (default: auto)")
-    train.add_argument("--restart", action="store_true", help="throw away the run that is there")
+        sub.add_argument("--restart", action="store_true", help="throw away what is there")
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="of bayesian and random (default: 10)")
     for name, function, help in (
@@ -79,7 +79,7 @@ def _train(options, settings) -> None:
 
 def _tune(options, settings) -> None:
     experiment = find(options.experiment)
-    _show(tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials))
+    _show(tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials, options.restart))
 
 
 def _evaluate(options, settings) -> None:

@@ -49,10 +49,8 @@ def open_catalogue(name: str) -> Source:
 
 def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
     logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
+    with contextlib.suppress(tfds.core.DatasetNotFoundError, ValueError):  # no copy, or not the form of a name
         return read_only_builder.builder_from_files(name)
-    except tfds.core.DatasetNotFoundError:
-        pass
     known = tfds.list_builders()
     if re.split("[/:]", name)[0] not in known:
         raise ValueError(
@@ -87,14 +85,14 @@ def _prepare_quietly(builder) -> None:
 def _feature_names(builder) -> tuple[str, str | None]:
     """Names of the features that are the data and their label."""
     keys = builder.info.supervised_keys
-    if keys:
+    if keys and isinstance(keys[0], str) and not isinstance(builder.info.features[keys[0]], tfds.features.FeaturesDict):
         return keys[0], keys[1]
     for name in ("image", "features", "x"):
         if name in builder.info.features:
             return name, "label"
     raise ValueError(
-        f"Expected a data set with supervised keys, an 'image' or 'features'. Received: {builder.name!r} with "
-        f"{', '.join(builder.info.features)}. Try exporting the wanted feature to npz:FILE."
+        "Expected a data set with an array to learn from: its supervised key, 'image' or 'features'. "
+        f"Received: {builder.name!r} with {', '.join(builder.info.features)}. Try exporting the wanted feature to npz:FILE."
     )
 
 

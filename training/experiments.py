@@ -70,7 +70,7 @@ class Experiment:
             if not 0 < getattr(self, key) < math.inf:
                 raise ValueError(f"Expected {key} above 0. {_received(key, self)}")
         for key in NOT_NEGATIVE:
-            if getattr(self, key) < 0:
+            if not 0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"Expected {key} of at least 0. {_received(key, self)}")
         for key in FRACTIONS:
             if not 0 <= getattr(self, key) < 1:

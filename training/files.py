@@ -9,6 +9,8 @@ from collections.abc import Callable
 def write(path: pathlib.Path, writer: Callable[[pathlib.Path], None]) -> None:
     """Lets `writer` fill a file beside `path`, flushes it to disk and puts it in its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".*-{path.name}"):  # by a writer that was killed
+        left.unlink(missing_ok=True)
     beside = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, which some writers look at
     try:
         writer(beside)

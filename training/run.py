@@ -101,7 +101,10 @@ class Run:
                 f"Expected the folder of a run, with a config.json. Received: {self.folder}. "
                 "Try python -m training train EXPERIMENT first."
             )
-        return Experiment(**files.read_json(self.config))
+        try:
+            return Experiment(**files.read_json(self.config))
+        except TypeError as error:
+            raise ValueError(f"Expected a run of this version. Received: {self.config} ({error}). Try training anew.") from None
 
     def load_model(self) -> keras.Model:
         """The fitted model, on whichever backend is in use.

@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import io
+import math
 import os
 import pathlib
+import shutil
 import warnings
 
 import keras_tuner
 
-from training import commands, fitting, strategies
+from training import commands, files, fitting, strategies
 from training.callbacks import Progress
 from training.experiments import Experiment, parse
 from training.run import Run
@@ -26,6 +28,7 @@ def tune(
     strategy: str = "auto",
     tuner: str = "hyperband",
     trials: int = 10,
+    restart: bool = False,
 ) -> Run:
     """Searches with keras-tuner for the lowest squared error on the validation split, then trains the best experiment.
 
@@ -38,15 +41,35 @@ def tune(
             killed search goes on from them.
         tuner: `hyperband`, `bayesian` or `random`.
         trials: of the last two; Hyperband follows from the experiment's epochs.
+        restart: throw away the search and the run of the same folder first.
 
     Raises:
-        ValueError: an unknown setting or tuner, a value of the wrong type or out of range.
+        ValueError: an unknown setting or tuner, a value of the wrong type or out of range; a folder with another search; no
+            trial that ended with a finite error.
     """
     if tuner not in TUNERS:
         raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. Try --tuner=hyperband.")
     folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
     experiment, space = _space(experiment, choices or {})
     search = _Search(experiment, space, strategy)
+    asked = {"experiment": dataclasses.asdict(experiment), "space": space, "tuner": tuner, "trials": trials}
+    _take_folder(folder.with_name(f"{folder.name}-trials"), asked, restart)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the bars go to stderr
+        warnings.simplefilter("ignore")
+        oracle = _oracle(search, tuner, trials, experiment, folder)
+        try:
+            oracle.search(verbose=0)
+        except RuntimeError as error:
+            raise ValueError(_no_trial(str(error).strip().splitlines()[0])) from error
+    best = next(iter(oracle.oracle.get_best_trials(1)), None)
+    if best is None or not math.isfinite(best.score or math.nan):
+        raise ValueError(_no_trial("none"))
+    chosen = search.experiment(best.hyperparameters)
+    print(f"best of {len(oracle.oracle.trials)} trials: validation squared error {best.score:.4g} with {_text(space, chosen)}")
+    return commands.train(chosen, folder, strategy, restart)
+
+
+def _oracle(search, tuner: str, trials: int, experiment: Experiment, folder: pathlib.Path):
     settings = {
         "hypermodel": search,
         "objective": keras_tuner.Objective("val_squared_error", "min"),
@@ -55,17 +78,26 @@ def tune(
         "seed": experiment.seed,
     }
     if tuner == "hyperband":
-        oracle = keras_tuner.Hyperband(max_epochs=experiment.epochs, factor=3, **settings)
-    else:
-        kind = keras_tuner.BayesianOptimization if tuner == "bayesian" else keras_tuner.RandomSearch
-        oracle = kind(max_trials=trials, **settings)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # bars go to stderr
-        warnings.simplefilter("ignore")
-        oracle.search(verbose=0)
-    best = oracle.oracle.get_best_trials(1)[0]
-    chosen = search.experiment(best.hyperparameters)
-    print(f"best of {len(oracle.oracle.trials)} trials: validation squared error {best.score:.4g} with {_text(space, chosen)}")
-    return commands.train(chosen, folder, strategy)
+        return keras_tuner.Hyperband(max_epochs=experiment.epochs, factor=3, **settings)
+    kind = keras_tuner.BayesianOptimization if tuner == "bayesian" else keras_tuner.RandomSearch
+    return kind(max_trials=trials, **settings)
+
+
+def _take_folder(folder: pathlib.Path, asked: dict, restart: bool) -> None:
+    """Keeps what was asked for beside the trials, since keras-tuner goes on with whatever trials it finds."""
+    request = folder / "request.json"
+    if restart:
+        shutil.rmtree(folder, ignore_errors=True)
+    if request.exists() and files.read_json(request) != asked:
+        raise ValueError(
+            f"Expected the same search, or a new folder. Received: {folder}, which holds another one. "
+            "Try another --workdir, or --restart to throw away the search that is there."
+        )
+    files.write_json(request, asked)
+
+
+def _no_trial(received: str) -> str:
+    return f"Expected a trial with a finite error. Received: {received}. Try lower values of --learning_rate."
 
 
 def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment, dict[str, list]]:

@@ -49,8 +49,7 @@ def _open_parts(arrays, path: pathlib.Path) -> Source:
         raise ValueError(f"Expected x_train and x_test with rows of one shape. Received: {shapes} in {path}.")
     classes = _classes(np.concatenate(list(labels.values())) if labelled else None)
     train, test = (_array_reader(x[part], labels[part], classes) for part in x)
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(x["train"]))
-    return Source(lambda start, stop: train(order[start:stop]), len(order), test(np.arange(len(x["test"]))), _names(classes))
+    return _given(train, len(x["train"]), test, len(x["test"]), classes)
 
 
 def _require_rows(x, labels, path: pathlib.Path) -> None:
@@ -65,9 +64,16 @@ def _require_rows(x, labels, path: pathlib.Path) -> None:
 
 
 def _array_reader(x: np.ndarray, labels: np.ndarray | None, classes: np.ndarray | None) -> Callable[[np.ndarray], Rows]:
-    """From row numbers to Rows."""
+    """From row numbers to Rows; TensorFlow knows native byte order and at most 64 bits."""
     numbers = None if classes is None else np.searchsorted(classes, labels)
-    return lambda indices: _rows(indices, np.char.mod("%d", indices), numbers, lambda i: np.asarray(x[i]), x.dtype, x.shape[1:])
+    dtype = np.dtype("float32") if x.dtype.kind == "f" and x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")
+    if x.dtype == "uint8" and x.ndim == 3:
+        x = x[..., None]  # grey images without an axis of channels, as in Keras's mnist.npz
+
+    def block(indices):
+        return np.asarray(x[indices], dtype)
+
+    return lambda indices: _rows(indices, np.char.mod("%d", indices), numbers, block, dtype, x.shape[1:])
 
 
 def _classes(labels: np.ndarray | None) -> np.ndarray | None:
@@ -83,7 +89,7 @@ def _names(classes: np.ndarray | None) -> tuple[str, ...] | None:
 
 
 def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
-    """The images under a folder; subfolders, where there are several, are the classes.
+    """The images under a folder; subfolders, where there are several, are the classes. `train/` and `test/` are the splits.
 
     Args:
         image_size: height and width to which they are cropped and resized; 0: as they are.
@@ -91,29 +97,48 @@ def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
     Raises:
         ValueError: few images, a file that is none, or images of several sizes without `image_size`.
     """
+    split = all((root / part).is_dir() for part in ("train", "test"))
+    parts = [_images(root / part) for part in ("train", "test")] if split else [_images(root)]
+    names = [[path.relative_to(base).as_posix() for path in paths] for base, paths in parts]
+    folders = [np.array([name.rpartition("/")[0] for name in part]) for part in names]
+    classes = _classes(np.concatenate(folders))
+    everything = [path for _, paths in parts for path in paths]
+    grey = all(_is_grey(path) for path in everything)
+    shape = read_image(everything[0], grey, image_size).shape
+
+    def reader(part: int) -> Callable[[np.ndarray], Rows]:
+        paths, labels = parts[part][1], None if classes is None else np.searchsorted(classes, folders[part])
+
+        def block(indices):
+            return np.stack([read_image(paths[i], grey, image_size, shape) for i in indices])
+
+        return lambda indices: _rows(indices, np.array(names[part])[indices], labels, block, np.dtype("uint8"), shape)
+
+    if not split:
+        return _held_out(reader(0), len(everything), classes)
+    return _given(reader(0), len(names[0]), reader(1), len(names[1]), classes)
+
+
+def _images(root: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path]]:
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGES)
     if len(paths) < MINIMUM_ROWS:
         raise ValueError(
             f"Expected a folder with at least {MINIMUM_ROWS} images ({', '.join(IMAGES)}). Received: {len(paths)} in {root}. "
             "Try the folder above, or another format."
         )
-    names = [path.relative_to(root).as_posix() for path in paths]
-    folders = np.array([name.rpartition("/")[0] for name in names])
-    classes = _classes(folders)
-    labels = None if classes is None else np.searchsorted(classes, folders)
-    first = read_image(paths[0], image_size)
-
-    def block(indices):
-        return np.stack([read_image(paths[i], image_size, first.shape) for i in indices])
-
-    def read(indices: np.ndarray) -> Rows:
-        return _rows(indices, np.array(names)[indices], labels, block, first.dtype, first.shape)
-
-    return _held_out(read, len(paths), classes)
+    return root, paths
 
 
-def read_image(path: pathlib.Path, size: int = 0, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """One image, uint8 `(height, width, channels)`, grey or colour as it is; cropped to a square and resized where `size` > 0.
+def _is_grey(path: pathlib.Path) -> bool:
+    try:
+        with Image.open(path) as file:  # reads the header alone
+            return file.mode in ("1", "L", "LA") or file.mode.startswith("I")
+    except OSError as error:
+        raise ValueError(f"Expected an image. Received: {path} ({error}). Try removing the file.") from None
+
+
+def read_image(path: pathlib.Path, grey: bool, size: int = 0, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """One image, uint8 `(height, width, 1 or 3)`; cropped to a square and resized where `size` > 0.
 
     Raises:
         ValueError: not an image, or not of `shape`.
@@ -122,7 +147,6 @@ def read_image(path: pathlib.Path, size: int = 0, shape: tuple[int, ...] | None 
         with Image.open(path) as file:
             if file.mode == "F":
                 raise OSError("floating-point pixels")
-            grey = (shape[-1] == 1) if shape else file.mode in ("1", "L", "LA") or file.mode.startswith("I")
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):  # 16 bits: the upper eight
                 image = Image.fromarray((np.asarray(image).astype("uint16") >> 8).astype("uint8"))
@@ -136,6 +160,12 @@ def read_image(path: pathlib.Path, size: int = 0, shape: tuple[int, ...] | None 
             f"Expected images of one size, {shape}. Received: {pixels.shape} in {path}. Try --image_size={min(shape[:2])}."
         )
     return pixels
+
+
+def _given(train: Callable, train_size: int, test: Callable, test_size: int, classes: np.ndarray | None) -> Source:
+    """A split that the files bring; the training rows in a random order that is always the same."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(train_size)
+    return Source(lambda start, stop: train(order[start:stop]), train_size, test(np.arange(test_size)), _names(classes))
 
 
 def _held_out(read: Callable[[np.ndarray], Rows], size: int, classes) -> Source:

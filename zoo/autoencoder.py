@@ -86,7 +86,8 @@ class Autoencoder(keras.Model):
 
     def encode(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to codes `(B, k)`, without chance."""
-        return self.bottleneck.encode(self.encoder(self._rows(x, self.shape), training=False))
+        code = self.bottleneck.encode(self.encoder(self._rows(x, self.shape), training=False))
+        return ops.cast(code, "float32")
 
     def decode(self, code: ArrayLike) -> keras.KerasTensor:
         """Codes `(B, k)` to data `(B, *shape)`: the likelihood's mean."""
@@ -101,7 +102,7 @@ class Autoencoder(keras.Model):
 
         They are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
         """
-        return self.decode(self.density(self._rows(seed, (), "int32")))
+        return self.decode(self.density(self._rows(_require_seeds(seed), (), "int32")))
 
     def score(self, x: ArrayLike) -> keras.KerasTensor:
         """log p(x) or its bound in nats, `(B,)`: higher is more typical."""
@@ -121,14 +122,14 @@ class Autoencoder(keras.Model):
     # Training
 
     def call(self, x, training=None):
-        x = ops.cast(x, self.compute_dtype)
+        x = ops.cast(x, "float32")
         features = self.encoder(x, training=training)
         codes, cost = self.bottleneck(features, training=training)  # (S, B, k), (S, B)
         flat = self._parameters(ops.reshape(codes, (-1, self.k)), training)  # (S * B, *shape)
         parameters = ops.reshape(flat, (codes.shape[0], -1, *flat.shape[1:]))  # (S, B, *shape)
-        log_weight = self.likelihood.log_prob(x, parameters) - cost  # (S, B)
+        log_weight = self.likelihood.log_prob(x, parameters) - ops.cast(cost, "float32")  # (S, B)
         return {
-            "code": self.bottleneck.encode(features),
+            "code": ops.cast(self.bottleneck.encode(features), "float32"),
             "x": ops.mean(self.likelihood.mean(parameters), axis=0),
             "score": ops.logsumexp(log_weight, axis=0) - math.log(codes.shape[0]),
         }
@@ -188,7 +189,8 @@ class Autoencoder(keras.Model):
     # Inside
 
     def _parameters(self, codes, training=False):
-        return self.head(self.decoder(codes, training=training))  # (B, k) -> (B, *shape)
+        parameters = self.head(self.decoder(codes, training=training))  # (B, k) -> (B, *shape)
+        return ops.cast(parameters, "float32")  # judged in full precision, whatever the bodies compute in
 
     @staticmethod
     def _rows(x, shape: tuple[int, ...], dtype: str = "float32"):
@@ -197,6 +199,16 @@ class Autoencoder(keras.Model):
 
 
 _PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density")
+
+
+def _require_seeds(seed):
+    """`seed` as it is, refused where its conversion to int32 would change it."""
+    if isinstance(seed, (list, tuple, np.ndarray)):
+        seed = np.asarray(seed)
+        limits = np.iinfo("int32")
+        if seed.size and (seed.dtype.kind not in "iu" or seed.min() < limits.min or seed.max() > limits.max):
+            raise ValueError(f"Expected integers in [{limits.min}, {limits.max}] as seeds. Received: {seed}. Try [1, 2, 3].")
+    return seed
 
 
 def require_rows(x: ArrayLike, shape: tuple[int, ...]) -> None:

@@ -5,13 +5,15 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
+import scipy.sparse.linalg
 
 from zoo import bodies
 from zoo.autoencoder import Autoencoder, require_rows
 from zoo.bottlenecks import Deterministic
 from zoo.likelihoods import SquaredError
 
-LARGEST_COVARIANCE = 16_384  # dimensions; 2 GiB in float64
+LARGEST_COVARIANCE = 16_384  # dimensions; a matrix of 2 GiB in float64, several of which are there at once
+LARGEST_DECOMPOSITION = 2_048  # dimensions; above, Lanczos iterations find the leading axes alone
 CHUNK = 2**22  # numbers of one float32 product: 16 MiB
 SMALLEST_CHUNK = 1_024  # rows of it, however wide they are
 SHAPING = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Identity)
@@ -126,7 +128,13 @@ def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarr
 
 def _principal_axes(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k largest variances `(k,)` and their unit axes `(d, k)` as columns, the largest entry of each positive."""
-    variances, axes = np.linalg.eigh(covariance)
+    d = len(covariance)
+    if d <= LARGEST_DECOMPOSITION or k > d // 8:
+        variances, axes = np.linalg.eigh(covariance)
+    else:
+        variances, axes = scipy.sparse.linalg.eigsh(covariance, k, v0=np.ones(d))
+        order = np.argsort(variances)
+        variances, axes = variances[order], axes[:, order]
     variances, axes = variances[::-1][:k].clip(min=0.0), axes[:, ::-1][:, :k]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)  # (1, k)
     return variances, axes * np.sign(largest)

@@ -21,7 +21,7 @@ class Mixture(keras.layers.Layer):
     """
 
     def __init__(self, components: int = 10, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.components = components
 
     def build(self, input_shape):
