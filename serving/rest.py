@@ -76,9 +76,9 @@ def _array(name: str, value, spec) -> np.ndarray:
         if array.dtype.kind not in ("iuf" if array.size else "iufO") or not np.can_cast(array.dtype, dtype, "same_kind"):
             raise BadRequest(f"Expected numbers of type {spec.dtype.name} for input {name}. Received: {_kind(array)}.")
         array = _exact(array, np.dtype(dtype), name)
+    except BadRequest:
+        raise
     except (ValueError, OverflowError) as problem:
-        if isinstance(problem, BadRequest):
-            raise
         raise BadRequest(f"Expected a rectangular list of numbers for input {name}. Received: {problem}.") from None
     if not spec.shape.is_compatible_with(array.shape):
         raise BadRequest(f"Expected shape {tuple(spec.shape)} for input {name}. Received: {array.shape}.")

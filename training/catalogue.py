@@ -69,8 +69,8 @@ def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
         else:
             builder.download_and_prepare()
     except Exception as error:  # of any kind: a download by hand, a package of the data set's own, a full disk
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"Expected to prepare {name!r}. Received: {type(error).__name__}: {reason}.") from error
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise ValueError(f"Expected to prepare {name!r}. Received: {type(error).__name__}, {reason}.") from error
     return builder
 
 

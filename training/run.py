@@ -60,10 +60,12 @@ class Run:
     def expect(self, experiment: Experiment, restart: bool = False) -> None:
         """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go."""
         if self.config.exists():
+            if restart:
+                return
             there = self.experiment()
-            changes = {} if restart else experiment.changes(there)
+            changes = experiment.changes(there)
             differences = [f"{key} is {getattr(there, key)!r}, not {value!r}" for key, value in changes.items()]
-            if there.name != experiment.name and not restart:
+            if there.name != experiment.name:
                 differences.insert(0, f"the experiment is {there.name}, not {experiment.name}")
             if differences:
                 raise ValueError(

@@ -32,6 +32,8 @@ def tune(
 ) -> Run:
     """Searches with keras-tuner for the lowest squared error on the validation split, then trains the best experiment.
 
+    An experiment without a validation split gets one, a tenth of the training split, and keeps it.
+
     Args:
         experiment: the one to start from.
         choices: text `A,B,C` by setting; around the experiment's width, depth, k and learning rate unless given. A setting
@@ -60,7 +62,7 @@ def tune(
         try:
             oracle.search(verbose=0)
         except RuntimeError as error:
-            raise ValueError(_no_trial(str(error).strip().splitlines()[0])) from error
+            raise ValueError(_no_trial(next(iter(str(error).splitlines()), "none"))) from error
     best = next(iter(oracle.oracle.get_best_trials(1)), None)
     if best is None or not math.isfinite(best.score or math.nan):
         raise ValueError(_no_trial("none"))

@@ -4,6 +4,7 @@ A likelihood holds no weights. `head` makes the layer from the decoder's feature
 `mean` turns parameters into a reconstruction and `log_prob` judges data by them.
 """
 
+import abc
 import math
 
 import keras
@@ -11,7 +12,7 @@ import numpy as np
 from keras import ops
 
 
-class Likelihood:
+class Likelihood(abc.ABC):
     """What every likelihood has; one value is modelled by one parameter unless a subclass says otherwise.
 
     `low` and `high` bound the values that it can take, None for no bound.
@@ -25,13 +26,13 @@ class Likelihood:
         layers = [keras.layers.Flatten(), keras.layers.Dense(math.prod(shape)), keras.layers.Reshape(shape)]
         return keras.Sequential(layers, name="head")
 
+    @abc.abstractmethod
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """E[x | parameters], of the parameters' shape."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `mean`.")
 
+    @abc.abstractmethod
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """log p(x | parameters) in nats, `(S, B)`, for x `(B, *shape)` and parameters `(S, B, *shape)`."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `log_prob`.")
 
     def check(self, x: np.ndarray) -> None:
         """Raises ValueError where `x` holds NaN, Inf, or a value that this likelihood cannot take."""
