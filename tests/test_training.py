@@ -129,6 +129,14 @@ def test_as_many_dimensions_as_the_data(small, tmp_path):
     assert "PCA" not in training.table(run)
 
 
+def test_a_streamed_run_says_nothing_but_its_progress(tmp_path):
+    command = [*TRAIN[:-3], "--width=16", "--epochs=2", "--memory_gib=1e-9", f"--workdir={tmp_path / 'run'}"]
+    done = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    lines = done.stderr.replace("\r", "\n").splitlines()
+    assert all(not line.strip() or line.startswith("training: ") for line in lines), done.stderr
+    assert len(files.read_json(Run(tmp_path / "run").history)) == 2
+
+
 def test_numbers_far_from_pixels(small, digits, tmp_path):
     np.save(tmp_path / "a.npy", 100 * digits - 30)
     experiment = small.override({"dataset": f"npy:{tmp_path}/a.npy", "epochs": "1"})

@@ -41,6 +41,8 @@ class Split(NamedTuple):
         if self.arrays is None:
             batches = self.stream.map(lambda block: block["x"]).unbatch().batch(batch_size, drop_remainder)
             batches = batches.map(lambda x: _checked(x, check)) if check else batches
+            count = self.size // batch_size if drop_remainder else -(-self.size // batch_size)
+            batches = _counted(batches, count)
         else:
             batches = tf.data.Dataset.from_tensor_slices(self.arrays["x"]).batch(batch_size, drop_remainder).cache()
         return batches.prefetch(tf.data.AUTOTUNE)
@@ -92,7 +94,8 @@ class Split(NamedTuple):
             return windows.map(shuffled).unbatch().batch(batch_size, drop_remainder=True).take(steps)
 
         batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch)
-        return batches.map(lambda x: _checked(x, check)) if check else batches
+        batches = batches.map(lambda x: _checked(x, check)) if check else batches
+        return _counted(batches, steps * len(epochs))
 
 
 class Data(NamedTuple):
@@ -176,6 +179,11 @@ def _as_float(block):
 def _shifted(x, shift, key):
     moves = tf.random.stateless_uniform([2], key, -shift, shift + 1, dtype=tf.int32)
     return tf.roll(x, moves, axis=[1, 2])
+
+
+def _counted(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Says how many batches a stream has, which Keras warns of not knowing."""
+    return batches.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def _checked(x, check):
