@@ -3,11 +3,15 @@
 Examples of shape `(H, W, 1)` or `(H, W, 3)` are drawn as images, all others as lines over their dimensions.
 """
 
+import logging
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of its cache on the terminal
 
 MODEL, PCA, DATA = "#2a6fdb", "#e07b39", "#30343b"
 CANVAS = 1500  # pixels of the codes' picture, each way
