@@ -64,7 +64,7 @@ def tune(
         except RuntimeError as error:
             raise ValueError(_no_trial(next(iter(str(error).splitlines()), "none"))) from error
     best = next(iter(oracle.oracle.get_best_trials(1)), None)
-    if best is None or not math.isfinite(best.score or math.nan):
+    if best is None or best.score is None or not math.isfinite(best.score):
         raise ValueError(_no_trial("none"))
     chosen = search.experiment(best.hyperparameters)
     print(f"best of {len(oracle.oracle.trials)} trials: validation squared error {best.score:.4g} with {_text(space, chosen)}")
