@@ -8,6 +8,7 @@ RUN ?= runs/demo
 demo: .venv/demo  ## train, look at, export and serve an autoencoder of handwritten digits
 	@$(BIN)/python -m training train dense_digits_k8 --workdir=$(RUN) --restart
 	@$(BIN)/python -m serving check $(RUN)/export
+	@$(BIN)/python -m training generate vae_mnist --output $(RUN)/generated.png
 
 test: .venv/test  ## lint, then the whole test suite
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

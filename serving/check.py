@@ -23,7 +23,7 @@ def check(directory: str) -> None:
             print(f"{model} at {server.url}/v1/models/{model}", flush=True)
             with Client(server.url, model) as client:
                 for verb, sent, answer in ask(client, _rows(client, path)):
-                    print(f"  {verb:<12} {sent.shape!s:>16} -> {answer.shape!s:<16} {_range(answer)}")
+                    print(f"  {verb:<14} {sent[0].shape!s:>16} -> {answer.shape!s:<16} {_range(answer)}")
     print("Server stopped.")
 
 
@@ -33,24 +33,27 @@ def _latest(directory: pathlib.Path) -> dict[str, pathlib.Path]:
     return {path.parent.name: path for path in sorted(versions, key=lambda path: int(path.name))}
 
 
-def _rows(client: Client, path: pathlib.Path) -> np.ndarray:
+def _rows(client: Client, path: pathlib.Path) -> dict[str, np.ndarray]:
     """Some of the exported sample, or of what the model generates where it has none."""
     sample = path / "assets.extra" / "sample.npz"
     if not sample.exists():
-        return client.generate(np.arange(ROWS))
+        return {"x": client.generate(np.arange(ROWS))}
     with np.load(sample) as arrays:
-        return arrays["x"][:ROWS]
+        return {name: arrays[name][:ROWS] for name in ("x", "label") if name in arrays}
 
 
-def ask(client: Client, x: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yields verb, request and answer for each of the five verbs, on data `(B, *shape)`."""
-    code = client.encode(x)
-    seeds = np.arange(len(x), dtype="int32")
-    yield "encode", x, code
-    yield "decode", code, client.decode(code)
-    yield "reconstruct", x, client.reconstruct(x)
-    yield "generate", seeds, client.generate(seeds)
-    yield "score", x, client.score(x)
+def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list[np.ndarray], np.ndarray]]:
+    """Yields verb, arguments and answer for each verb of the model, on data `x` `(B, *shape)`, `label` beside them where the
+    model wants labels; `decode` gets the codes of x."""
+    count = len(rows["x"])
+    values = {"label": np.zeros(count, "int32"), "seed": np.arange(count, dtype="int32"), **rows}
+    verbs = [verb for verb in client.signatures if hasattr(client, verb)]
+    for verb in sorted(verbs, key=lambda verb: (verb != "encode", verb)):
+        inputs = [values[name] for name in client.order(verb)]
+        answer = getattr(client, verb)(*inputs)
+        if verb == "encode":
+            values["code"] = answer
+        yield verb, inputs, answer
 
 
 def _range(values: np.ndarray) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
+ARGUMENTS = ("x", "code", "label", "seed")
 DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64"}
 
 
@@ -57,6 +58,30 @@ class Client:
         """log p(x) or its bound in nats, `(B,)`; higher is more typical."""
         return self._call("score", x)
 
+    def score_code(self, x: ArrayLike) -> np.ndarray:
+        """log-density of the codes in nats, `(B,)`; higher is more typical."""
+        return self._call("score_code", x)
+
+    def generate_class(self, label: ArrayLike, seed: ArrayLike) -> np.ndarray:
+        """New data `(B, *shape)` of the classes `(B,)`, one for each seed `(B,)`, from a model that knows classes."""
+        return self._call("generate_class", label, seed)
+
+    def generate_prior(self, seed: ArrayLike) -> np.ndarray:
+        """New data `(B, *shape)`, one for each seed, from the standard normal prior of a variational autoencoder."""
+        return self._call("generate_prior", seed)
+
+    def vary(self, x: ArrayLike, seed: ArrayLike) -> np.ndarray:
+        """Data `(B, *shape)` like x but different, from its posterior, by a variational autoencoder."""
+        return self._call("vary", x, seed)
+
+    def classify(self, x: ArrayLike) -> np.ndarray:
+        """Data `(B, *shape)` to probabilities `(B, C)` of the classes, by a classifier."""
+        return self._call("classify", x)
+
+    def regress(self, x: ArrayLike) -> np.ndarray:
+        """Data `(B, *shape)` to the predicted numbers `(B,)`, by a regressor."""
+        return self._call("regress", x)
+
     @property
     def signatures(self) -> dict:
         """The served signatures by name, as the server's metadata give them."""
@@ -74,26 +99,29 @@ class Client:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _call(self, verb: str, value) -> np.ndarray:
+    def _call(self, verb: str, *values) -> np.ndarray:
         if verb not in self.signatures:
             raise ServerError(404, f"Expected a signature of this model: {', '.join(self.signatures)}. Received: {verb}.")
         inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
-        value = np.ascontiguousarray(value)
-        if _dtype(inputs).startswith("float"):
-            value = value.astype(_dtype(inputs))  # shorter in JSON; integers go as they are, for the server to check
-        request = {"signature_name": verb, "inputs": value}
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        columns = {name: _column(value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
+        request = {"signature_name": verb, "inputs": columns}
+        if not all(np.isfinite(column).all() for column in columns.values() if column.dtype.kind == "f"):
             body = json.dumps(request, default=np.ndarray.tolist).encode()  # writes NaN, where orjson writes null
         else:
             body = orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
         # A colon in a relative URL would start a scheme: the verb goes onto the whole address.
         answer = _answer(self._http.post(f"{str(self._http.base_url).rstrip('/')}:predict", content=body))
-        return np.asarray(answer["outputs"], dtype=_dtype(outputs))
+        (output,) = outputs.values()
+        return np.asarray(answer["outputs"], dtype=DTYPES[output["dtype"]])
+
+    def order(self, verb: str) -> list[str]:
+        """Names of a verb's inputs in the order of its arguments, which metadata do not keep."""
+        return sorted(self.signatures[verb]["inputs"], key=ARGUMENTS.index)
 
 
-def _dtype(tensors: dict) -> str:
-    (tensor,) = tensors.values()
-    return DTYPES[tensor["dtype"]]
+def _column(value, tensor: dict) -> np.ndarray:
+    value, dtype = np.ascontiguousarray(value), DTYPES[tensor["dtype"]]
+    return value.astype(dtype) if dtype.startswith("float") else value  # shorter in JSON; integers are for the server to check
 
 
 def _answer(response: httpx.Response) -> dict:

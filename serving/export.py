@@ -20,7 +20,7 @@ SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that a 
 
 
 def export(
-    model: zoo.Autoencoder,
+    model: zoo.Autoencoder | zoo.Predictor,
     directory: str | os.PathLike,
     name: str | None = None,
     version: int | None = None,
@@ -28,7 +28,8 @@ def export(
 ) -> pathlib.Path:
     """Writes `directory/name/version`, whole or not at all.
 
-    The signatures are those that the model declares, and `serving_default`, which is `reconstruct`.
+    The signatures are those that the model declares, and `serving_default`, which is `reconstruct` (`classify` or `regress`
+    of a predictor).
 
     Args:
         name: the model's name on the server; the model's own unless given.
@@ -105,7 +106,7 @@ def _save(model: zoo.Autoencoder, path: str) -> None:
     module = tf.Module()
     module.tensors = [variable.value for variable in model.variables]
     signatures = {verb: _function(model, verb) for verb in model.signatures()}
-    tf.saved_model.save(module, path, signatures={"serving_default": signatures["reconstruct"], **signatures})
+    tf.saved_model.save(module, path, signatures={"serving_default": signatures[model.serving_default], **signatures})
 
 
 def _function(model: zoo.Autoencoder, verb: str):

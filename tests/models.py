@@ -16,6 +16,39 @@ def own_bodies() -> zoo.Autoencoder:
     return zoo.Autoencoder(encoder, zoo.Deterministic(4), decoder, zoo.Bernoulli())
 
 
+def conv() -> zoo.Autoencoder:
+    """Denoising and sparse."""
+    bottleneck = zoo.Deterministic(4, sparsity=1e-3)
+    return zoo.Autoencoder(
+        zoo.conv(SHAPE, 8), bottleneck, zoo.conv_decoder(SHAPE, 8), zoo.SquaredError("sigmoid"), corruption=zoo.RandomNoise(0.2)
+    )
+
+
+def vae() -> zoo.Autoencoder:
+    """With a mixture for each class, and a corruption that moves images."""
+    bottleneck = zoo.Gaussian(4, beta=0.5, free_bits=0.05, warmup=4)
+    return zoo.Autoencoder(
+        zoo.dense((32,), shape=SHAPE),
+        bottleneck,
+        zoo.dense((32,)),
+        zoo.Bernoulli(),
+        zoo.Mixture(2, classes=10),
+        zoo.RandomAffine(0.5),
+    )
+
+
+def importance_weighted() -> zoo.Autoencoder:
+    return zoo.Autoencoder(
+        zoo.dense((32,), shape=SHAPE), zoo.Gaussian(4, samples=3), zoo.dense((32,)), zoo.DiscretizedGaussian(17)
+    )
+
+
+def vector_quantized() -> zoo.Autoencoder:
+    return zoo.Autoencoder(
+        zoo.dense((32,), shape=SHAPE), zoo.VectorQuantized(4, 16, 2), zoo.dense((32,)), zoo.SquaredError("sigmoid")
+    )
+
+
 MODELS = {
     "linear": lambda: zoo.linear_autoencoder(SHAPE, 3),
     "dense": lambda: zoo.dense_autoencoder(SHAPE, 5, (32, 16)),
@@ -30,4 +63,22 @@ MODELS = {
     ),
     "overcomplete": lambda: zoo.dense_autoencoder(SHAPE, 70, (), overcomplete=True),
     "own_bodies": own_bodies,
+    "conv": conv,
+    "vae": vae,
+    "importance_weighted": importance_weighted,
+    "vector_quantized": vector_quantized,
 }
+
+
+def classifier() -> zoo.Predictor:
+    encoder = zoo.coder(vae())
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return zoo.Predictor(encoder, keras.Sequential([keras.layers.Dense(10)]), loss, frozen=True)
+
+
+def regressor() -> zoo.Predictor:
+    head = keras.Sequential([keras.layers.BatchNormalization(momentum=0.9), keras.layers.Dense(1)])
+    return zoo.Predictor(zoo.dense((32,), shape=SHAPE), head, keras.losses.MeanSquaredError())
+
+
+PREDICTORS = {"classifier": classifier, "regressor": regressor}

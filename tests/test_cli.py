@@ -15,8 +15,8 @@ from training.experiments import EXPERIMENTS, FIELDS
     ("arguments", "message"),
     [
         (["train", "dens_digits_k8"], "Try dense_digits_k8"),
-        (["train", "zzz"], "Try dense_digits_k2 or dense_digits_k8"),
-        (["train", "dense_digits_k8", "--widht=3"], "Received: --widht. Try width."),
+        (["train", "zzz"], "pca_digits_k8 or pca_mnist_k30"),
+        (["train", "dense_digits_k8", "--widht=3"], "Received: --widht. Try width or"),
         (["train", "dense_digits_k8", "--width=wide"], "Expected a value of type int for width. Received: 'wide'"),
         (["train", "dense_digits_k8", "--learning_rate", "fast"], "type float"),
         (["train", "dense_digits_k8", "--overcomplete=maybe"], "true or false"),

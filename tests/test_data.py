@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import training
-from training.data import clear_errors
+from training.data import clear_errors, slant, targeted
 
 
 def _read(split) -> dict[str, np.ndarray]:
@@ -245,3 +245,67 @@ def test_a_catalogue_name_without_copy_or_network_is_told_soon(monkeypatch):
     with pytest.raises(ValueError, match=r"'mnist' prepared in .* or a network"):
         training.load("mnist")
     assert time.monotonic() - start < 10
+
+
+def test_static_pixels_are_drawn_once_and_dynamic_ones_anew():
+    grey, static, dynamic = (training.load("digits", binarize=kind) for kind in ("none", "static", "dynamic"))
+    x = grey.train.arrays["x"]
+    drawn = static.train.arrays["x"]
+    assert set(np.unique(drawn)) == {0, 1}
+    np.testing.assert_array_equal(drawn[(x == 0) | (x == 1)], x[(x == 0) | (x == 1)])
+    assert np.abs(drawn.mean(axis=0) - x.mean(axis=0)).max() < 0.05
+    np.testing.assert_array_equal(static.test.arrays["x"], dynamic.test.arrays["x"])
+    np.testing.assert_array_equal(static.test.arrays["grey"], grey.test.arrays["x"])
+    batches = [np.stack(list(dynamic.train.training(1437, 1, range(epoch, epoch + 1)))) for epoch in (0, 1, 0)]
+    np.testing.assert_array_equal(batches[0], batches[2])
+    assert set(np.unique(batches[0])) == {0, 1} and np.abs(batches[0] - batches[1]).max() == 1
+    passes = [np.concatenate([rows["x"] for rows in dynamic.train.batches()]) for _ in range(2)]
+    np.testing.assert_array_equal(*passes)
+
+
+def test_only_probabilities_are_binarized(tmp_path, digits):
+    np.save(tmp_path / "a.npy", 16 * digits)
+    for kind in ("static", "dynamic"):
+        with pytest.raises(ValueError, match=r"Expected values in \[0, 1\] to binarize"):
+            training.load(f"npy:{tmp_path}/a.npy", binarize=kind)
+
+
+def test_a_class_is_left_out_of_all_but_the_test_split():
+    data = training.load("digits", validation=0.2, left_out=4)
+    assert 4 not in data.train.arrays["label"] and 4 not in data.validation.arrays["label"]
+    assert 4 in data.test.arrays["label"] and data.train.size == len(data.train.arrays["x"])
+    with pytest.raises(ValueError, match="class to leave out"):
+        training.load("digits", left_out=10)
+    with pytest.raises(ValueError, match="class to leave out"):
+        training.load("digits", memory_gib=1e-6, left_out=1)
+
+
+def test_few_labels_are_as_many_of_each_class_and_drawn_by_the_seed():
+    data = training.load("digits")
+    few = [targeted(data, "label", 50, seed).train for seed in (0, 0, 1)]
+    for split in few:
+        ids, rows = np.unique(split.arrays["id"], return_index=True)
+        assert len(ids) == 50 and split.size == 1000
+        np.testing.assert_array_equal(np.bincount(split.arrays["target"][rows]), 5)
+    np.testing.assert_array_equal(few[0].arrays["id"], few[1].arrays["id"])
+    assert set(few[0].arrays["id"]) != set(few[2].arrays["id"])
+    assert targeted(data, "label").train.size == data.train.size
+    with pytest.raises(ValueError, match="at most the 1,438 rows"):
+        targeted(data, "label", 2000)
+
+
+def test_the_slant_of_a_line():
+    for slope in (-0.5, 0.0, 0.25, 1.0):
+        image = np.zeros((1, 41, 81, 1))
+        for row in range(41):
+            image[0, row, round(40 + slope * (20 - row))] = 1
+        assert slant(image)[0] == pytest.approx(slope, abs=0.02)
+    with pytest.raises(ValueError, match="Expected images"):
+        slant(np.zeros((3, 8)))
+
+
+def test_targets_go_with_their_rows():
+    data = targeted(training.load("digits"), "label")
+    by_image = {x.tobytes(): label for x, label in zip(data.train.arrays["x"], data.train.arrays["target"], strict=True)}
+    for x, target in data.train.training(100, 3, range(1)):
+        assert [by_image[row.tobytes()] for row in x.numpy()] == target.numpy().tolist()

@@ -1,6 +1,8 @@
 """The mixture over the codes: what is fitted is what is drawn."""
 
 import numpy as np
+import pytest
+from sklearn.mixture import GaussianMixture
 
 import training
 import zoo
@@ -30,9 +32,34 @@ def test_draws_have_the_moments_of_the_codes_that_it_was_fitted_to():
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), rtol=0.05)
 
 
+def test_log_prob_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    codes = np.concatenate([rng.normal(size=(400, 3)), 5 + 0.3 * rng.normal(size=(200, 3))])
+    mixture = GaussianMixture(2, random_state=0).fit(codes)
+    ours = zoo.Mixture(2)
+    ours.build((None, 3))
+    ours.assign(mixture.weights_, mixture.means_, mixture.covariances_)
+    np.testing.assert_allclose(ours.log_prob(codes[:50].astype("float32")), mixture.score_samples(codes[:50]), rtol=1e-3)
+
+
+def test_each_class_has_a_mixture_of_its_own():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [300, 600, 100])
+    codes = (10.0 * labels[:, None] + rng.normal(size=(1000, 2))).astype("float32")
+    model = zoo.dense_autoencoder((8,), 2, (4,), density=zoo.Mixture(2, classes=3))
+    with pytest.raises(ValueError, match="Expected labels"):
+        fit_mixture(model, codes)
+    fit_mixture(model, codes, labels)
+    for label in (0, 1, 2):
+        drawn = np.asarray(model.density(SEEDS[:2000], np.full(2000, label)))
+        np.testing.assert_allclose(drawn.mean(axis=0), 10 * label, atol=0.3)
+    nearest = np.round(np.asarray(model.density(SEEDS)).mean(axis=1) / 10)
+    np.testing.assert_allclose(np.bincount(nearest.astype(int)) / len(SEEDS), [0.3, 0.6, 0.1], atol=0.02)
+
+
 def test_few_rows_get_few_components():
     model = zoo.dense_autoencoder((32,), 6, (4,), density=zoo.Mixture(10))
-    fit_mixture(model, np.random.default_rng(0).normal(size=(30, 6)))
+    fit_mixture(model, np.random.default_rng(0).normal(size=(75, 6)))
     assert np.count_nonzero(np.asarray(model.density.proportions)) == 2
     assert np.isfinite(np.asarray(model.generate(SEEDS[:100]))).all()
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import MODELS
+from models import MODELS, PREDICTORS
 from tensorflow.core.protobuf import saved_model_pb2
 
 import training
 from serving.export import export, export_run
 
 
-@pytest.fixture(params=MODELS, scope="module")
+@pytest.fixture(params=[*MODELS, *PREDICTORS], scope="module")
 def model(request):
-    return MODELS[request.param]()
+    return {**MODELS, **PREDICTORS}[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,11 @@ def session(path):
     session.close()
 
 
-def _value(tensor, batch: int) -> np.ndarray:
+def _value(name: str, tensor, batch: int) -> np.ndarray:
     rng = np.random.default_rng(batch)
     shape = (batch, *tensor.shape[1:])
-    return rng.integers(-1000, 1000, shape, "int32") if tensor.dtype == "int32" else rng.uniform(size=shape).astype("float32")
+    low, high = (0, 10) if name == "label" else (-1000, 1000)
+    return rng.integers(low, high, shape, "int32") if tensor.dtype == "int32" else rng.uniform(size=shape).astype("float32")
 
 
 def _specs(tensors) -> dict:
@@ -50,14 +51,25 @@ def test_every_signature_answers_as_python_does(model, session, batch):
     served = {name: s for name, s in graph.signature_def.items() if s.method_name == "tensorflow/serving/predict"}
     assert set(served) == {"serving_default", *declared}
     for name, signature in served.items():
-        verb = "reconstruct" if name == "serving_default" else name
+        verb = model.serving_default if name == "serving_default" else name
         assert _specs(signature.inputs) == _declared(declared[verb].inputs)
         assert _specs(signature.outputs) == _declared(declared[verb].outputs)
-        (key, tensor), (output,) = next(iter(declared[verb].inputs.items())), declared[verb].outputs
-        value = _value(tensor, batch)
-        received = session.run(signature.outputs[output].name, {signature.inputs[key].name: value})
-        expected = getattr(model, verb)(value).numpy()
+        (output,) = declared[verb].outputs
+        values = {key: _value(key, tensor, batch) for key, tensor in declared[verb].inputs.items()}
+        feeds = {signature.inputs[key].name: value for key, value in values.items()}
+        received = session.run(signature.outputs[output].name, feeds)
+        expected = getattr(model, verb)(*values.values()).numpy()
         np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_class_that_is_not_there_is_refused_in_the_graph(label, tmp_path):
+    path = export(MODELS["vae"](), tmp_path, "model")
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], str(path)).signature_def["generate_class"]
+        feeds = {signature.inputs["label"].name: [label], signature.inputs["seed"].name: [0]}
+        with pytest.raises(tf.errors.InvalidArgumentError, match="10"):
+            session.run(signature.outputs["x"].name, feeds)
 
 
 def test_weights_are_stored_once(model, path):

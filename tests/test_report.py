@@ -8,7 +8,10 @@ from PIL import Image
 
 from training import pictures
 
-PICTURES = {"codes", "reconstructions", "learning_curve", "clusters", "traversals", "samples", "architecture"}
+PICTURES = {
+    "codes", "reconstructions", "learning_curve", "clusters", "traversals", "interpolation", "neighbours", "samples",
+    "samples_by_class", "architecture",
+}  # fmt: skip
 
 
 class _Page(html.parser.HTMLParser):
@@ -43,7 +46,7 @@ def test_the_pictures_are_there_and_show_something(run):
     for path in run.report.parent.glob("*.png"):
         pixels = np.asarray(Image.open(path).convert("RGB"))
         assert min(pixels.shape[:2]) > 150
-        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20, path
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 15, path  # grey digits have 17 levels
 
 
 def test_the_command_in_the_page_repeats_the_run(run):

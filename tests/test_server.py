@@ -44,8 +44,10 @@ def _predict(http, body, path=f"/v1/models/{MODEL}:predict"):
 @pytest.mark.parametrize("batch", [1, 7])
 def test_the_client_answers_as_the_model_does(server, model, digits, batch):
     with serving.Client(server.url, MODEL) as client:
-        for verb, sent, answer in ask(client, digits[:batch]):
-            expected = np.asarray(getattr(model, verb)(sent))
+        answers = list(ask(client, {"x": digits[:batch], "label": np.arange(batch)}))
+        assert {verb for verb, _, _ in answers} == set(model.signatures())
+        for verb, sent, answer in answers:
+            expected = np.asarray(getattr(model, verb)(*sent))
             assert answer.dtype == expected.dtype
             np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5, err_msg=verb)
 
@@ -57,7 +59,8 @@ def test_status_and_metadata(http):
     metadata = http.get(f"/v1/models/{MODEL}/metadata").json()
     assert metadata["model_spec"] == {"name": MODEL, "signature_name": "", "version": "1"}
     signatures = metadata["metadata"]["signature_def"]["signature_def"]
-    assert set(signatures) == {"serving_default", "encode", "decode", "reconstruct", "generate", "score"}
+    verbs = {"encode", "decode", "reconstruct", "generate", "generate_class", "score", "score_code"}
+    assert set(signatures) == {"serving_default", *verbs}
     assert signatures["encode"]["inputs"]["x"]["dtype"] == "DT_FLOAT"
     sizes = [dim["size"] for dim in signatures["encode"]["inputs"]["x"]["tensor_shape"]["dim"]]
     assert sizes == ["-1", "8", "8", "1"]

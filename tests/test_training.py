@@ -14,7 +14,8 @@ import pytest
 from conftest import ROOT
 
 import training
-from training import files
+from training import commands, files, fitting
+from training.callbacks import Checkpoint
 from training.data import clear_errors
 from training.run import Run
 
@@ -196,6 +197,81 @@ for strategy in ("one", "mirrored"):
     one, two = (files.read_json(tmp_path / name / "history.json") for name in ("one", "mirrored"))
     for left, right in zip(one, two, strict=True):
         assert left == pytest.approx(right, rel=1e-4)
+
+
+def test_a_codebook_on_two_devices_is_that_of_one(tmp_path):
+    code = """
+import sys
+from serving.quiet import tensorflow as tf
+devices = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+import keras, numpy as np, zoo, training
+from training import strategies
+x = training.load("digits").train.arrays["x"][:512]
+for strategy in ("one", "mirrored"):
+    with strategies.scope(strategy):
+        keras.utils.set_random_seed(0)
+        bottleneck = zoo.VectorQuantized(4, 8, 2, restart=0.0)
+        model = zoo.Autoencoder(zoo.dense((16,), shape=(8, 8, 1)), bottleneck, zoo.dense((16,)), zoo.SquaredError())
+        model.compile(keras.optimizers.SGD(1e-3))
+    model.fit(tf.data.Dataset.from_tensor_slices(x).batch(64), epochs=2, verbose=0)
+    np.savez(f"{sys.argv[1]}/{strategy}.npz", *model.get_weights())
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=ENVIRONMENT, check=True, capture_output=True)
+    with np.load(tmp_path / "one.npz") as one, np.load(tmp_path / "mirrored.npz") as two:
+        for name in one.files:
+            np.testing.assert_allclose(one[name], two[name], atol=2e-5)
+
+
+def test_a_variational_run_in_two_parts_is_one_whole(small, tmp_path):
+    """Noise, warm-up, corruption and drawn pixels go on where they were."""
+    changes = {"bottleneck": "gaussian", "likelihood": "bernoulli", "binarize": "dynamic", "kl_warmup": "0.9", "affine": "0.5"}
+    experiment = small.override({**changes, "noise": "0.1"})
+    data = commands.open_data(experiment)
+    weights = []
+    for name, parts in (("whole", [range(4)]), ("parts", [range(2), range(2, 4)])):
+        for part in parts:
+            model = fitting.build(experiment, data)
+            fitting.compile(model, data, experiment)
+            checkpoint = Checkpoint(tmp_path / f"{name}.npz")
+            assert checkpoint.restore(model) == part.start
+            fitting.fit_epochs(model, data, experiment, part, [checkpoint])
+        weights.append(model.get_weights())
+    for left, right in zip(*weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+CONV = {"body": "conv", "width": "4", "depth": "1", "hidden": "8", "precision": "mixed_bfloat16"}
+
+
+def test_a_convolutional_variational_run(small, tmp_path):
+    changes = {**CONV, "bottleneck": "gaussian", "likelihood": "bernoulli", "binarize": "static", "nll_samples": "20", "k": "2"}
+    run = training.train(small.override({**changes, "left_out": "3", "epochs": "1"}), tmp_path / "run")
+    model, metrics = run.load_model(), files.read_json(run.metrics)
+    assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
+    names = {"nll/20_samples_static_binarization", "negative_elbo/static_binarization", "negative_elbo/kl", "active_units"}
+    assert names | {"anomaly/score_auroc", "anomaly/score_code_auroc"} <= set(metrics)
+    assert metrics["nll/20_samples_static_binarization"] < metrics["negative_elbo/static_binarization"]
+    x = np.load(run.sample)["x"]
+    assert set(np.unique(x)) == {0, 1}
+    pictures = {"active_units", "interpolation", "manifold", "neighbours", "samples_by_class", "variations"}
+    assert pictures <= {path.stem for path in run.report.parent.glob("*.png")}
+    proportions = np.asarray(model.density.proportions)
+    assert proportions[3].sum() == 0 and proportions.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("target", ["label", "slant"])
+def test_a_predictor_on_a_pretrained_encoder(target, run, small, tmp_path):
+    frozen = target == "label"
+    changes = {"target": target, "pretrained": str(run.folder), "frozen": str(frozen), "labels": "1000", "epochs": "30"}
+    trained = training.train(small.override({**changes, "learning_rate": "1e-2"}), tmp_path / "run")
+    metrics = files.read_json(trained.metrics)
+    model = trained.load_model()
+    x = training.load("digits").test.arrays["x"][:5]
+    assert np.allclose(model.encode(x), run.load_model().encode(x), atol=1e-5) == frozen
+    assert metrics["test/error"] < 0.5 if target == "label" else metrics["test/r2"] > 0.3
+    assert "examples" in {path.stem for path in trained.report.parent.glob("*.png")}
+    assert trained.exported and "test/" in training.table(trained)
 
 
 def test_a_run_on_jax_ends_in_the_same_export(tmp_path):

@@ -1,9 +1,11 @@
-"""python -m training list | train | evaluate | report | tune"""
+"""python -m training list | train | evaluate | report | tune | generate | preset | figures"""
 
 import argparse
 import sys
 
+import zoo
 from training import commands
+from training.cards import write_preset
 from training.experiments import EXPERIMENTS, FIELDS, Experiment, find
 from training.run import Run
 from training.tuning import tune
@@ -47,6 +49,15 @@ def _parser() -> argparse.ArgumentParser:
         ("report", _report, "write a run's report anew"),
     ):
         command(name, function, help).add_argument("run", help="folder of a run")
+    made = command("generate", _generate, "draw new examples from a preset, or the folder of one or of a run")
+    made.add_argument("model", help=f"a preset ({', '.join(zoo.list()) or 'none installed'}) or a folder")
+    made.add_argument("--count", type=int, default=60, help="how many, with seeds 0, 1, 2 … (default: 60)")
+    made.add_argument("--output", metavar="PNG", default="generated.png", help="the picture (default: generated.png)")
+    preset = command("preset", _preset, "write a finished run as a preset that zoo.load reads, with its model card")
+    preset.add_argument("run", help="folder of a run")
+    preset.add_argument("--output", metavar="DIR", default="presets", help="becomes DIR/EXPERIMENT (default: presets)")
+    figures = command("figures", _figures, "print the figures of finished runs as a table in Markdown")
+    figures.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
     return parser
 
 
@@ -91,6 +102,21 @@ def _evaluate(options, settings) -> None:
 def _report(options, settings) -> None:
     _none(settings)
     print(commands.report(options.run))
+
+
+def _generate(options, settings) -> None:
+    _none(settings)
+    print(commands.generate(options.model, options.output, options.count))
+
+
+def _preset(options, settings) -> None:
+    _none(settings)
+    print(write_preset(options.run, options.output))
+
+
+def _figures(options, settings) -> None:
+    _none(settings)
+    print(commands.figures([Run(run) for run in options.runs]))
 
 
 def _show(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import time
 
 import keras
 import numpy as np
@@ -18,13 +19,14 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         path: of the checkpoint, one `.npz` file that is replaced as a whole.
 
-    After `restore`, `history` holds a dict of metrics for each finished epoch.
+    `history` holds a dict of metrics for each finished epoch and `seconds` the time that they took, those before a kill too.
     """
 
     def __init__(self, path: pathlib.Path):
         super().__init__()
         self.path = path
         self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
 
     def restore(self, model: keras.Model) -> int:
         """Brings `model`, compiled, to where the checkpoint left it; returns the number of epochs done, 0 without one.
@@ -36,7 +38,7 @@ class Checkpoint(keras.callbacks.Callback):
             return 0
         with np.load(self.path) as saved:
             variables = _state(model)
-            shapes = [tuple(saved[_key(i)].shape) for i in range(len(saved.files) - 1)]
+            shapes = [tuple(saved[_key(i)].shape) for i in range(len(saved.files) - 2)]
             if shapes != [tuple(variable.shape) for variable in variables]:
                 raise ValueError(
                     f"Expected a checkpoint of this model. Received: {self.path} with variables of other shapes. "
@@ -45,7 +47,11 @@ class Checkpoint(keras.callbacks.Callback):
             for i, variable in enumerate(variables):
                 variable.assign(saved[_key(i)])
             self.history = json.loads(str(saved["history"]))
+            self.seconds = float(saved["seconds"])
         return len(self.history)
+
+    def on_train_begin(self, logs=None):
+        self._since = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite(logs["loss"]):
@@ -54,8 +60,11 @@ class Checkpoint(keras.callbacks.Callback):
                 "Try a lower --learning_rate and --restart; the checkpoint of the epoch before is kept."
             )
         self.history.append({name: float(value) for name, value in logs.items()})
+        now = time.perf_counter()
+        self.seconds, self._since = self.seconds + now - self._since, now
         state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}
-        files.write(self.path, lambda beside: np.savez(beside, history=json.dumps(self.history), **state))
+        story = {"history": json.dumps(self.history), "seconds": self.seconds}
+        files.write(self.path, lambda beside: np.savez(beside, **story, **state))
 
 
 class Progress(keras.callbacks.Callback):

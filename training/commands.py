@@ -1,16 +1,27 @@
-"""What the command line calls, and notebooks too: train, evaluate, report, tune."""
+"""What the command line calls, and notebooks too: train, evaluate, report, generate …"""
 
 import os
+import pathlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+import zoo
 from serving.export import export_run
-from training import evaluation, files, fitting, report_page, strategies
-from training.data import Data, load
+from training import evaluation, files, fitting, pictures, report_page, strategies
+from training.data import Data, load, targeted
 from training.experiments import Experiment, find
 from training.run import Run
 
 SAMPLE_ROWS = 64
+SHOWN = {  # beside the squared error, by the words that a table of figures has for them
+    "test/error": "error",
+    "test/r2": "R²",
+    "generate_class/agreement": "classifier agrees with the class asked for",
+    "anomaly/score_auroc": "AUROC of `score`",
+    "anomaly/score_code_auroc": "AUROC of `score_code`",
+    "codebook/perplexity": "codebook perplexity",
+}
 
 
 def train(
@@ -54,10 +65,13 @@ def evaluate(folder: str | os.PathLike, data: Data | None = None) -> dict[str, f
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
     data = data or open_data(experiment)
-    pca = evaluation.baseline(data, experiment.k)
-    if pca:
-        files.write(run.pca, pca.save)
-    metrics, codes = evaluation.evaluate(model, pca, data, experiment.seed)
+    if experiment.target == "none":
+        pca = evaluation.baseline(data, experiment.k)
+        if pca:
+            files.write(run.pca, pca.save)
+        metrics, codes = evaluation.evaluate(model, pca, data, experiment)
+    else:
+        metrics, codes = evaluation.evaluate_predictor(model, data)
     files.write(run.codes, lambda path: np.savez(path, **codes))
     files.write_json(run.metrics, metrics)
     return metrics
@@ -76,6 +90,8 @@ def report(folder: str | os.PathLike, data: Data | None = None) -> str:
 def table(run: Run) -> str:
     """The figures of an evaluated run, for the terminal."""
     experiment, metrics = run.experiment(), files.read_json(run.metrics)
+    if experiment.target != "none":
+        return "\n".join(_lines(metrics))
     errors = {key: metrics[f"{key}/squared_error"] for key in ("test", "pca") if f"{key}/squared_error" in metrics}
     labels = {"test": experiment.name, "pca": f"PCA, k = {experiment.k}"}
     lines = [f"{'on the test split':<28}{'squared error':>15}{'per dimension':>15}"]
@@ -88,12 +104,73 @@ def table(run: Run) -> str:
             f"on the codes, without labels in training: 1-nearest-neighbour error {100 * metrics['knn/error']:.1f} %{pca}, "
             f"linear probe {100 * metrics['probe/accuracy']:.1f} %, k-means purity {100 * metrics['kmeans/purity']:.1f} %"
         )
+    told = ("test/", "train/", "pca/", "knn/", "probe/", "kmeans/")
+    return "\n".join([*lines, *_lines({key: value for key, value in metrics.items() if not key.startswith(told)})])
+
+
+def _lines(metrics: dict[str, float]) -> list[str]:
+    return [f"{key:<50}{value:>12.4g}" for key, value in metrics.items()]
+
+
+def figures(runs: Iterable[Run]) -> str:
+    """A table in Markdown of finished runs: their main figures, weights, time of training, device and command."""
+    lines = ["| | figures on the test split | weights | training | command |", "|---|---|---|---|---|"]
+    for run in runs:
+        experiment, metrics, costs = run.experiment(), files.read_json(run.metrics), files.read_json(run.costs)
+        told = "; ".join(f"{words} {value}" for words, value in _headline(metrics))
+        time = f"{costs['seconds'] / 60:.0f} min" if costs["seconds"] >= 90 else f"{costs['seconds']:.0f} s"
+        cells = [f"`{experiment.name}`", told, f"{costs['weights']:,}", f"{time}, {costs['device']}", f"`{experiment.command}`"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
+    for key, value in metrics.items():
+        if key == "test/squared_error":
+            pca = f" (PCA {metrics['pca/squared_error']:.2f})" if "pca/squared_error" in metrics else ""
+            yield "squared error", f"{value:.2f}{pca}"
+        elif key == "knn/error":
+            pca = f" (PCA {100 * metrics['pca/knn_error']:.1f} %)" if "pca/knn_error" in metrics else ""
+            yield "1-NN error on the codes", f"{100 * value:.1f} %{pca}"
+        elif key.startswith("nll/"):
+            yield key.removeprefix("nll/").replace("_", " "), f"{value:.2f} {'bits' if 'bits' in key else 'nats'}"
+        elif key.endswith("/generate"):
+            yield "Fréchet distance in the classifier's features", f"{value:.2f}"
+        elif key in SHOWN:
+            yield SHOWN[key], f"{value:.4g}"
+
+
+def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 60) -> str:
+    """Draws `count` new examples, with seeds 0, 1, 2 …, into a picture.
+
+    Args:
+        model: a preset's name, or the folder of a preset or of a run.
+        output: path of the picture, a PNG file.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no such model, or one that generates nothing; a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"Expected at least one example. Received: count={count}. Try --count=60.")
+    trained = fitting.trained(model)
+    if not isinstance(trained, zoo.Autoencoder):
+        raise ValueError(f"Expected a model that generates. Received: {model}, a predictor. Try another.")
+    x = np.asarray(trained.generate(np.arange(count, dtype="int32")))
+    path = pathlib.Path(output)
+    files.write(path, lambda beside: beside.write_bytes(pictures.png(pictures.samples(x))))
+    return str(path)
 
 
 def open_data(experiment: Experiment) -> Data:
     """The data set of an experiment, split as it says."""
-    return load(experiment.dataset, experiment.validation, experiment.memory_gib, experiment.image_size)
+    keys = ("dataset", "validation", "memory_gib", "image_size", "binarize", "left_out")
+    data = load(**{key: getattr(experiment, key) for key in keys})
+    if experiment.target == "none":
+        return data
+    return targeted(data, experiment.target, experiment.labels, experiment.seed)
 
 
 def _fit(experiment: Experiment, data: Data, run: Run, scope, restart: bool) -> None:
@@ -102,9 +179,13 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope, restart: bool) -> 
         if restart:
             run.clear()
         run.begin(experiment)
-        history = fitting.fit(model, data, experiment, run)
-    fitting.fit_mixture(model, evaluation.encode(model, data.train)["codes"], experiment.seed)
+        history, seconds = fitting.fit(model, data, experiment, run)
+    model = fitting.plain(model, experiment, data)
+    if experiment.target == "none" and experiment.mixture:
+        train = evaluation.encode(model, data.train)
+        fitting.fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
     sample = {name: column[:SAMPLE_ROWS] for name, column in next(data.test.batches(SAMPLE_ROWS)).items()}
     files.write(run.sample, lambda path: np.savez(path, **sample))
     files.write_json(run.history, history)
+    files.write_json(run.costs, {"seconds": seconds, "weights": model.count_params(), "device": strategies.device()})
     files.write(run.model, model.save)

@@ -17,7 +17,8 @@ WINDOW = 16_384  # most rows of a stream that are shuffled among themselves
 
 
 class Split(NamedTuple):
-    """Rows `{"x": (B, *shape) float32, "label": (B,), "id": (B,)}`; `label` only where labels exist.
+    """Rows `{"x": (B, *shape) float32, "label": (B,), "id": (B,)}`; `label` only where labels exist, beside them `target`
+    where `targeted` computed one, and `grey` where x was binarized.
 
     One of `arrays` (held in memory) and `stream` (read anew on every pass) is there.
     """
@@ -26,9 +27,17 @@ class Split(NamedTuple):
     arrays: dict[str, np.ndarray] | None = None
     stream: tf.data.Dataset | None = None  # of blocks of rows
     window: int = WINDOW  # rows of a stream that are shuffled among themselves
+    dynamic: bool = False  # x are probabilities of ones and zeros, which `training` draws anew in every batch
 
     def batches(self, batch_size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
-        """One pass in the split's own order, as NumPy arrays."""
+        """One pass in the split's own order, as NumPy arrays; of a dynamic split a draw that is always the same."""
+        for number, batch in enumerate(self._batches(batch_size)):
+            if self.dynamic:
+                ones = np.random.default_rng(number).random(batch["x"].shape, "float32") < batch["x"]
+                batch = batch | {"x": ones.astype("float32")}
+            yield batch
+
+    def _batches(self, batch_size):
         if self.arrays is None:
             with clear_errors():
                 yield from map(_plain, self.stream.unbatch().batch(batch_size).prefetch(2).as_numpy_iterator())
@@ -37,20 +46,22 @@ class Split(NamedTuple):
                 yield {name: column[start : start + batch_size] for name, column in self.arrays.items()}
 
     def inputs(self, batch_size: int, drop_remainder: bool = False, check: Callable | None = None) -> tf.data.Dataset:
-        """Batches of x alone, in the split's own order, for `evaluate` and `predict`; `check` as in `training`."""
+        """Batches of x, or of (x, target) where there are targets, in the split's own order, for `evaluate` and `predict`;
+        `check` as in `training`."""
         if self.arrays is None:
             batches = self.stream.map(lambda block: block["x"]).unbatch().batch(batch_size, drop_remainder)
             batches = batches.map(lambda x: _checked(x, check)) if check else batches
             count = self.size // batch_size if drop_remainder else -(-self.size // batch_size)
             batches = _counted(batches, count)
         else:
-            batches = tf.data.Dataset.from_tensor_slices(self.arrays["x"]).batch(batch_size, drop_remainder).cache()
+            columns = (self.arrays["x"], self.arrays["target"]) if "target" in self.arrays else self.arrays["x"]
+            batches = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size, drop_remainder).cache()
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def training(
         self, batch_size: int, steps: int, epochs: range, seed: int = 0, shift: int = 0, check: Callable | None = None
     ) -> tf.data.Dataset:
-        """Batches of x for `steps` a step of each epoch, shuffled anew in every epoch.
+        """Batches of x, or of (x, target) where there are targets, for every step of each epoch, shuffled anew in each.
 
         A batch depends on the seed and on its step alone, so a run that goes on after a kill sees the same batches.
 
@@ -65,21 +76,28 @@ class Split(NamedTuple):
             batches = self._stream_batches(batch_size, steps, epochs, seed, check)
         else:
             batches = self._shuffled_batches(batch_size, steps, epochs, seed)
-        if shift:
-            if len(batches.element_spec.shape) != 4:
-                shape = tuple(batches.element_spec.shape[1:])
-                raise ValueError(f"Expected images (height, width, channels) to shift. Received: shape {shape}. Try shift=0.")
-            batches = batches.enumerate(epochs.start * steps).map(lambda step, x: _shifted(x, shift, (seed, step)))
+        if shift or self.dynamic:
+
+            def changed(step, batch):
+                x, *target = batch if isinstance(batch, tuple) else (batch,)
+                if shift:
+                    x = _shifted(x, shift, (seed, step))
+                if self.dynamic:
+                    x = _drawn(x, (seed, step))
+                return (x, *target) if target else x
+
+            batches = batches.enumerate(epochs.start * steps).map(changed, num_parallel_calls=tf.data.AUTOTUNE)
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def _shuffled_batches(self, batch_size, steps, epochs, seed):
-        x = tf.constant(self.arrays["x"])
+        columns = [tf.constant(self.arrays[name]) for name in ("x", "target") if name in self.arrays]
 
         def batch(step):
             position = step % steps * batch_size + tf.range(batch_size, dtype=tf.int64)
             key = tf.cast(tf.stack([tf.constant(seed, tf.int64), step // steps]), tf.uint32)
             rows = tf.random.experimental.index_shuffle(position, key, self.size - 1)
-            return tf.ensure_shape(tf.gather(x, rows), (batch_size, *x.shape[1:]))
+            taken = tuple(tf.ensure_shape(tf.gather(column, rows), (batch_size, *column.shape[1:])) for column in columns)
+            return taken if len(taken) > 1 else taken[0]
 
         numbers = tf.data.Dataset.range(epochs.start * steps, epochs.stop * steps)
         return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -115,7 +133,14 @@ class Data(NamedTuple):
         return {name: split for name, split in splits.items() if split is not None}
 
 
-def load(dataset: str, validation: float = 0.0, memory_gib: float = 2.0, image_size: int = 0) -> Data:
+def load(
+    dataset: str,
+    validation: float = 0.0,
+    memory_gib: float = 2.0,
+    image_size: int = 0,
+    binarize: str = "none",
+    left_out: int = -1,
+) -> Data:
     """Opens a data set.
 
     Args:
@@ -124,6 +149,9 @@ def load(dataset: str, validation: float = 0.0, memory_gib: float = 2.0, image_s
         memory_gib: a split up to this size as float32 is held in memory, a larger one is streamed, except that the arrays of
             an npz file are read whole.
         image_size: height and width to which the images of a folder are cropped and resized; 0: as they are.
+        binarize: `static`: every value in [0, 1] becomes 1 with that probability, otherwise 0, once and for all; `dynamic`: the
+            training split is drawn anew in every epoch, the other splits once.
+        left_out: number of a class that the training and validation splits are without; the test split has it.
 
     8-bit integers are scaled to [0, 1], everything else is taken as it is.
 
@@ -142,8 +170,69 @@ def load(dataset: str, validation: float = 0.0, memory_gib: float = 2.0, image_s
             f"Expected examples of one shape. Received: {dataset!r} with examples of shape {shape}. Try saving the images "
             "and --dataset=folder:DIR --image_size=64."
         )
+    if binarize != "none":
+        rows = {name: part if (binarize, name) == ("dynamic", "train") else _drawn_once(part) for name, part in rows.items()}
     splits = {name: _split(part, memory_gib) for name, part in rows.items()}
+    if binarize == "dynamic":
+        _require_probabilities(next(splits["train"].batches())["x"])
+        splits["train"] = splits["train"]._replace(dynamic=True)
+    if left_out >= 0:
+        for name in splits.keys() - {"test"}:
+            splits[name] = _without(splits[name], left_out, source.classes)
     return Data(dataset, shape, splits["train"], splits.get("validation"), splits["test"], source.classes)
+
+
+def targeted(data: Data, target: str, labels: int = 0, seed: int = 0) -> Data:
+    """The data with a column `target` to predict.
+
+    Args:
+        target: `label`, or `slant` (see `slant`).
+        labels: rows of the training split that are kept, drawn by the seed, as many of each class; 0: all.
+
+    Raises:
+        ValueError: no such target in these data, a stream, fewer rows than `labels`.
+    """
+    if any(split.arrays is None for split in data.splits.values()) or (target == "label" and data.classes is None):
+        raise ValueError(
+            f"Expected data with labels that fit in memory, to predict {target!r}. Received: {data.name!r}. "
+            "Try a higher --memory_gib, or another data set."
+        )
+    splits = {}
+    for name, split in data.splits.items():
+        arrays = split.arrays
+        column = arrays["label"].astype("int32") if target == "label" else slant(arrays["x"])
+        rows = _few(arrays.get("label"), split.size, labels, seed) if labels and name == "train" else np.arange(split.size)
+        arrays = {key: value[rows] for key, value in {**arrays, "target": column}.items()}
+        splits[name] = split._replace(size=len(rows), arrays=arrays)
+    return data._replace(**splits)
+
+
+def slant(x: np.ndarray) -> np.ndarray:
+    """How far images `(n, height, width, channels)` lean, `(n,)`, float32: pixels to the right for each pixel up.
+
+    It is minus the slope of the ink's column on its row, from second central moments (Hu, 1962).
+    """
+    if x.ndim != 4:
+        raise ValueError(f"Expected images to find the slant of. Received: shape {x.shape[1:]}. Try target=label.")
+    ink = x.sum(axis=-1).astype("float64")
+    total = np.maximum(ink.sum(axis=(1, 2)), 1e-9)
+    row, column = np.arange(x.shape[1])[None, :, None], np.arange(x.shape[2])[None, None, :]
+    row, column = (axis - ((ink * axis).sum(axis=(1, 2)) / total)[:, None, None] for axis in (row, column))
+    return (-(ink * row * column).sum(axis=(1, 2)) / np.maximum((ink * row**2).sum(axis=(1, 2)), 1e-9)).astype("float32")
+
+
+def _few(classes, size: int, count: int, seed: int) -> np.ndarray:
+    """Numbers of `count` rows, repeated to a thousand or more, so that an epoch is worth its overhead."""
+    order = np.random.default_rng(seed).permutation(size)
+    if classes is not None:  # the first of every class, then the second …
+        classes = classes[order]
+        turn = np.zeros(size, "int64")
+        for label in np.unique(classes):
+            turn[classes == label] = np.arange(np.sum(classes == label))
+        order = order[np.lexsort((classes, turn))]
+    if count > size:
+        raise ValueError(f"Expected at most the {size:,} rows of the training split as labels. Received: {count:,}. Try 0.")
+    return np.tile(order[:count], -(-1000 // count))
 
 
 def _open(name: str, image_size: int) -> Source:
@@ -171,14 +260,49 @@ def _plain(block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _as_float(block):
-    x = block["x"]
-    scale = 255.0 if x.dtype == tf.uint8 else 1.0
-    return block | {"x": tf.cast(x, tf.float32) / scale}
+    return block | {"x": _scaled(block["x"])}
+
+
+def _scaled(x):
+    return tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
 
 
 def _shifted(x, shift, key):
+    if len(x.shape) != 4:
+        raise ValueError(f"Expected images (height, width, channels) to shift. Received: shape {x.shape[1:]}. Try shift=0.")
     moves = tf.random.stateless_uniform([2], key, -shift, shift + 1, dtype=tf.int32)
     return tf.roll(x, moves, axis=[1, 2])
+
+
+def _drawn(x, key):
+    return tf.cast(tf.random.stateless_uniform(tf.shape(x), key) < x, tf.float32)
+
+
+def _drawn_once(rows: Rows) -> Rows:
+    """Rows whose x are ones and zeros, with the probabilities of the rows' own, which stay beside them as `grey`."""
+
+    def draw(number, block):
+        x = _checked(_scaled(block["x"]), _require_probabilities)
+        return block | {"x": _drawn(x, (0, number)), "grey": x}
+
+    return rows._replace(blocks=rows.blocks.enumerate().map(draw))
+
+
+def _require_probabilities(x: np.ndarray) -> None:
+    if not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(
+            f"Expected values in [0, 1] to binarize. Received: values in [{x.min():g}, {x.max():g}]. Try binarize=none."
+        )
+
+
+def _without(split: Split, label: int, classes: tuple[str, ...] | None) -> Split:
+    if split.arrays is None or "label" not in split.arrays or label >= len(classes):
+        raise ValueError(
+            f"Expected a class to leave out, of data with labels that fit in memory. Received: left_out={label}, "
+            f"classes {', '.join(classes or ()) or 'none'}. Try left_out=-1, or a higher memory_gib."
+        )
+    kept = split.arrays["label"] != label
+    return split._replace(size=int(kept.sum()), arrays={name: column[kept] for name, column in split.arrays.items()})
 
 
 def _counted(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:

@@ -4,17 +4,23 @@ from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import zoo
+from training import generation
 from training.data import Data, Split
+from training.experiments import Experiment
 
 BATCH = 1000
+DECODED = 10_000  # most examples that are decoded at once for a likelihood
+MADE = 10_000  # most generated examples that are judged
+ACTIVE = 0.01
 
 
 def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
@@ -22,7 +28,7 @@ def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
     parts = {"codes": [], "ids": [], "labels": []}
     for rows in split.batches(BATCH):
         model.check(rows["x"])  # which a stream has not been before
-        parts["codes"].append(keras.ops.convert_to_numpy(model.encode(rows["x"])))
+        parts["codes"].append(_plain(model.encode(rows["x"])))
         parts["ids"].append(rows["id"])
         if "label" in rows:
             parts["labels"].append(rows["label"])
@@ -38,7 +44,7 @@ def baseline(data: Data, k: int) -> zoo.LinearAutoencoder | None:
 
 
 def evaluate(
-    model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, seed: int = 0
+    model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, experiment: Experiment
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Judges a fitted model on the test split, beside PCA where `baseline` gives one.
 
@@ -48,8 +54,10 @@ def evaluate(
     Metrics: `squared_error` is Σᵢ (xᵢ − x̃ᵢ)² averaged over examples, `mse` the same divided by d; `pca/…` is PCA's. With
     labels: `knn/error`, 1-nearest-neighbour on the codes; `probe/accuracy`, logistic regression on the standardized codes;
     `kmeans/purity` and `kmeans/ari`, as many clusters as classes; neighbours and probe learn from the training split, clusters
-    are found in it, all are judged on the test split.
+    are found in it, all are judged on the test split. The rest are those of `anomaly`, `likelihood`, `codebook` and
+    `generated`, each where the model or the data have what it needs.
     """
+    seed = experiment.seed
     encoded = {name: encode(model, split) for name, split in data.splits.items()}
     metrics = {}
     for name, judged in {"test": model, **({"pca": pca} if pca else {})}.items():
@@ -63,15 +71,141 @@ def evaluate(
         if pca:
             left, right = (encode(pca, split)["codes"] for split in (data.train, data.test))
             metrics["pca/knn_error"] = _knn_error(left, train["labels"], right, test["labels"])
+    if experiment.left_out >= 0:
+        metrics |= anomaly(model, data.test, experiment.left_out)
+    metrics |= likelihood(model, data, experiment) | codebook(model, encoded["test"]["codes"])
+    metrics |= generated(model, pca, data, encoded["train"]["codes"])
     arrays = {f"{split}_{name}": column for split, part in encoded.items() for name, column in part.items()}
     return {name: float(value) for name, value in metrics.items()}, arrays
+
+
+def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, float]:
+    """`anomaly/VERB_auroc`: how well a low `score` or `score_code` tells the class `left_out` from the others of a split."""
+    metrics, unknown = {}, np.concatenate([rows["label"] for rows in split.batches(BATCH)]) == left_out
+    for verb in ("score", "score_code"):
+        scores = np.concatenate([_plain(getattr(model, verb)(rows["x"])) for rows in split.batches(BATCH)])
+        metrics[f"anomaly/{verb}_auroc"] = roc_auc_score(unknown, -scores)
+    return metrics
+
+
+def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str, float]:
+    """What a model with a prior says of the test split, in nats per example.
+
+    `negative_elbo/BINARIZATION`, its Kullback–Leibler part `kl` and reconstruction part; `nll/NUMBER_samples_BINARIZATION`,
+    −log p(x) by importance sampling, an upper bound in expectation (where `nll_samples` > 0). `nll/bits_per_dimension…` beside
+    it where grey levels are modelled. `active_units`: dimensions whose mean varies over the data by more than 0.01 (Burda et
+    al., 2016).
+    """
+    if not model.bottleneck.prior:
+        return {}
+    binarization = {"none": "as_is"}.get(experiment.binarize, f"{experiment.binarize}_binarization")
+    outputs = [model.predict_on_batch(rows["x"]) for rows in data.test.batches(BATCH)]
+    kl, reconstruction = (float(np.concatenate([row[name] for row in outputs]).mean()) for name in ("kl", "reconstruction"))
+    metrics = {
+        f"negative_elbo/{binarization}": kl + reconstruction,
+        "negative_elbo/kl": kl,
+        "negative_elbo/reconstruction": reconstruction,
+        "active_units": int(np.sum(active_units(np.concatenate([row["code"] for row in outputs])))),
+    }
+    if experiment.nll_samples:
+        key = f"{experiment.nll_samples}_samples_{binarization}"
+        metrics[f"nll/{key}"] = nll(model, data.test, experiment.nll_samples)
+        if isinstance(model.likelihood, zoo.DiscretizedGaussian):
+            metrics[f"nll/bits_per_dimension_{key}"] = metrics[f"nll/{key}"] / (np.prod(data.shape) * np.log(2))
+    return metrics
+
+
+def nll(model: zoo.Autoencoder, split: Split, samples: int) -> float:
+    """−log p(x) in nats, averaged over a split, by importance sampling with so many codes for each example."""
+    rows = max(1, DECODED // samples)
+    if keras.backend.backend() == "tensorflow":
+        estimate = tf.function(model.log_likelihood, autograph=False, reduce_retracing=True)
+    else:
+        estimate = model.log_likelihood
+    total, done = 0.0, 0
+    for batch in split.batches(rows):
+        seeds = np.arange(done, done + len(batch["x"]), dtype="int32")
+        total -= float(np.sum(_plain(estimate(batch["x"], keras.ops.convert_to_tensor(seeds), samples)), dtype="float64"))
+        done += len(seeds)
+    return total / split.size
+
+
+def active_units(codes: np.ndarray) -> np.ndarray:
+    """Which dimensions of the posterior means `(n, k)` tell examples apart: variance above 0.01, `(k,)` of booleans."""
+    return codes.var(axis=0) > ACTIVE
+
+
+def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
+    """Of a vector-quantized model: bits of a code, and exp(entropy) of how often codes `(n, k)` use each entry."""
+    if not isinstance(model.bottleneck, zoo.VectorQuantized):
+        return {}
+    used = np.bincount(_plain(model.bottleneck.indices(codes)).ravel(), minlength=model.bottleneck.entries)
+    shares = used[used > 0] / used.sum()
+    return {"codebook/perplexity": float(np.exp(-np.sum(shares * np.log(shares)))), "codebook/bits": model.bottleneck.bits}
+
+
+def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, codes: np.ndarray) -> dict[str, float]:
+    """Generated examples beside the test split, in the features of the data set's own classifier; nothing without one.
+
+    `frechet_CLASSIFIER/…`: the distance for `generate`; for the same decoder with a standard normal (`prior`) or, without a
+    prior, one Gaussian fitted to the codes (`gaussian`); for PCA of equal k with one Gaussian. `precision` and `recall`.
+    `copying/…`: distance to the nearest training example. `generate_class/agreement`: how often the classifier sees the class
+    that was asked for.
+    """
+    classifier = generation.judge(data.name, data.shape)
+    if classifier is None or any(split.arrays is None for split in data.splits.values()):
+        return {}
+    test, train = (split.arrays.get("grey", split.arrays["x"]) for split in (data.test, data.train))
+    count = min(len(test), MADE)
+    seeds = np.arange(count, dtype="int32")
+    made = {"generate": _made(model.generate, seeds)}
+    if model.bottleneck.prior:
+        made["prior"] = _made(model.generate_prior, seeds)
+    else:
+        made["gaussian"] = _made(model.decode, _gaussian(codes, count))
+    if pca:
+        made["pca_gaussian"] = _made(pca.decode, _gaussian(encode(pca, data.train)["codes"], count))
+    real = generation.features(classifier, test)
+    seen = {name: generation.features(classifier, x) for name, x in made.items()}
+    metrics = {f"frechet_classifier_{data.name}/{name}": generation.frechet_distance(real, x) for name, x in seen.items()}
+    metrics["generate/precision"], metrics["generate/recall"] = generation.precision_recall(real[:count], seen["generate"])
+    held_out, nearest = generation.copying(train, test, made["generate"])
+    metrics |= {"copying/held_out": held_out, "copying/generated": nearest}
+    if model.density.classes:
+        labels = seeds % model.density.classes
+        x = np.concatenate([_plain(model.generate_class(*part)) for part in zip(*map(_parts, (labels, seeds)), strict=True)])
+        answers = np.concatenate([_plain(classifier.classify(part)) for part in _parts(x)])
+        metrics["generate_class/agreement"] = np.mean(answers.argmax(axis=1) == labels)
+    return metrics
+
+
+def evaluate_predictor(model: zoo.Predictor, data: Data) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """`SPLIT/error`, the share of wrong classes; for numbers `SPLIT/rmse` and `test/r2`, the share of variance explained.
+
+    Returns:
+        The metrics, and the arrays of `codes.npz`: codes, ids, labels as for an autoencoder, and `SPLIT_answers`.
+    """
+    metrics, arrays = {}, {}
+    for name, split in data.splits.items():
+        arrays |= {f"{name}_{key}": column for key, column in encode(model, split).items()}
+        verb = getattr(model, model.serving_default)
+        answers = np.concatenate([_plain(verb(rows["x"])) for rows in split.batches(BATCH)])
+        wanted = split.arrays["target"]
+        if model.classifier:
+            answers = answers.argmax(axis=1)
+            metrics[f"{name}/error"] = float(np.mean(answers != wanted))
+        else:
+            metrics[f"{name}/rmse"] = float(np.sqrt(np.mean(np.square(answers - wanted))))
+            metrics[f"{name}/r2"] = float(1 - np.mean(np.square(answers - wanted)) / np.var(wanted))
+        arrays |= {f"{name}_answers": answers, f"{name}_targets": wanted}
+    return metrics, arrays
 
 
 def squared_error(model: zoo.Autoencoder, split: Split) -> float:
     """L_SE of the reconstructions, averaged over the examples of a split."""
 
     def error(x):
-        difference = x - keras.ops.convert_to_numpy(model.reconstruct(x))
+        difference = x - _plain(model.reconstruct(x))
         return np.sum(np.square(difference).reshape(len(x), -1), axis=1, dtype="float64")
 
     return _average(split, error)
@@ -109,5 +243,23 @@ def _knn_error(train, train_labels, test, test_labels) -> float:
 
 
 def _average(split: Split, values: Callable[[np.ndarray], Iterator[float]]) -> float:
-    total = sum(float(np.sum(keras.ops.convert_to_numpy(values(rows["x"])))) for rows in split.batches(BATCH))
+    total = sum(float(np.sum(_plain(values(rows["x"])))) for rows in split.batches(BATCH))
     return total / split.size
+
+
+def _made(verb: Callable, values: np.ndarray) -> np.ndarray:
+    return np.concatenate([_plain(verb(part)) for part in _parts(values)])
+
+
+def _parts(values: np.ndarray) -> list[np.ndarray]:
+    return [values[i : i + BATCH] for i in range(0, len(values), BATCH)]
+
+
+def _gaussian(codes: np.ndarray, count: int) -> np.ndarray:
+    """Draws `(count, k)` from one Gaussian with the moments of codes `(n, k)`."""
+    drawn = np.random.default_rng(0).multivariate_normal(codes.mean(axis=0), np.cov(codes, rowvar=False), count)
+    return drawn.astype("float32")
+
+
+def _plain(tensor) -> np.ndarray:
+    return keras.ops.convert_to_numpy(tensor)

@@ -7,23 +7,31 @@ from collections.abc import Iterable
 
 ACTIVATIONS = ("linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid")
 CHOICES = {
+    "binarize": ("none", "static", "dynamic"),
+    "body": ("dense", "conv"),
+    "bottleneck": ("deterministic", "gaussian", "vector_quantized"),
     "activation": ACTIVATIONS,
     "code_activation": ACTIVATIONS,
     "output_activation": ACTIVATIONS,
-    "likelihood": ("squared_error", "bernoulli"),
+    "likelihood": ("squared_error", "bernoulli", "discretized_gaussian"),
+    "precision": ("float32", "mixed_bfloat16"),
+    "target": ("none", "label", "slant"),
     "solver": ("gradient", "closed_form"),
 }
-POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "mixture")
-NOT_NEGATIVE = ("depth", "image_size", "shift", "weight_decay", "seed")
-FRACTIONS = ("validation", "warmup")
+POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "samples", "token_width", "entries")
+NOT_NEGATIVE = ("depth", "hidden", "image_size", "shift", "weight_decay", "seed", "sparsity", "beta", "free_bits")
+NOT_NEGATIVE += ("mixture", "noise", "affine", "nll_samples", "labels")
+FRACTIONS = ("validation", "warmup", "kl_warmup")
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One autoencoder on one data set. Every field can be overridden on the command line as --field=value.
+    """One model on one data set. Every field can be overridden on the command line as --field=value.
 
-    The encoder has `depth` layers of `width`, width/2, width/4 … units, the decoder is its mirror image; depth 0 is the
-    single-layer network, which is linear when both activations are.
+    A dense encoder has `depth` layers of `width`, width/2, width/4 … units; depth 0 is the single-layer network, which is
+    linear when both activations are. A convolutional one has `width` channels where the image is halved first, twice as many
+    at every further level, `depth` residual blocks at each, and a layer of `hidden` units at the end. The decoder is the
+    encoder's mirror image.
     """
 
     name: str
@@ -35,17 +43,37 @@ class Experiment:
     memory_gib: float = 2.0  # a split up to this size is held in memory, a larger one is streamed
     image_size: int = 0  # images of a folder are cropped and resized to this height and width; 0: as they are
     shift: int = 0  # augmentation: batches of images moved by up to this many pixels either way
+    binarize: str = "none"  # static: grey levels drawn to 0 or 1 once; dynamic: anew in every epoch of training
+    left_out: int = -1  # number of a class that is trained without, for anomaly detection; -1: none
 
     # Model
+    body: str = "dense"
     k: int = 8
     width: int = 512
     depth: int = 2
+    hidden: int = 0  # conv: units of a fully connected layer next to the bottleneck; 0: none
     activation: str = "gelu"
-    code_activation: str = "linear"  # f₁
+    bottleneck: str = "deterministic"
+    code_activation: str = "linear"  # f₁ of deterministic
+    sparsity: float = 0.0  # deterministic: nats for each unit of |code|
+    beta: float = 1.0  # gaussian: weight of the KL divergence
+    free_bits: float = 0.0  # gaussian: nats that each dimension may use for nothing
+    kl_warmup: float = 0.0  # gaussian: share of the steps on which the weight of the KL divergence rises from nothing
+    samples: int = 1  # gaussian: codes for an input; above 1 the importance-weighted bound
+    entries: int = 256  # vector_quantized: size of the codebook
+    token_width: int = 4  # vector_quantized: numbers in a vector; a code has k / token_width vectors
+    noise: float = 0.0  # denoising: the input gets Gaussian noise of up to this standard deviation
+    affine: float = 0.0  # denoising: the input is moved, turned, scaled and slanted; 1: by ±2 pixels, 15°, 15 %, 0.3
     likelihood: str = "squared_error"
     output_activation: str = "linear"  # f₂ of squared_error; bernoulli has its own
-    mixture: int = 10  # Gaussians in the density over the codes
+    mixture: int = 10  # Gaussians in the density over the codes, for each class where there are labels; 0: standard normal
     overcomplete: bool = False
+
+    # Predictor: with a target, an encoder with a head takes the autoencoder's place
+    target: str = "none"  # label: a classifier; slant: a regressor of how far images lean, pixels to the right per pixel up
+    pretrained: str = ""  # preset, or folder of a run, whose encoder is taken over; without one it starts from scratch
+    frozen: bool = False  # keep that encoder as it is
+    labels: int = 0  # targets that are known, as many of each class; 0: all
 
     # Training
     solver: str = "gradient"  # closed_form: PCA, for the linear network
@@ -54,7 +82,11 @@ class Experiment:
     learning_rate: float = 1e-3  # the highest; it decays to nothing along a cosine
     warmup: float = 0.02  # share of the steps on which the rate rises from nothing
     weight_decay: float = 0.0
+    precision: str = "float32"  # of the arithmetic in training; the weights are float32, and so is the finished model
     seed: int = 0
+
+    # Evaluation
+    nll_samples: int = 0  # codes for each test example in the estimate of log p(x), for a model with a prior; 0: none
 
     def __post_init__(self):
         for key, allowed in CHOICES.items():
@@ -65,6 +97,11 @@ class Experiment:
             raise ValueError(
                 "Expected the linear network for solver=closed_form: depth=0 and likelihood=squared_error. "
                 f"Received: depth={self.depth}, likelihood={self.likelihood}. Try --solver=gradient."
+            )
+        if self.bottleneck == "vector_quantized" and self.k % self.token_width:
+            raise ValueError(
+                f"Expected k to be a multiple of token_width. Received: k={self.k}, token_width={self.token_width}. "
+                f"Try --k={self.token_width * max(1, self.k // self.token_width)}."
             )
         for key in POSITIVE:
             if not 0 < getattr(self, key) < math.inf:
@@ -133,6 +170,17 @@ def _received(key: str, experiment: Experiment) -> str:
     return f"Received: {key}={getattr(experiment, key)!r}."
 
 
+CONV_MNIST = {
+    "dataset": "mnist",
+    "body": "conv",
+    "width": 32,
+    "depth": 1,
+    "hidden": 256,
+    "activation": "relu",
+    "batch_size": 128,
+    "precision": "mixed_bfloat16",
+}
+
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
@@ -162,9 +210,127 @@ EXPERIMENTS = {
             k=30,
             output_activation="sigmoid",
             width=1024,
-            epochs=60,
+            epochs=45,
             batch_size=200,
             learning_rate=1.5e-3,
+        ),
+        Experiment(
+            name="conv_mnist_k16",
+            about="784 pixels to 16 numbers, through residual convolutions. ",
+            validation=0.0,
+            k=16,
+            **CONV_MNIST,
+            shift=1,
+            output_activation="sigmoid",
+            epochs=25,
+        ),
+        Experiment(
+            name="vae_mnist",
+            about="The variational autoencoder with the best likelihood, on pixels drawn to 0 or 1 anew in every epoch. ",
+            validation=0.0,
+            k=32,
+            **CONV_MNIST,
+            bottleneck="gaussian",
+            likelihood="bernoulli",
+            binarize="dynamic",
+            kl_warmup=0.05,
+            epochs=50,
+            nll_samples=200,
+        ),
+        Experiment(
+            name="vae_mnist_k2",
+            about="Two numbers for looking at, which leave out how a digit is placed, turned and slanted. ",
+            dataset="mnist",
+            validation=0.0,
+            k=2,
+            width=512,
+            depth=3,
+            activation="relu",
+            bottleneck="gaussian",
+            beta=0.1,
+            affine=1.0,
+            output_activation="sigmoid",
+            epochs=40,
+            batch_size=200,
+            learning_rate=1.5e-3,
+        ),
+        Experiment(
+            name="vqvae_mnist",
+            about="A vector-quantized autoencoder: a digit in 16 entries of a codebook of 256, 128 bits. ",
+            validation=0.0,
+            k=64,
+            **CONV_MNIST,
+            bottleneck="vector_quantized",
+            token_width=4,
+            entries=256,
+            shift=1,
+            output_activation="sigmoid",
+            epochs=15,
+        ),
+        Experiment(
+            name="affine_mnist_k16",
+            about="16 numbers that leave out how a digit is placed, turned and slanted: made for few labels. ",
+            dataset="mnist",
+            validation=0.0,
+            k=16,
+            width=768,
+            depth=3,
+            activation="relu",
+            affine=1.0,
+            output_activation="sigmoid",
+            epochs=20,
+            batch_size=200,
+        ),
+        Experiment(
+            name="denoising_mnist_k64",
+            about="An autoencoder that takes Gaussian noise of any strength up to 0.5 away. ",
+            dataset="mnist",
+            validation=0.0,
+            k=64,
+            width=1024,
+            activation="relu",
+            noise=0.5,
+            shift=1,
+            output_activation="sigmoid",
+            epochs=15,
+            batch_size=200,
+        ),
+        Experiment(
+            name="anomaly_mnist",
+            about="A variational autoencoder of all digits but one, which it is to tell from them; --left_out=DIGIT. ",
+            dataset="mnist",
+            validation=0.0,
+            left_out=9,
+            k=32,
+            activation="relu",
+            bottleneck="gaussian",
+            output_activation="sigmoid",
+            mixture=5,
+            epochs=8,
+            batch_size=200,
+            learning_rate=1.5e-3,
+        ),
+        Experiment(
+            name="classifier_mnist",
+            about="A convolutional classifier on all labels, whose features judge generated digits. ",
+            validation=0.0,
+            k=64,
+            **CONV_MNIST,
+            shift=2,
+            target="label",
+            epochs=12,
+        ),
+        Experiment(
+            name="slant_mnist",
+            about="How far a digit leans, from 1,000 examples, on the encoder of `conv_mnist_k16`. ",
+            dataset="mnist",
+            validation=0.0,
+            target="slant",
+            pretrained="conv_mnist_k16",
+            frozen=True,
+            labels=1000,
+            epochs=40,
+            learning_rate=2e-2,
         ),
         Experiment(
             name="linear_mnist_k16",

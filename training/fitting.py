@@ -1,5 +1,8 @@
 """From an experiment and its data to a fitted model."""
 
+import contextlib
+import os
+import time
 import warnings
 
 import keras
@@ -14,63 +17,164 @@ from training.data import Data, clear_errors
 from training.experiments import Experiment
 from training.run import Run
 
-MOST_CODES = 20_000  # rows that the mixture is fitted to
+LARGEST_DENSITY = 2**24  # numbers in the covariances of a mixture for each class; above, all classes share one
+MOST_CODES = 20_000  # rows that a mixture is fitted to
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
 
 
-def build(experiment: Experiment, data: Data) -> zoo.Autoencoder:
+def build(experiment: Experiment, data: Data) -> zoo.Autoencoder | zoo.Predictor:
     """The model of an experiment for its data, freshly initialized from the experiment's seed.
 
     Raises:
-        ValueError: data in memory that the model's likelihood cannot take; those of a stream are looked at batch by batch.
+        ValueError: an encoder of other data; data in memory that the model's likelihood cannot take; those of a stream are
+            looked at batch by batch.
     """
-    model = _model(experiment, data.shape)
+    with _precision(experiment.precision):
+        model = _model(experiment, data)
     for split in data.splits.values():
         if split.arrays is not None:
             model.check(split.arrays["x"])
+    if experiment.body == "conv" and experiment.target == "none":
+        model.center(next(data.train.batches())["x"])
     return model
 
 
-def _model(experiment: Experiment, shape: tuple[int, ...]) -> zoo.Autoencoder:
+def plain(model: zoo.Autoencoder, experiment: Experiment, data: Data) -> zoo.Autoencoder:
+    """The model computing in float32, whatever it was trained in."""
+    if experiment.precision == "float32":
+        return model
+    copy = _model(experiment, data)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _model(experiment: Experiment, data: Data) -> zoo.Autoencoder | zoo.Predictor:
     keras.utils.set_random_seed(experiment.seed)
-    extras = {"density": zoo.Mixture(experiment.mixture), "overcomplete": experiment.overcomplete}
+    if experiment.target != "none":
+        return _predictor(experiment, data)
+    classes = len(data.classes or ())
+    if classes * experiment.mixture * experiment.k**2 > LARGEST_DENSITY:
+        classes = 0
+    extras = {
+        "density": zoo.Mixture(max(experiment.mixture, 1), classes),
+        "overcomplete": experiment.overcomplete,
+    }
     if experiment.solver == "closed_form":
-        return zoo.linear_autoencoder(shape, experiment.k, **extras)
-    likelihood = zoo.Bernoulli()
-    if experiment.likelihood == "squared_error":
-        likelihood = zoo.SquaredError(experiment.output_activation)
-    return zoo.dense_autoencoder(
-        shape,
-        experiment.k,
-        experiment.widths,
-        experiment.activation,
-        experiment.code_activation,
-        likelihood,
-        **extras,
+        return zoo.linear_autoencoder(data.shape, experiment.k, **extras)
+    encoder, decoder = _bodies(experiment, data.shape)
+    _, steps, _ = _schedule(data, experiment)
+    bottleneck = _bottleneck(experiment, steps * experiment.epochs)
+    return zoo.Autoencoder(encoder, bottleneck, decoder, _likelihood(experiment), corruption=_corruption(experiment), **extras)
+
+
+def _predictor(experiment: Experiment, data: Data) -> zoo.Predictor:
+    """A linear head on the pretrained encoder, or on the experiment's own: body and projection to k numbers."""
+    if experiment.pretrained:
+        encoder = zoo.coder(_pretrained(experiment.pretrained))
+        if tuple(encoder.input_shape[1:]) != data.shape:
+            raise ValueError(
+                f"Expected an encoder of data of shape {data.shape}. Received: {experiment.pretrained} "
+                f"of shape {tuple(encoder.input_shape[1:])}. Try another --pretrained."
+            )
+    else:
+        body, _ = _bodies(experiment, data.shape)
+        projection = keras.layers.Dense(experiment.k, name="projection")
+        encoder = keras.Sequential([keras.Input(data.shape), body, projection], name="coder")
+    if experiment.target == "label":
+        loss, outputs = keras.losses.SparseCategoricalCrossentropy(from_logits=True), len(data.classes)
+    else:
+        loss, outputs = keras.losses.MeanSquaredError(), 1
+    # The codes of an autoencoder have scales of their own, which a normalization takes out.
+    head = keras.Sequential(
+        [keras.layers.BatchNormalization(momentum=0.9, name="scale"), keras.layers.Dense(outputs, name="answer")], name="head"
     )
+    return zoo.Predictor(encoder, head, loss, frozen=experiment.frozen)
 
 
-def fit(model: zoo.Autoencoder, data: Data, experiment: Experiment, run: Run) -> list[dict[str, float]]:
+def trained(name: str | os.PathLike) -> zoo.Autoencoder | zoo.Predictor:
+    """The model of a run's folder, or a preset."""
+    return Run(name).load_model() if Run(name).config.exists() else zoo.load(name)
+
+
+def _pretrained(name: str) -> zoo.Autoencoder:
+    model = trained(name)
+    if not isinstance(model, zoo.Autoencoder):
+        raise ValueError(f"Expected an autoencoder to take the encoder of. Received: {name}, a predictor. Try another.")
+    return model
+
+
+def _bodies(experiment: Experiment, shape: tuple[int, ...]) -> tuple[keras.Model, keras.Model]:
+    """Encoder and decoder, without their projections."""
+    if experiment.body == "dense":
+        widths, activation = experiment.widths, experiment.activation
+        return zoo.dense(widths, activation, shape, "encoder"), zoo.dense(widths[::-1], activation, name="decoder")
+    settings = {
+        "shape": shape,
+        "width": experiment.width,
+        "blocks": experiment.depth,
+        "hidden": (experiment.hidden,) if experiment.hidden else (),
+        "activation": experiment.activation,
+    }
+    return zoo.conv(**settings, name="encoder"), zoo.conv_decoder(**settings, name="decoder")
+
+
+def _bottleneck(experiment: Experiment, steps: int) -> zoo.Bottleneck:
+    if experiment.bottleneck == "gaussian":
+        warmup = int(experiment.kl_warmup * steps)
+        return zoo.Gaussian(experiment.k, experiment.beta, experiment.free_bits, warmup, experiment.samples)
+    if experiment.bottleneck == "vector_quantized":
+        return zoo.VectorQuantized(experiment.k // experiment.token_width, experiment.entries, experiment.token_width)
+    return zoo.Deterministic(experiment.k, experiment.code_activation, sparsity=experiment.sparsity)
+
+
+def _likelihood(experiment: Experiment) -> zoo.Likelihood:
+    if experiment.likelihood == "squared_error":
+        return zoo.SquaredError(experiment.output_activation)
+    return zoo.Bernoulli() if experiment.likelihood == "bernoulli" else zoo.DiscretizedGaussian()
+
+
+def _corruption(experiment: Experiment) -> keras.layers.Layer | None:
+    layers = []
+    if experiment.affine:
+        strength = experiment.affine
+        layers.append(zoo.RandomAffine(2 * strength, 15 * strength, 0.15 * strength, 0.3 * strength))
+    if experiment.noise:
+        layers.append(zoo.RandomNoise(experiment.noise))
+    return keras.Sequential(layers, name="corruption") if len(layers) > 1 else next(iter(layers), None)
+
+
+@contextlib.contextmanager
+def _precision(name: str):
+    """Layers made within it compute in this precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def fit(model: zoo.Autoencoder, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
     """Trains `model` as the experiment says, going on from the run's checkpoint where there is one.
 
     Returns:
-        The metrics of each epoch; none for the closed form.
+        The metrics of each epoch, none for the closed form; the seconds that training took.
 
     Raises:
         ValueError: a batch of a stream that the model's likelihood cannot take.
     """
     if experiment.solver == "closed_form":
         with clear_errors():
+            begun = time.perf_counter()
             model.solve(batch["x"] for batch in data.train.batches())
-        return []
+        return [], time.perf_counter() - begun
     compile(model, data, experiment)
     checkpoint = Checkpoint(run.checkpoint)
     epochs = range(checkpoint.restore(model), experiment.epochs)
-    if not epochs:
-        return checkpoint.history
-    board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
-    fit_epochs(model, data, experiment, epochs, [checkpoint, Progress(epochs), board])
-    return checkpoint.history
+    if epochs:
+        board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
+        fit_epochs(model, data, experiment, epochs, [checkpoint, Progress(epochs), board])
+    return checkpoint.history, checkpoint.seconds
 
 
 def compile(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
@@ -125,31 +229,46 @@ def _schedule(data: Data, experiment: Experiment) -> tuple[int, int, int]:
     return batch_size, batches - batches % loop, loop
 
 
-def fit_density(model: zoo.Autoencoder, x: np.ndarray, seed: int = 0) -> None:
+def fit_density(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
     """Fits the Gaussian mixture that `generate` draws from to the codes of data `(n, *shape)`.
 
     `train` does it for a run. A model that `fit` or `solve` trained on its own needs it before `generate` means anything.
 
+    Args:
+        labels: `(n,)` integers, where the model's density has classes: each class gets a mixture of its own.
+
     Raises:
-        ValueError: data that the model cannot take.
+        ValueError: data that the model cannot take; labels missing.
     """
     model.check(x)
-    fit_mixture(model, model.predict(x, batch_size=1000, verbose=0)["code"], seed)
+    fit_mixture(model, model.predict(x, batch_size=1000, verbose=0)["code"], labels, seed)
 
 
-def fit_mixture(model: zoo.Autoencoder, codes: np.ndarray, seed: int = 0) -> None:
+def fit_mixture(model: zoo.Autoencoder, codes: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
     """As `fit_density`, from codes `(n, k)`, by expectation maximization.
 
-    Few rows get fewer components than the model has room for; the rest keep the proportion 0.
+    Few rows get fewer components than the model has room for; the rest keep the proportion 0, and so does a class without rows.
     """
-    room, k = model.density.components, model.k
-    codes = np.random.default_rng(seed).permutation(codes)[:MOST_CODES].astype("float64")
-    used = int(np.clip(len(codes) // (2 * (k + 1)), 1, room))
-    mixture = GaussianMixture(used, random_state=seed, reg_covar=1e-6 + 1e-4 * codes.var())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture near its optimum serves as well
-        mixture.fit(codes)
-    proportions, means = np.zeros(room), np.zeros((room, k))
-    covariances = np.tile(np.eye(k), (room, 1, 1))
-    proportions[:used], means[:used], covariances[:used] = mixture.weights_, mixture.means_, mixture.covariances_
-    model.density.assign(proportions, means, covariances)
+    density = model.density
+    if density.classes and labels is None:
+        raise ValueError(f"Expected labels for a density of {density.classes} classes. Received: labels=None. Try labels=….")
+    groups = [codes[labels == label] for label in range(density.classes)] if density.classes else [codes]
+    parts = [_mixture(group, density.components, seed) for group in groups]
+    shares = np.array([len(group) for group in groups]) / sum(map(len, groups))
+    proportions, means, covariances = (np.stack(column) for column in zip(*parts, strict=True))
+    density.assign(shares[:, None] * proportions, means, covariances)
+
+
+def _mixture(codes: np.ndarray, room: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Proportions `(M,)`, means `(M, k)` and covariances `(M, k, k)` of at most `room` = M Gaussians."""
+    k = codes.shape[1]
+    proportions, means, covariances = np.zeros(room), np.zeros((room, k)), np.tile(np.eye(k), (room, 1, 1))
+    used = int(np.clip(len(codes) // (5 * (k + 1)), 1, room))
+    if len(codes) > 1:
+        codes = np.random.default_rng(seed).permutation(codes)[:MOST_CODES].astype("float64")
+        mixture = GaussianMixture(used, random_state=seed, reg_covar=1e-6 + 1e-4 * codes.var())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture near its optimum serves as well
+            mixture.fit(codes)
+        proportions[:used], means[:used], covariances[:used] = mixture.weights_, mixture.means_, mixture.covariances_
+    return proportions, means, covariances

@@ -3,6 +3,7 @@
 Examples of shape `(H, W, 1)` or `(H, W, 3)` are drawn as images, all others as lines over their dimensions.
 """
 
+import io
 import logging
 
 import numpy as np
@@ -71,19 +72,65 @@ def reconstructions(x: np.ndarray, rows: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def learning_curve(history: list[dict[str, float]], test: float, pca: float | None) -> Figure:
-    """Squared error per example by epoch, against the test error and PCA's."""
-    figure, axes = _single(8, 4.2)
+def learning_curve(history: list[dict[str, float]], metric: str, test: float, pca: float | None = None) -> Figure:
+    """A metric by epoch, against its value on the test split and PCA's; parts of the loss in nats beside it, if any."""
+    parts = [name for name in ("reconstruction", "kl") if name in history[0]]
+    figure = _figure(12 if parts else 8, 4.2)
+    axes, *more = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
     epochs = np.arange(1, len(history) + 1)
-    for name, label, style in (("squared_error", "training", "-"), ("val_squared_error", "validation", "--")):
-        if history and name in history[0]:
+    for name, label, style in ((metric, "training", "-"), (f"val_{metric}", "validation", "--")):
+        if name in history[0]:
             axes.plot(epochs, [row[name] for row in history], style, color=MODEL, lw=1.6, label=label)
     axes.axhline(test, color=DATA, lw=1.2, ls=":", label=f"test: {test:.4g}")
     if pca is not None:
         axes.axhline(pca, color=PCA, lw=1.2, ls="-.", label=f"PCA of equal k, test: {pca:.4g}")
-    axes.set(xlabel="epoch", ylabel="squared error per example", yscale="log")
-    axes.grid(alpha=0.25, which="both")
-    axes.legend(frameon=False)
+    axes.set(xlabel="epoch", ylabel=metric.replace("_", " ") + " per example", yscale="log")
+    for name, colour in zip(parts, (MODEL, PCA), strict=False):
+        label = {"reconstruction": "−log p(x | code)", "kl": "KL divergence"}[name]
+        more[0].plot(epochs, [row[name] for row in history], color=colour, lw=1.6, label=label)
+        more[0].set(xlabel="epoch", ylabel="nats per example", yscale="log")
+    for ax in (axes, *more):
+        _frameless(ax)
+        ax.grid(alpha=0.25, which="both")
+        ax.legend(frameon=False)
+    return figure
+
+
+def confusion(targets: np.ndarray, answers: np.ndarray, classes: tuple[str, ...]) -> Figure:
+    """Counts of examples by class (rows) and answer (columns)."""
+    count = len(classes)
+    table = np.bincount(targets * count + answers, minlength=count * count).reshape(count, count)
+    size = max(4.0, min(0.5 * count, 14.0))
+    figure, axes = _single(size + 1, size)
+    axes.imshow(np.log1p(table), cmap="Blues")
+    if count <= 20:
+        for i, j in np.ndindex(count, count):
+            axes.text(j, i, f"{table[i, j]:,}", ha="center", va="center", fontsize=7, color="white" if i == j else DATA)
+    ticks = np.arange(count)
+    axes.set(xlabel="answer", ylabel="class")
+    axes.set_xticks(ticks, classes, rotation=0 if max(map(len, classes)) < 4 else 90)
+    axes.set_yticks(ticks, classes)
+    return figure
+
+
+def scatter(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
+    """Points around the line where both agree."""
+    figure, axes = _single(5.5, 5.5)
+    axes.scatter(x, y, s=6, color=MODEL, alpha=0.35, linewidths=0)
+    ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+    axes.plot(ends, ends, color=DATA, lw=1, ls=":")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def active_units(variances: np.ndarray, limit: float) -> Figure:
+    """Bars of the variances `(k,)`, the largest first, and the limit below which a unit is not active."""
+    figure, axes = _single(max(5.0, min(0.22 * len(variances), 14.0)), 3.4)
+    variances = np.sort(variances)[::-1]
+    axes.bar(np.arange(1, len(variances) + 1), variances, color=np.where(variances > limit, MODEL, "#c9ced8"))
+    axes.axhline(limit, color=DATA, lw=1, ls=":")
+    axes.set(xlabel="code dimensions", ylabel="variance of the mean", yscale="log")
     return figure
 
 
@@ -119,27 +166,45 @@ def traversals(decoded: np.ndarray) -> Figure:
                 ax.plot(line.ravel(), color=colour, lw=0.9)
             ax.set_title(f"dimension {j + 1}", fontsize=8)
         return figure
-    height, width, channels = decoded.shape[2:]
-    gap = max(1, width // 8)
-    tiles = np.pad(decoded, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)))  # one picture: axes for each would take minutes
-    mosaic = tiles.transpose(0, 2, 1, 3, 4).reshape(k * (height + gap), steps * (width + gap), channels)
-    tall = 0.75 * steps * k * (height + gap) / (steps * (width + gap))
-    figure = _figure(0.75 * steps + 0.6, min(tall, 300) + 0.4)
-    axes = figure.subplots()
-    draw(axes, mosaic)
-    axes.spines[:].set_visible(False)
-    axes.set_yticks((np.arange(k) + 0.4) * (height + gap), [f"a{_subscript(j + 1)}" for j in range(k)])
-    middles = (np.array([0, steps // 2, steps - 1]) + 0.4) * (width + gap)
-    axes.set_xticks(middles, ["low", "median", "high"])
-    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    figure = mosaic(decoded, [f"a{_subscript(j + 1)}" for j in range(k)])
+    middles = (np.array([0, steps // 2, steps - 1]) + 0.4) * _pitch(decoded)[1]
+    figure.axes[0].set_xticks(middles, ["low", "median", "high"])
+    figure.axes[0].tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     return figure
 
 
-def samples(x: np.ndarray, columns: int = 12) -> Figure:
-    """Generated examples, one for a seed."""
-    figure, axes = _grid(-(-len(x) // columns), columns, 0.8 if is_image(x.shape[1:]) else 1.6, 0.8)
+def mosaic(examples: np.ndarray, captions: list[str] | None = None) -> Figure:
+    """A grid `(rows, columns, *shape)` of examples, the rows with captions."""
+    rows, columns = examples.shape[:2]
+    if not is_image(examples.shape[2:]):
+        figure, axes = _grid(rows, columns, 1.2, 0.8)
+        for ax, example in zip(axes.flat, examples.reshape(rows * columns, *examples.shape[2:]), strict=True):
+            draw(ax, example)
+        for ax, caption in zip(axes[:, 0], captions or (), strict=False):
+            ax.set_ylabel(caption, rotation=0, ha="right", va="center", fontsize=8)
+        return figure
+    height, width = _pitch(examples)
+    padding = ((0, 0), (0, 0), (0, height - examples.shape[2]), (0, width - examples.shape[3]), (0, 0))
+    tiles = np.pad(examples, padding)  # one picture: axes for each would take minutes
+    whole = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, -1)
+    inches = min(0.75, 12 / columns)
+    figure = _figure(inches * columns + (1.0 if captions else 0.2), min(inches * rows * height / width, 300) + 0.4)
+    axes = figure.subplots()
+    draw(axes, whole)
+    axes.spines[:].set_visible(False)
+    axes.set_yticks((np.arange(rows) + 0.4) * height if captions else [], captions)
+    axes.tick_params(length=0)
+    return figure
+
+
+def samples(x: np.ndarray, columns: int = 12, captions: list[str] | None = None) -> Figure:
+    """Examples `(n, *shape)` in rows, each under its caption."""
+    height = 1.05 if captions else 0.8
+    figure, axes = _grid(-(-len(x) // columns), columns, 0.8 if is_image(x.shape[1:]) else 1.6, height)
     for ax, example in zip(axes.flat, x, strict=False):
         draw(ax, example)
+    for ax, caption in zip(axes.flat, captions or (), strict=False):
+        ax.set_title(caption, fontsize=7)
     return figure
 
 
@@ -158,6 +223,13 @@ def architecture(stages: list[tuple[str, int, str]], weights: int) -> Figure:
     axes.set_title(f"{weights:,} weights", fontsize=10)
     axes.axis("off")
     return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file's content; `IPython.display.Image` shows it in a notebook."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def draw(axes: Axes, example: np.ndarray) -> None:
@@ -224,6 +296,12 @@ def _legend(axes: Axes, labels, classes) -> None:
         axes.scatter([], [], color=_palette(i), label=classes[i] if classes else str(i))
     columns = min(10, len(np.unique(labels)))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.06), ncols=columns, frameon=False, handletextpad=0.1)
+
+
+def _pitch(examples: np.ndarray) -> tuple[int, int]:
+    """Height and width in pixels of an image `(…, height, width, channels)` in a mosaic, with the gap after it."""
+    gap = max(1, examples.shape[-2] // 8)
+    return examples.shape[-3] + gap, examples.shape[-2] + gap
 
 
 def _subscript(number: int) -> str:

@@ -26,6 +26,7 @@ class Run:
     | `tensorboard/` | event files |
     | `model.keras` | the fitted model |
     | `history.json` | metrics by epoch |
+    | `costs.json` | seconds of training, the device, the number of weights |
     | `metrics.json` | the evaluation |
     | `codes.npz` | codes, labels and ids of every split |
     | `pca.keras` | PCA of equal k, where there is one |
@@ -42,6 +43,7 @@ class Run:
         self.tensorboard = self.folder / "tensorboard"
         self.model = self.folder / "model.keras"
         self.history = self.folder / "history.json"
+        self.costs = self.folder / "costs.json"
         self.metrics = self.folder / "metrics.json"
         self.codes = self.folder / "codes.npz"
         self.pca = self.folder / "pca.keras"

@@ -1,6 +1,7 @@
 """Where a model is trained: one device, all GPUs of the machine, or a TPU."""
 
 import contextlib
+import os
 
 import keras
 import tensorflow as tf
@@ -33,6 +34,18 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
     return contextlib.nullcontext()
+
+
+def device() -> str:
+    """What training runs on, for people: `2 CPU cores`, or the accelerators' names."""
+    if keras.backend.backend() != "tensorflow":
+        import jax  # the only other backend that is tested
+
+        return f"{jax.device_count()} × {jax.devices()[0].device_kind}"
+    found = tf.config.list_physical_devices("TPU") or tf.config.list_physical_devices("GPU")
+    if not found:
+        return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
+    return f"{len(found)} × {tf.config.experimental.get_device_details(found[0]).get('device_name', found[0].device_type)}"
 
 
 def _best() -> str:

@@ -1,28 +1,47 @@
 """Autoencoders as the free combination of encoder, bottleneck, decoder and likelihood, on any Keras backend."""
 
 from zoo.autoencoder import Autoencoder
-from zoo.bodies import dense, linear
-from zoo.bottlenecks import Deterministic
+from zoo.bodies import conv, conv_decoder, dense, linear
+from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
+from zoo.corruption import RandomAffine, RandomNoise
 from zoo.density import Mixture
-from zoo.likelihoods import Bernoulli, Likelihood, SquaredError
+from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
 from zoo.models import dense_autoencoder, linear_autoencoder
+from zoo.predictor import Predictor, coder
+from zoo.presets import card, list, load, sample, save_preset
+from zoo.quantization import VectorQuantized
 from zoo.signatures import Signature, Tensor
 
 __all__ = [
     "LARGEST_COVARIANCE",
     "Autoencoder",
     "Bernoulli",
+    "Bottleneck",
     "Deterministic",
+    "DiscretizedGaussian",
+    "Gaussian",
     "Likelihood",
     "LinearAutoencoder",
     "Mixture",
+    "Predictor",
+    "RandomAffine",
+    "RandomNoise",
     "Signature",
     "SquaredError",
     "Tensor",
+    "VectorQuantized",
+    "card",
+    "coder",
+    "conv",
+    "conv_decoder",
     "dense",
     "dense_autoencoder",
     "linear",
     "linear_autoencoder",
+    "list",
+    "load",
     "pca",
+    "sample",
+    "save_preset",
 ]

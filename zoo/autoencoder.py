@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from zoo import noise
+from zoo.bottlenecks import Bottleneck
 from zoo.density import Mixture
 from zoo.likelihoods import Likelihood
 from zoo.signatures import Signature, Tensor
@@ -29,10 +31,15 @@ class Autoencoder(keras.Model):
         decoder: h without its projection: any Keras model that takes `(B, k)`.
         likelihood: how x is judged given its reconstruction; it also owns the last layer.
         density: over the codes, what `generate` draws from; a mixture of ten Gaussians unless given.
+        corruption: a layer that the input passes on its way to the encoder in training, `keras.layers.GaussianNoise(0.3)`
+            say: a denoising autoencoder, which is judged by the input as it was.
         overcomplete: allow k ≥ d, where nothing forces the model to learn more than the identity.
 
+    8-bit integers are scaled to [0, 1], everywhere; other numbers are taken as they are.
+
     `fit(x)` takes inputs alone and minimizes −log p, averaged over examples, plus what regularizers of the parts add. Calling
-    the model on x gives a dict of batch-first tensors from one pass: `code`, `x` (the reconstruction) and `score`.
+    the model on x gives a dict of batch-first tensors from one pass: `code`, `x` (the reconstruction, averaged over drawn
+    codes), `score`, `reconstruction` (−log p(x | code)) and, where codes have a prior, `kl`; `fit` reports the last two.
 
     Raises:
         ValueError: the encoder's input shape is unknown; k ≥ d without `overcomplete`.
@@ -41,22 +48,24 @@ class Autoencoder(keras.Model):
     def __init__(
         self,
         encoder: keras.Model,
-        bottleneck: keras.layers.Layer,
+        bottleneck: Bottleneck,
         decoder: keras.Model,
         likelihood: Likelihood,
         density: keras.layers.Layer | None = None,
+        corruption: keras.layers.Layer | None = None,
         overcomplete: bool = False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.encoder = encoder
         self.bottleneck = bottleneck
         self.decoder = decoder
         self.likelihood = likelihood
         self.density = density if density is not None else Mixture()
+        self.corruption = corruption
         self.overcomplete = overcomplete
 
-        self.shape = _known_shape(encoder)
+        self.shape = known_shape(encoder)
         self.k = bottleneck.k
         if self.k >= math.prod(self.shape) and not overcomplete:
             raise ValueError(
@@ -64,8 +73,9 @@ class Autoencoder(keras.Model):
                 f"would win. Received: k={self.k}, d={math.prod(self.shape)} (shape {self.shape}). "
                 "Try a smaller k, or overcomplete=True if that is what you want."
             )
-        self.head = likelihood.head(self.shape)
         self.squared_error = keras.metrics.Mean(name="squared_error")
+        parts = ("reconstruction", "kl") if bottleneck.prior else ()
+        self._nats = {name: keras.metrics.Mean(name=name) for name in parts}
         self._mean_loss = _PerExample(name="mean")
         self._build_parts()
 
@@ -76,13 +86,19 @@ class Autoencoder(keras.Model):
         for part, shape in inputs.items():
             if not part.built:  # parts read from a file are
                 part.build(shape)
-        self.head.build(self.decoder.compute_output_shape(codes))
+        if self.corruption is not None and not self.corruption.built:
+            self.corruption.build((None, *self.shape))
+        features = self.decoder.compute_output_shape(codes)
+        self.head = self.likelihood.head(self.shape, tuple(features[1:]))
+        self.head.build(features)
         self.built = True
 
     def build(self, input_shape=None):
         """Everything is built at construction; Keras calls this when it loads a model."""
 
-    # The five verbs
+    # Verbs
+
+    serving_default = "reconstruct"
 
     def encode(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to codes `(B, k)`, without chance."""
@@ -91,7 +107,8 @@ class Autoencoder(keras.Model):
 
     def decode(self, code: ArrayLike) -> keras.KerasTensor:
         """Codes `(B, k)` to data `(B, *shape)`: the likelihood's mean."""
-        return self.likelihood.mean(self._parameters(self._rows(code, (self.k,))))
+        code = self.bottleneck.snap(self._rows(code, (self.k,)))
+        return self.likelihood.mean(self._parameters(code))
 
     def reconstruct(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to h(g(x)), of the same shape."""
@@ -102,37 +119,101 @@ class Autoencoder(keras.Model):
 
         They are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
         """
-        return self.decode(self.density(self._rows(_require_seeds(seed), (), "int32")))
+        return self.decode(self.density(self._integers(seed)))
+
+    def generate_class(self, label: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
+        """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), where the density has classes."""
+        label = self._integers(label, 0, self.density.classes - 1)
+        label = ops.where(label < 0, self.density.classes, label)  # out of range in a graph too, where -1 would be the last
+        return self.decode(self.density(self._integers(seed), label))
+
+    def generate_prior(self, seed: ArrayLike) -> keras.KerasTensor:
+        """As `generate`, from the standard normal prior, where the bottleneck has one."""
+        return self.decode(noise.normal(self._integers(seed), self.k))
+
+    def vary(self, x: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
+        """For each of the data `(B, *shape)` another one like it: from a code drawn from its posterior by its seed `(B,)`,
+        where the bottleneck has a prior."""
+        features = self.encoder(self._rows(x, self.shape), training=False)
+        draws = noise.normal(self._integers(seed), self.k, stream=3)
+        return self.decode(self.bottleneck.draw(features, draws[None])[0][0])
 
     def score(self, x: ArrayLike) -> keras.KerasTensor:
         """log p(x) or its bound in nats, `(B,)`: higher is more typical."""
         return self(self._rows(x, self.shape), training=False)["score"]
 
+    def score_code(self, x: ArrayLike) -> keras.KerasTensor:
+        """log p(g(x)) in nats, `(B,)`, under the density over codes: higher is more typical.
+
+        It tells what `score` does not: an example that is easy to reconstruct but unlike the data in the codes' terms.
+        """
+        return self.density.log_prob(self.encode(x))
+
+    def log_likelihood(self, x: ArrayLike, seed: ArrayLike, samples: int) -> keras.KerasTensor:
+        """log p(x) `(B,)` in nats, estimated with codes drawn from the posterior, where the bottleneck has a prior.
+
+        It is the importance-weighted bound of Burda et al. (2016), which rises to log p(x) with the number of samples.
+
+        Args:
+            x: data `(B, *shape)`; the memory of samples · B decoded examples is needed.
+            seed: of each row, `(B,)`.
+        """
+        x = self._rows(x, self.shape)
+        draws = ops.reshape(noise.normal(self._integers(seed), samples * self.k, stream=4), (-1, samples, self.k))
+        features = self.encoder(x, training=False)
+        codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)))  # (S, B, k), (S, B, k)
+        log_weight = self.likelihood.log_prob(x, self._judged(codes)) - ops.sum(cost, axis=-1)  # (S, B)
+        return ops.logsumexp(log_weight, axis=0) - math.log(samples)
+
     def signatures(self) -> dict[str, Signature]:
         """What this model answers, by verb."""
-        x, code = Tensor((None, *self.shape)), Tensor((None, self.k))
-        return {
+        x, code, whole = Tensor((None, *self.shape)), Tensor((None, self.k)), Tensor((None,), "int32")
+        verbs = {
             "encode": Signature({"x": x}, {"code": code}),
             "decode": Signature({"code": code}, {"x": x}),
             "reconstruct": Signature({"x": x}, {"x": x}),
-            "generate": Signature({"seed": Tensor((None,), "int32")}, {"x": x}),
+            "generate": Signature({"seed": whole}, {"x": x}),
             "score": Signature({"x": x}, {"score": Tensor((None,))}),
+            "score_code": Signature({"x": x}, {"score": Tensor((None,))}),
         }
+        if self.density.classes:
+            verbs["generate_class"] = Signature({"label": whole, "seed": whole}, {"x": x})
+        if self.bottleneck.prior:
+            verbs["generate_prior"] = Signature({"seed": whole}, {"x": x})
+            verbs["vary"] = Signature({"x": x, "seed": whole}, {"x": x})
+        return verbs
 
     # Training
 
     def call(self, x, training=None):
-        x = ops.cast(x, "float32")
-        features = self.encoder(x, training=training)
+        x = as_float(x)
+        seen = x if self.corruption is None else self.corruption(x, training=training)
+        features = self.encoder(seen, training=training)
         codes, cost = self.bottleneck(features, training=training)  # (S, B, k), (S, B)
-        flat = self._parameters(ops.reshape(codes, (-1, self.k)), training)  # (S * B, *shape)
-        parameters = ops.reshape(flat, (codes.shape[0], -1, *flat.shape[1:]))  # (S, B, *shape)
-        log_weight = self.likelihood.log_prob(x, parameters) - ops.cast(cost, "float32")  # (S, B)
-        return {
+        parameters = self._judged(codes, training)  # (S, B, *shape)
+        log_prob = self.likelihood.log_prob(x, parameters)  # (S, B)
+        outputs = {
             "code": ops.cast(self.bottleneck.encode(features), "float32"),
             "x": ops.mean(self.likelihood.mean(parameters), axis=0),
-            "score": ops.logsumexp(log_weight, axis=0) - math.log(codes.shape[0]),
+            "score": ops.logsumexp(log_prob - ops.cast(cost, "float32"), axis=0) - math.log(codes.shape[0]),
+            "reconstruction": -ops.mean(log_prob, axis=0),
         }
+        if self.bottleneck.prior:
+            outputs["kl"] = ops.sum(self.bottleneck.kl(features), axis=-1)
+        return outputs
+
+    def center(self, x: ArrayLike) -> None:
+        """Sets the last layer's bias so that reconstructions start around the mean of data `(n, *shape)`.
+
+        A convolution has one bias for all pixels: far from it, the first steps of training blacken whole images, and a
+        saturated f₂ does not come back.
+        """
+        require_rows(x, self.shape)
+        bias = self.head.layers[0 if len(self.head.layers) == 2 else 1].bias
+        axes = 0 if bias.shape[0] == math.prod(self.shape) * self.likelihood.parameters else (0, 1, 2)
+        start = self.likelihood.start(scaled(np.asarray(x)).mean(axis=axes))
+        if start is not None:
+            bias.assign(np.reshape(start, bias.shape))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = -y_pred["score"]  # (B,)
@@ -142,8 +223,10 @@ class Autoencoder(keras.Model):
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        error = ops.square(ops.cast(x, y_pred["x"].dtype) - y_pred["x"])
+        error = ops.square(as_float(x) - y_pred["x"])
         self.squared_error.update_state(ops.sum(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
+        for name, metric in self._nats.items():
+            metric.update_state(y_pred[name], sample_weight)
         return self.get_metrics_result()
 
     def fit(self, x=None, **kwargs) -> keras.callbacks.History:
@@ -172,7 +255,7 @@ class Autoencoder(keras.Model):
         """Raises ValueError unless x is data `(B, *shape)` that this model can be trained on."""
         if x is not None:
             require_rows(x, self.shape)
-            self.likelihood.check(np.asarray(x))
+            self.likelihood.check(scaled(np.asarray(x)))
 
     # Saving
 
@@ -192,23 +275,40 @@ class Autoencoder(keras.Model):
         parameters = self.head(self.decoder(codes, training=training))  # (B, k) -> (B, *shape)
         return ops.cast(parameters, "float32")  # judged in full precision, whatever the bodies compute in
 
+    def _judged(self, codes, training=False):
+        """Parameters `(S, B, *shape)` of codes `(S, B, k)`."""
+        flat = self._parameters(ops.reshape(codes, (-1, self.k)), training)  # (S * B, *shape)
+        return ops.reshape(flat, (codes.shape[0], -1, *flat.shape[1:]))
+
     @staticmethod
-    def _rows(x, shape: tuple[int, ...], dtype: str = "float32"):
+    def _rows(x, shape: tuple[int, ...]):
         require_rows(x, shape)
-        return ops.convert_to_tensor(x, dtype=dtype)
+        return as_float(x)
+
+    @staticmethod
+    def _integers(values, low: int = -(2**31), high: int = 2**31 - 1):
+        """`values` `(B,)` as int32, refused where they are not integers in [low, high]."""
+        if isinstance(values, (list, tuple, np.ndarray)):
+            values = np.asarray(values)
+            if values.size and (values.dtype.kind not in "iu" or values.min() < low or values.max() > high):
+                raise ValueError(f"Expected integers in [{low}, {high}]. Received: {values}. Try [{max(low, 1)}].")
+        require_rows(values, ())
+        return ops.convert_to_tensor(values, dtype="int32")
 
 
-_PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density")
+_PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption")
 
 
-def _require_seeds(seed):
-    """`seed` as it is, refused where its conversion to int32 would change it."""
-    if isinstance(seed, (list, tuple, np.ndarray)):
-        seed = np.asarray(seed)
-        limits = np.iinfo("int32")
-        if seed.size and (seed.dtype.kind not in "iu" or seed.min() < limits.min or seed.max() > limits.max):
-            raise ValueError(f"Expected integers in [{limits.min}, {limits.max}] as seeds. Received: {seed}. Try [1, 2, 3].")
-    return seed
+def scaled(x: np.ndarray) -> np.ndarray:
+    """8-bit integers on [0, 1] as float32; everything else as it is."""
+    return x / np.float32(255) if x.dtype == np.uint8 else x
+
+
+def as_float(x):
+    """`x` as a float32 tensor, 8-bit integers on [0, 1]."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    scale = 255.0 if keras.backend.standardize_dtype(x.dtype) == "uint8" else 1.0
+    return ops.cast(ops.convert_to_tensor(x), "float32") / scale
 
 
 def require_rows(x: ArrayLike, shape: tuple[int, ...]) -> None:
@@ -219,7 +319,8 @@ def require_rows(x: ArrayLike, shape: tuple[int, ...]) -> None:
         raise ValueError(f"Expected shape {('batch', *shape)}. Received: shape {received}. Try {hint}.")
 
 
-def _known_shape(encoder) -> tuple[int, ...]:
+def known_shape(encoder: keras.Model) -> tuple[int, ...]:
+    """The shape of one input of a Keras model; ValueError where that is open."""
     try:
         shape = tuple(encoder.input_shape[1:])
     except (AttributeError, ValueError):

@@ -1,8 +1,12 @@
 """Bodies: the encoder and the decoder without the projections, which the bottleneck and the likelihood own."""
 
+import math
 from collections.abc import Sequence
 
 import keras
+from keras import layers, ops
+
+SMALLEST_SIDE = 7  # convolutional bodies halve an image until its shorter side is at most this
 
 
 def dense(
@@ -16,11 +20,127 @@ def dense(
         shape: of one example, `(28, 28, 1)` say. An encoder needs it, a decoder takes the bottleneck's.
         name: of the Keras model.
     """
-    layers = [keras.layers.Flatten(name="flatten")]
-    layers += [keras.layers.Dense(w, activation=activation, name=f"dense_{i}") for i, w in enumerate(widths)]
-    return keras.Sequential([keras.Input(shape), *layers] if shape else layers, name=name)
+    body = [layers.Flatten(name="flatten"), *_dense_layers(widths, activation)]
+    return keras.Sequential([keras.Input(shape), *body] if shape else body, name=name)
 
 
 def linear(shape: tuple[int, ...] | None = None, name: str | None = None) -> keras.Sequential:
     """No layers at all: with it, the two projections are the whole network."""
     return dense((), shape=shape, name=name)
+
+
+def conv(
+    shape: tuple[int, int, int],
+    width: int = 32,
+    blocks: int = 1,
+    hidden: Sequence[int] = (),
+    activation: str = "relu",
+    name: str | None = None,
+) -> keras.Sequential:
+    """Convolutional encoder for images of any `(height, width, channels)`: its depth follows their size.
+
+    Every level halves the image (odd sides are rounded up) and doubles the channels, until the shorter side is at most 7:
+    28×28 becomes 14×14 and 7×7, 64×64 four levels down 4×4.
+
+    Args:
+        shape: of one image.
+        width: channels of the first level.
+        blocks: residual blocks of a level, after its strided convolution.
+        hidden: units of fully connected layers after the last level.
+        activation: of every layer, a Keras name.
+        name: of the Keras model.
+    """
+    body = []
+    for level in range(len(_sizes(shape)) - 1):
+        channels = width << level
+        body.append(_conv(channels, activation, f"down_{level}", strides=2))
+        body += [ResidualBlock(channels, activation, name=f"block_{level}_{i}") for i in range(blocks)]
+    body += [layers.Flatten(name="flatten"), *_dense_layers(hidden, activation)]
+    return keras.Sequential([keras.Input(shape), *body], name=name)
+
+
+def conv_decoder(
+    shape: tuple[int, int, int],
+    width: int = 32,
+    blocks: int = 1,
+    hidden: Sequence[int] = (),
+    activation: str = "relu",
+    name: str | None = None,
+) -> keras.Sequential:
+    """The mirror image of `conv`: from codes to features `(height, width, channels)` of the image's size.
+
+    Images grow by repeating pixels and convolving the result, which leaves no checkerboard as strided transposed
+    convolutions do (Odena, Dumoulin and Olah, 2016), and are cropped to odd sizes.
+
+    Args: as of `conv`; `hidden` in the order of the data flow.
+    """
+    sizes = _sizes(shape)
+    levels = len(sizes) - 1
+    channels = width << max(levels - 1, 0)
+    body = [layers.Flatten(name="flatten"), *_dense_layers(hidden, activation)]
+    body += [layers.Dense(math.prod(sizes[-1]) * channels, activation=activation, kernel_initializer="he_normal", name="grow")]
+    body += [layers.Reshape((*sizes[-1], channels), name="image")]
+    for level in reversed(range(levels)):
+        channels = width << level
+        narrower = max(channels // 2, 1)
+        body += [ResidualBlock(channels, activation, name=f"block_{level}_{i}") for i in range(blocks)]
+        body.append(_conv(narrower, activation, f"narrow_{level}"))
+        body.append(layers.UpSampling2D(name=f"repeat_{level}"))
+        surplus = tuple((0, 2 * small - large) for small, large in zip(sizes[level + 1], sizes[level], strict=True))
+        if surplus != ((0, 0), (0, 0)):
+            body.append(layers.Cropping2D(surplus, name=f"crop_{level}"))
+        body.append(_conv(narrower, activation, f"smooth_{level}"))
+    return keras.Sequential(body, name=name)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ResidualBlock(layers.Layer):
+    """f(x + conv(f(conv(x)))), of x's shape `(B, height, width, channels)` (He et al., 2016).
+
+    Args:
+        channels: of x.
+        activation: f, a Keras name.
+    """
+
+    def __init__(self, channels: int, activation: str = "relu", **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.activation = activation
+        self._activation = keras.activations.get(activation)
+        self.first = _conv(channels, activation, "first", dtype=self.dtype_policy)
+        # Zero at the start, so that blocks begin as the identity and depth does not blow up what passes (Goyal et al., 2017).
+        self.second = layers.Conv2D(
+            channels, 3, padding="same", kernel_initializer="zeros", name="second", dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        self.first.build(input_shape)
+        self.second.build(input_shape)
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return self._activation(ops.add(x, self.second(self.first(x))))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "activation": self.activation}
+
+
+def _conv(channels, activation, name, **settings):
+    settings = {"padding": "same", "kernel_initializer": "he_normal", **settings}
+    return layers.Conv2D(channels, 3, activation=activation, name=name, **settings)
+
+
+def _dense_layers(widths, activation):
+    return [layers.Dense(w, activation=activation, name=f"dense_{i}") for i, w in enumerate(widths)]
+
+
+def _sizes(shape) -> list[tuple[int, int]]:
+    """Height and width of an image at every level, the image's own first."""
+    if len(shape) != 3:
+        raise ValueError(f"Expected images (height, width, channels). Received: shape {tuple(shape)}. Try zoo.dense.")
+    sizes = [tuple(shape[:2])]
+    while min(sizes[-1]) > SMALLEST_SIDE:
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
+    return sizes

@@ -1,47 +1,174 @@
 """Bottlenecks: from the encoder's features to codes a ∈ R^k and what each code costs."""
 
+import abc
+import math
+
 import keras
 from keras import ops
 
+from zoo import noise
+
+LOG_VARIANCE = 12.0  # posteriors have log-variances in ± this: outside, exp would overflow sooner or later
+
+
+class Bottleneck(keras.layers.Layer, abc.ABC):
+    """What every bottleneck has.
+
+    Called on features `(B, …)` it returns codes `(S, B, k)` and their cost in nats `(S, B)`: S codes drawn for every input,
+    and log q(code | x) − log p(code) or its mean, such that log p(x | code) − cost bounds log p(x) when not in training. In
+    training it charges what the model is to be trained with.
+
+    Args:
+        k: dimensions of the code.
+        outputs: of the projection from features; k unless given.
+        activation, use_bias: of the projection.
+    """
+
+    prior = False  # whether codes have a standard normal prior that they are charged for
+
+    def __init__(self, k: int, outputs: int | None = None, activation: str = "linear", use_bias: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        if k < 1:
+            raise ValueError(f"Expected at least one code dimension. Received: k={k}. Try k=2.")
+        self.k = k
+        self.projection = keras.layers.Dense(
+            outputs or k, activation=activation, use_bias=use_bias, name="projection", dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape):
+        self.projection.build((None, math.prod(input_shape[1:])))
+
+    def project(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """Features `(B, …)` through the projection, in the compute dtype."""
+        return self.projection(ops.reshape(features, (-1, math.prod(features.shape[1:]))))
+
+    @abc.abstractmethod
+    def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """Features `(B, …)` to the code that stands for them, `(B, k)`, without chance."""
+
+    def snap(self, codes: keras.KerasTensor) -> keras.KerasTensor:
+        """The nearest codes `(B, k)` that the bottleneck can give."""
+        return codes
+
+    def get_config(self):
+        return {**super().get_config(), "k": self.k}
+
 
 @keras.saving.register_keras_serializable("zoo")
-class Deterministic(keras.layers.Layer):
-    """One code for an input, a = f₁(W h + b), free of cost.
+class Deterministic(Bottleneck):
+    """One code for an input, a = f₁(W h + b); S = 1.
 
     Args:
         k: dimensions of the code.
         activation: f₁, a Keras name.
         use_bias: whether b is there.
-
-    Called on features `(B, …)` it returns codes `(S, B, k)` and their cost in nats `(S, B)`; here S = 1, cost 0.
+        sparsity: λ ≥ 0; in training a code costs λ Σⱼ |aⱼ| nats (a Laplace prior up to its constant), otherwise nothing.
     """
 
-    def __init__(self, k: int, activation: str = "linear", use_bias: bool = True, **kwargs):
-        super().__init__(**kwargs)
-        if k < 1:
-            raise ValueError(f"Expected at least one code dimension. Received: k={k}. Try k=2.")
-        self.k = k
+    def __init__(self, k: int, activation: str = "linear", use_bias: bool = True, sparsity: float = 0.0, **kwargs):
+        super().__init__(k, activation=activation, use_bias=use_bias, **kwargs)
+        _require_not_negative(sparsity=sparsity)
         self.activation = activation
         self.use_bias = use_bias
-        self.projection = keras.layers.Dense(k, activation=activation, use_bias=use_bias, name="projection")
-
-    def build(self, input_shape):
-        self.projection.build((None, _size(input_shape)))
+        self.sparsity = sparsity
 
     def call(self, features: keras.KerasTensor, training: bool | None = None) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         codes = self.encode(features)[None]  # (1, B, k)
-        return codes, ops.zeros_like(codes[..., 0])
+        cost = self.sparsity * ops.sum(ops.abs(codes), axis=-1) if training else ops.zeros_like(codes[..., 0])
+        return codes, cost
 
     def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
-        """Features `(B, …)` to the code that stands for them, `(B, k)`, without chance."""
-        return self.projection(ops.reshape(features, (-1, _size(features.shape))))
+        return self.project(features)
 
     def get_config(self):
-        return {**super().get_config(), "k": self.k, "activation": self.activation, "use_bias": self.use_bias}
+        return {**super().get_config(), "activation": self.activation, "use_bias": self.use_bias, "sparsity": self.sparsity}
 
 
-def _size(shape) -> int:
-    size = 1
-    for length in shape[1:]:
-        size *= length
-    return size
+@keras.saving.register_keras_serializable("zoo")
+class Gaussian(Bottleneck):
+    """Codes drawn from q(a | x) = N(μ(x), σ²(x)) under a standard normal prior: the VAE (Kingma and Welling, 2014).
+
+    Args:
+        k: dimensions of the code.
+        beta: weight of the KL divergence in training (Higgins et al., 2017); 1 is the bound on log p(x).
+        free_bits: nats that each dimension may use for nothing in training, averaged over the batch (Kingma et al., 2016).
+        warmup: training steps on which the weight of the KL divergence rises from 0 to `beta`.
+        samples: S codes for every input; above 1 the loss is the importance-weighted bound (Burda et al., 2016).
+
+    In training the noise comes from a seed generator; otherwise it is a fixed set of S draws, the same for every row.
+    """
+
+    prior = True
+
+    def __init__(self, k: int, beta: float = 1.0, free_bits: float = 0.0, warmup: int = 0, samples: int = 1, **kwargs):
+        super().__init__(k, outputs=2 * k, **kwargs)
+        _require_not_negative(beta=beta, free_bits=free_bits, warmup=warmup)
+        if samples < 1:
+            raise ValueError(f"Expected at least one sample. Received: samples={samples}. Try samples=1.")
+        self.beta = beta
+        self.free_bits = free_bits
+        self.warmup = warmup
+        self.samples = samples
+        self._seeds = keras.random.SeedGenerator(0)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.warmup:
+            settings = {"trainable": False, "dtype": "float32", "autocast": False, "aggregation": "mean"}
+            self.step = self.add_weight(shape=(), initializer="zeros", name="step", **settings)
+
+    def call(self, features: keras.KerasTensor, training: bool | None = None) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        if training:
+            shape = (self.samples, ops.shape(features)[0], self.k)
+            draws = keras.random.normal(shape, dtype="float32", seed=self._seeds)
+        else:
+            draws = noise.normal(ops.arange(self.samples, dtype="int32"), self.k, stream=2)[:, None]  # (S, 1, k)
+        codes, cost = self.draw(features, draws)  # (S, B, k), (S, B, k)
+        if not training:
+            return codes, ops.sum(cost, axis=-1)
+        if self.free_bits:
+            spent = ops.mean(cost, axis=(0, 1), keepdims=True)  # (1, 1, k)
+            cost = ops.where(spent > self.free_bits, cost, self.free_bits)
+        return codes, self._weight() * ops.sum(cost, axis=-1)
+
+    def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        return self.posterior(features)[0]
+
+    def posterior(self, features: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Mean and log-variance of q(a | x), `(B, k)` each, float32."""
+        mean, log_variance = ops.split(ops.cast(self.project(features), "float32"), 2, axis=-1)
+        return mean, ops.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE)
+
+    def draw(self, features: keras.KerasTensor, draws: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Codes `(S, B, k)` at standard normal `draws`, and their cost by dimension: the KL divergence for S = 1, which has
+        a closed form, otherwise log q(a | x) − log p(a)."""
+        mean, log_variance = self.posterior(features)
+        codes = mean + ops.exp(0.5 * log_variance) * draws
+        if draws.shape[0] == 1:
+            return codes, _kl(mean, log_variance)[None]
+        return codes, 0.5 * (ops.square(codes) - ops.square(draws) - log_variance)
+
+    def kl(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """KL(q(a | x) ‖ p(a)) in nats, by dimension, `(B, k)`."""
+        return _kl(*self.posterior(features))
+
+    def get_config(self):
+        config = {"beta": self.beta, "free_bits": self.free_bits, "warmup": self.warmup, "samples": self.samples}
+        return {**super().get_config(), **config}
+
+    def _weight(self):
+        if not self.warmup:
+            return self.beta
+        weight = self.beta * ops.minimum(self.step / self.warmup, 1.0)
+        self.step.assign(self.step + 1.0)
+        return weight
+
+
+def _kl(mean, log_variance):
+    return 0.5 * (ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance)
+
+
+def _require_not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"Expected {name} of at least 0. Received: {name}={value}. Try {name}=0.")

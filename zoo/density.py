@@ -1,5 +1,7 @@
 """A density over codes, which is what `generate` draws from."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,43 +11,64 @@ from zoo import noise
 
 @keras.saving.register_keras_serializable("zoo")
 class Mixture(keras.layers.Layer):
-    """Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k.
+    """Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k; with classes, one such mixture for each class.
 
     The variables have their size from construction and hold a standard normal until `assign` is called, so a model can be
     saved and exported before and after its density is fitted.
 
     Args:
-        components: number M of Gaussians.
+        components: number M of Gaussians (of each class).
+        classes: number C of classes; 0 where there are none.
 
-    Called on seeds `(B,)`, int32, it returns codes `(B, k)`: the same seed gives the same code.
+    Called on seeds `(B,)`, int32, it returns codes `(B, k)`: the same seed gives the same code. Called on labels `(B,)` too,
+    int32 in [0, C), it draws each code from its class.
     """
 
-    def __init__(self, components: int = 10, **kwargs):
+    def __init__(self, components: int = 10, classes: int = 0, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.components = components
+        self.classes = classes
 
     def build(self, input_shape):
-        m, k = self.components, input_shape[-1]
-        self.proportions = self._constant("proportions", np.full(m, 1 / m))  # (M,)
-        self.means = self._constant("means", np.zeros((m, k)))  # (M, k)
-        self.scales = self._constant("scales", np.tile(np.eye(k), (m, 1, 1)))  # (M, k, k), lower triangular
+        groups, m, k = max(self.classes, 1), self.components, input_shape[-1]
+        self.proportions = self._constant("proportions", np.full((groups, m), 1 / (groups * m)))  # (C, M), sum 1
+        self.means = self._constant("means", np.zeros((groups, m, k)))  # (C, M, k)
+        self.scales = self._constant("scales", np.tile(np.eye(k), (groups, m, 1, 1)))  # (C, M, k, k), lower triangular
 
     def assign(self, proportions: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
-        """Takes over proportions `(M,)`, means `(M, k)` and covariances `(M, k, k)`, positive definite."""
-        self.proportions.assign(proportions)
-        self.means.assign(means)
-        self.scales.assign(np.linalg.cholesky(covariances))
+        """Takes over proportions `(C, M)` that sum to 1, means `(C, M, k)` and covariances `(C, M, k, k)`, positive
+        definite; without classes C = 1 or left out."""
+        self.proportions.assign(np.reshape(proportions, self.proportions.shape))
+        self.means.assign(np.reshape(means, self.means.shape))
+        self.scales.assign(np.reshape(np.linalg.cholesky(covariances), self.scales.shape))
 
-    def call(self, seed: keras.KerasTensor) -> keras.KerasTensor:
-        edges = ops.cumsum(self.proportions)[:-1]  # (M - 1,)
-        choice = noise.uniform(seed, 1, stream=1) > edges[None]  # (B, M - 1)
-        component = ops.sum(ops.cast(choice, "int32"), axis=-1)  # (B,)
-        mean = ops.take(self.means, component, axis=0)  # (B, k)
-        scale = ops.take(self.scales, component, axis=0)  # (B, k, k)
-        return mean + ops.einsum("bij,bj->bi", scale, noise.normal(seed, mean.shape[-1]))
+    def call(self, seed: keras.KerasTensor, label: keras.KerasTensor | None = None) -> keras.KerasTensor:
+        k = self.means.shape[-1]
+        if label is None:
+            proportions = ops.reshape(self.proportions, (1, -1))  # (1, C M)
+        else:
+            proportions = ops.take(self.proportions, label, axis=0)  # (B, M)
+            proportions = proportions / ops.sum(proportions, axis=-1, keepdims=True)
+        edges = ops.cumsum(proportions, axis=-1)[:, :-1]
+        component = ops.sum(ops.cast(noise.uniform(seed, 1, stream=1) > edges, "int32"), axis=-1)  # (B,)
+        if label is not None:
+            component = component + self.components * ops.cast(label, "int32")
+        mean = ops.take(ops.reshape(self.means, (-1, k)), component, axis=0)  # (B, k)
+        scale = ops.take(ops.reshape(self.scales, (-1, k, k)), component, axis=0)  # (B, k, k)
+        return mean + ops.einsum("bij,bj->bi", scale, noise.normal(seed, k))
+
+    def log_prob(self, codes: keras.KerasTensor) -> keras.KerasTensor:
+        """log Σₘ πₘ N(code; μₘ, Lₘ Lₘᵀ) in nats, `(B,)`, for codes `(B, k)`; over all classes where there are some."""
+        k = self.means.shape[-1]
+        means, scales = ops.reshape(self.means, (-1, k)), ops.reshape(self.scales, (-1, k, k))  # (M, k), (M, k, k)
+        difference = ops.transpose(codes[None] - means[:, None], (0, 2, 1))  # (M, k, B)
+        standard = ops.linalg.solve_triangular(scales, difference, lower=True)  # (M, k, B)
+        volume = ops.sum(ops.log(ops.diagonal(scales, axis1=-2, axis2=-1)), axis=-1)  # (M,)
+        constant = ops.log(ops.maximum(ops.reshape(self.proportions, (-1,)), 1e-30)) - volume - 0.5 * k * math.log(2 * math.pi)
+        return ops.logsumexp(constant[:, None] - 0.5 * ops.sum(ops.square(standard), axis=1), axis=0)
 
     def get_config(self):
-        return {**super().get_config(), "components": self.components}
+        return {**super().get_config(), "components": self.components, "classes": self.classes}
 
     def _constant(self, name: str, value: np.ndarray):
         initializer = lambda shape, dtype=None: ops.convert_to_tensor(value, dtype=dtype)  # noqa: E731

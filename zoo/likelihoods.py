@@ -1,7 +1,8 @@
 """Likelihoods: how a reconstruction is judged, and the last layer that gives it its parameters.
 
-A likelihood holds no weights. `head` makes the layer from the decoder's features to the parameters `(…, *shape)`;
-`mean` turns parameters into a reconstruction and `log_prob` judges data by them.
+A likelihood holds no weights. `head` makes the layer from the decoder's features to the parameters, `(…, *shape)` or
+`(…, *shape, p)` where a value is modelled by p > 1 of them; `mean` turns parameters into a reconstruction and `log_prob`
+judges data by them.
 """
 
 import abc
@@ -13,37 +14,45 @@ from keras import ops
 
 
 class Likelihood(abc.ABC):
-    """What every likelihood has; one value is modelled by one parameter unless a subclass says otherwise.
+    """What every likelihood has.
 
-    `low` and `high` bound the values that it can take, None for no bound.
+    `low` and `high` bound the values that it can take, None for no bound; `parameters` model one value.
     """
 
     low: float | None = None
     high: float | None = None
+    parameters: int = 1
 
-    def head(self, shape: tuple[int, ...]) -> keras.layers.Layer:
-        """The projection from decoder features to the parameters of one example of `shape`."""
-        layers = [keras.layers.Flatten(), keras.layers.Dense(math.prod(shape)), keras.layers.Reshape(shape)]
-        return keras.Sequential(layers, name="head")
+    def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
+        """The projection from decoder features to the parameters of one example, by their shapes.
+
+        It is a convolution where the features are an image of the example's height and width, otherwise fully connected.
+        """
+        image = len(shape) == len(features) == 3 and shape[:2] == features[:2]
+        if image:
+            layers = [keras.layers.Conv2D(shape[2] * self.parameters, 3, padding="same")]
+        else:
+            layers = [keras.layers.Flatten(), keras.layers.Dense(math.prod(shape) * self.parameters)]
+        target = shape if self.parameters == 1 else (*shape, self.parameters)
+        return keras.Sequential([*layers, keras.layers.Reshape(target)], name="head")
 
     @abc.abstractmethod
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
-        """E[x | parameters], of the parameters' shape."""
+        """E[x | parameters], `(…, *shape)`."""
 
     @abc.abstractmethod
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
-        """log p(x | parameters) in nats, `(S, B)`, for x `(B, *shape)` and parameters `(S, B, *shape)`."""
+        """log p(x | parameters) in nats, `(S, B)`, for x `(B, *shape)` and the parameters of S · B examples."""
+
+    def start(self, mean: np.ndarray) -> np.ndarray | None:
+        """Parameters of values with this mean, which the head's bias may start from; None where zeros do as well."""
+        return None
 
     def check(self, x: np.ndarray) -> None:
         """Raises ValueError where `x` holds NaN, Inf, or a value that this likelihood cannot take."""
         if x.size == 0:
             return
-        low, high = float(np.min(x)), float(np.max(x))  # NaN where any value is
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(
-                f"Expected finite values. Received: {np.count_nonzero(~np.isfinite(x)):,} NaN or Inf among {x.size:,}. "
-                "Try dropping those rows, or filling them in."
-            )
+        low, high = require_finite(x)
         bounds = (-np.inf if self.low is None else self.low, np.inf if self.high is None else self.high)
         if low < bounds[0] or high > bounds[1]:
             raise ValueError(
@@ -76,6 +85,9 @@ class SquaredError(Likelihood):
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return self._activation(parameters)
 
+    def start(self, mean: np.ndarray) -> np.ndarray | None:
+        return {"linear": np.asarray, "sigmoid": _logit}.get(self.activation, lambda mean: None)(mean)
+
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         error = ops.square(x[None] - self.mean(parameters))  # (S, B, *shape)
         d = math.prod(x.shape[1:])
@@ -98,8 +110,74 @@ class Bernoulli(Likelihood):
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return ops.sigmoid(parameters)
 
+    def start(self, mean: np.ndarray) -> np.ndarray | None:
+        return _logit(mean)
+
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return _sum_per_example(x[None] * parameters - ops.softplus(parameters))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class DiscretizedGaussian(Likelihood):
+    """Grey levels 0, 1/n, …, 1 for n = `levels` − 1, each with a Gaussian's mean and variance of its own.
+
+    A level has the probability that N(μ, σ²) gives to the bin around it, 1/n wide; the outermost bins are open (as in
+    Salimans et al., 2017, with their logistic distribution). `log_prob` is a log-probability of the data, so
+    −`log_prob` / (d log 2) are bits per dimension. f₂ is the logistic function for μ; σ ≥ 1/(4 n).
+
+    Args:
+        levels: of a value, 256 for 8-bit images.
+    """
+
+    low, high = 0.0, 1.0
+    parameters = 2
+
+    def __init__(self, levels: int = 256):
+        if levels < 2:
+            raise ValueError(f"Expected at least two levels. Received: levels={levels}. Try levels=256.")
+        self.levels = levels
+
+    def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.sigmoid(parameters[..., 0])
+
+    def start(self, mean: np.ndarray) -> np.ndarray | None:
+        return np.stack([_logit(mean), np.zeros_like(mean)], axis=-1)
+
+    def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
+        half = 0.5 / (self.levels - 1)
+        scale = 0.5 * half + ops.softplus(parameters[..., 1] - 2.0)
+        offset = x[None] - self.mean(parameters)
+        upper, lower = (offset + half) / scale, (offset - half) / scale
+        below = ops.where(x[None] < half, 0.0, _normal_cdf(lower))
+        above = ops.where(x[None] > 1 - half, 1.0, _normal_cdf(upper))
+        mass = above - below
+        # Far out in a tail the difference rounds to nothing: the density at the bin's centre times its width stands in.
+        density = -0.5 * ops.square(offset / scale) - ops.log(scale / (2 * half)) - 0.5 * math.log(2 * math.pi)
+        sure = mass > 1e-4
+        return _sum_per_example(ops.where(sure, ops.log(ops.where(sure, mass, 1.0)), density))
+
+    def get_config(self):
+        return {"levels": self.levels}
+
+
+def _logit(mean):
+    mean = np.clip(mean, 0.01, 0.99)
+    return np.log(mean / (1 - mean))
+
+
+def _normal_cdf(x):
+    return 0.5 * (1.0 + ops.erf(x / math.sqrt(2.0)))
+
+
+def require_finite(x: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest value; ValueError where x holds NaN or Inf."""
+    low, high = (float(np.min(x)), float(np.max(x))) if x.size else (0.0, 0.0)  # NaN where any value is
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(
+            f"Expected finite values. Received: {np.count_nonzero(~np.isfinite(x)):,} NaN or Inf among {x.size:,}. "
+            "Try dropping those rows, or filling them in."
+        )
+    return low, high
 
 
 def _sum_per_example(values):

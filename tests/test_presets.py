@@ -1,0 +1,131 @@
+"""Trained models that come with the package, and anybody's own folders."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from models import MODELS
+
+import training
+import zoo
+
+NAMES = ("dense_mnist_k30", "conv_mnist_k16", "vae_mnist_k2", "vae_mnist", "vqvae_mnist", "pca_mnist_k30")
+MIB = 2**20
+
+
+def test_the_presets_of_the_package():
+    assert set(NAMES) <= set(zoo.list())
+    sizes = {name: sum(file.stat().st_size for file in (zoo.presets.FOLDER / name).iterdir()) for name in zoo.list()}
+    assert max(sizes.values()) <= 6 * MIB and sum(sizes.values()) <= 25 * MIB
+    assert not [file for file in zoo.presets.FOLDER.rglob("*") if file.suffix in (".pkl", ".pickle")]
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_a_preset_is_trained_and_has_a_card(name):
+    model, rows, card = zoo.load(name), zoo.sample(name), zoo.card(name)
+    if isinstance(model, zoo.Autoencoder):
+        error = np.square(rows["x"] - np.asarray(model.reconstruct(rows["x"]))).reshape(len(rows["x"]), -1).sum(axis=1).mean()
+        assert error < 45  # the mean image's is 52.7, two principal components' 43.6
+        made = np.asarray(model.generate([1, 2]))
+        assert made.shape == (2, *model.shape) and np.abs(made[0] - made[1]).max() > 0.1
+    else:
+        assert np.mean(np.asarray(model.classify(rows["x"])).argmax(axis=1) == rows["label"]) > 0.9
+    for part in ("Licence", "Made by", "Figures", "Limits", f"python -m training train {name}"):
+        assert part in card
+
+
+@pytest.mark.parametrize("name", ["vae", "conv", "vector_quantized", "linear"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_saved_and_loaded(name, dtype, digits, tmp_path):
+    model = MODELS[name]()
+    folder = zoo.save_preset(model, tmp_path / "mine", dtype)
+    assert {path.name for path in folder.iterdir()} == {"preset.json", "weights.npz"}
+    loaded = zoo.load(folder)
+    assert type(loaded) is type(model)
+    assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
+    tolerance = 1e-6 if dtype == "float32" else 2e-2
+    np.testing.assert_allclose(loaded.reconstruct(digits[:4]), model.reconstruct(digits[:4]), atol=tolerance)
+    np.testing.assert_allclose(loaded.generate([1, 2]), model.generate([1, 2]), atol=tolerance)
+
+
+def _without_config(folder):
+    (folder / "preset.json").unlink()
+
+
+def _cut_weights(folder):
+    weights = folder / "weights.npz"
+    weights.write_bytes(weights.read_bytes()[:-200])
+
+
+def _pickled_weights(folder):
+    with np.load(folder / "weights.npz") as arrays:
+        changed = dict(arrays)
+    first = next(iter(changed))
+    changed[first] = np.array([{"a": 1}], dtype=object)
+    np.savez(folder / "weights.npz", **changed)
+
+
+def _other_shapes(folder):
+    zoo.save_preset(zoo.linear_autoencoder((5,), 2), folder / "other")
+    (folder / "other" / "weights.npz").replace(folder / "weights.npz")
+
+
+def _not_json(folder):
+    (folder / "preset.json").write_text("weights")
+
+
+def _another_format(folder):
+    (folder / "preset.json").write_text(json.dumps({"format": 99, "model": {}}))
+
+
+def _foreign_class(folder):
+    config = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
+    (folder / "preset.json").write_text(json.dumps({"format": 1, "model": config}))
+
+
+def _code(folder):
+    config = {"module": "os", "class_name": "system", "config": {"command": "true"}, "registered_name": None}
+    (folder / "preset.json").write_text(json.dumps({"format": 1, "model": config}))
+
+
+DAMAGES = (
+    _without_config, _cut_weights, _pickled_weights, _other_shapes, _not_json, _another_format, _foreign_class, _code,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_or_foreign_folder_is_refused(damage, tmp_path):
+    folder = zoo.save_preset(MODELS["linear"](), tmp_path / "mine")
+    damage(folder)
+    with pytest.raises(ValueError, match="Expected the folder of a preset"):
+        zoo.load(folder)
+
+
+def test_what_is_no_preset_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Expected a preset or a folder"):
+        zoo.load("vae_mnits")
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(ValueError, match="other files"):
+        zoo.save_preset(MODELS["linear"](), tmp_path)
+    with pytest.raises(ValueError, match="float32, float16"):
+        zoo.save_preset(MODELS["linear"](), tmp_path / "a", "int8")
+    model = MODELS["linear"]()
+    model.bottleneck.projection.bias.assign(np.full(model.k, 1e6))
+    with pytest.raises(ValueError, match="can hold"):
+        zoo.save_preset(model, tmp_path / "b", "float16")
+
+
+def test_a_run_becomes_a_preset_with_its_figures(run, tmp_path):
+    command = [sys.executable, "-m", "training", "preset", run.folder, "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder = pathlib.Path(done.stdout.strip())
+    metrics = training.files.read_json(run.metrics)
+    card = zoo.card(folder)
+    assert f"| `test/squared_error` | {metrics['test/squared_error']:.5g} |" in card
+    assert run.experiment().command in card
+    x = zoo.sample(folder)["x"]
+    np.testing.assert_allclose(zoo.load(folder).encode(x), run.load_model().encode(x), atol=0.05)

@@ -1,0 +1,106 @@
+"""From a finished run to a preset: its weights, some examples and a model card that the run's own figures fill in."""
+
+import os
+import pathlib
+
+import numpy as np
+
+import zoo
+from training import evaluation, files
+from training.commands import open_data
+from training.run import Run
+
+HALF_COSTS = 1e-3  # most that weights in float16 may change the test figure, as a share of it
+SAMPLE = 32  # examples beside a preset
+
+LICENCES = {
+    "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
+    "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository)",
+}
+
+
+def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathlib.Path:
+    """Writes the model of a finished run as the preset `output/EXPERIMENT`, with its card.
+
+    Weights are stored in float16 where that changes the test figure (squared error, or a predictor's error) by less than a
+    thousandth of it, otherwise in float32.
+
+    Raises:
+        ValueError: no finished run there.
+    """
+    run = Run(folder)
+    experiment, model = run.experiment(), run.load_model()
+    if not run.finished:
+        raise ValueError(f"Expected a finished run. Received: {folder}. Try {experiment.command} --workdir={folder} first.")
+    data = open_data(experiment)
+    target = pathlib.Path(output) / experiment.name
+    dtype, costs = "float16", 0.0
+    try:
+        zoo.save_preset(model, target, dtype)
+        whole, half = _figure(model, data), _figure(zoo.load(target), data)
+        costs = abs(half - whole) / max(whole, 1e-12)
+    except ValueError:  # weights beyond what float16 holds
+        costs = np.inf
+    if costs > HALF_COSTS:
+        dtype = "float32"
+        zoo.save_preset(model, target, dtype)
+    with np.load(run.sample) as rows:
+        x = rows["x"][:SAMPLE]
+        sample = {"x": np.round(255 * x).astype("uint8") if x.min() >= 0 and x.max() <= 1 else x}
+        if "label" in rows:
+            sample["label"] = rows["label"][:SAMPLE]
+    files.write(target / zoo.presets.SAMPLE, lambda path: np.savez_compressed(path, **sample))
+    text = card(run, dtype)
+    files.write(target / zoo.presets.CARD, lambda path: path.write_text(text, encoding="utf-8"))
+    return target
+
+
+def card(run: Run, dtype: str) -> str:
+    """The model card of a finished run, in Markdown."""
+    experiment, costs, metrics = run.experiment(), files.read_json(run.costs), files.read_json(run.metrics)
+    versions = files.read_json(run.versions)
+    figures = "\n".join(f"| `{name}` | {value:.5g} |" for name, value in metrics.items())
+    minutes, seconds = divmod(round(costs["seconds"]), 60)
+    settings = ", ".join(f"{key}={value}" for key, value in sorted(files.read_json(run.config).items()) if key != "about")
+    return f"""# {experiment.name}
+
+{experiment.about.strip()}
+
+- **Data:** `{experiment.dataset}`, training split. Licence: {LICENCES.get(experiment.dataset, "of the data, by their owner")}.
+- **Licence of the weights:** Apache-2.0.
+- **Made by:** `{experiment.command}`, {minutes} min {seconds:02d} s of training on {costs["device"]}, with Keras
+  {versions["keras"]} on {versions["backend"]}.
+- **Weights:** {costs["weights"]:,}, stored in {dtype}.
+
+## Figures
+
+Measured by the training run on the test split unless the name says otherwise.
+
+| | |
+|---|---|
+{figures}
+
+## Limits
+
+Trained on `{experiment.dataset}` alone: data of another kind, scale or placement are answered, but not well, and `score` is no
+certain sign of them. {_limits(experiment)}
+
+## Settings
+
+{settings}
+"""
+
+
+def _limits(experiment) -> str:
+    if experiment.target != "none":
+        return "The answer to an input outside the training classes is one of them all the same."
+    if experiment.binarize != "none":
+        return "Likelihoods are of pixels drawn to 0 or 1, and compare only with others of the same binarization."
+    return "Generated examples come from a Gaussian mixture over the codes, and can be blends of what was seen."
+
+
+def _figure(model, data) -> float:
+    if isinstance(model, zoo.Predictor):
+        metrics, _ = evaluation.evaluate_predictor(model, data)
+        return metrics["test/error"] if model.classifier else metrics["test/rmse"]
+    return evaluation.squared_error(model, data.test)

@@ -1,0 +1,256 @@
+"""The pictures of a report: what is drawn for a run, in which order and with which words."""
+
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from training import evaluation, files, inside, pictures
+from training.data import Data
+from training.run import Run
+
+MOST_ROWS = 4_000  # test examples in the pictures of the codes
+SHOWN = 12  # examples in a row
+WAYS = 3  # pairs of examples that are interpolated between
+CLUSTERS = 10  # where no classes tell their number
+
+Entry = tuple[str, str, str, Figure]  # name, title, caption and figure
+
+
+def of(run: Run, model: keras.Model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
+    """The pictures of a run, in the page's order."""
+    figures = _autoencoder if run.experiment().target == "none" else _predictor
+    yield from figures(run, model, data, metrics)
+
+
+def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
+    experiment = run.experiment()
+    rows = next(data.test.batches(MOST_ROWS))
+    x, labels = rows["x"], rows.get("label") if data.classes else None
+    shades = _shades(x)
+    with np.load(run.codes) as saved:
+        train, codes = saved["train_codes"], saved["test_codes"][: len(x)]
+    yield (
+        "codes",
+        "The data at their codes",
+        "Every test example at its place in the code space"
+        + (
+            f", seen along the two leading components of its {model.k} dimensions."
+            if model.k > 2
+            else ", all of which is seen."
+        ),
+        pictures.codes_in_the_plane(shades(x), codes, labels, data.classes),
+    )
+    chosen = x[_one_of_each(labels, len(x))]
+    judged = {experiment.name: model}
+    if run.pca.exists():
+        judged[f"PCA, k = {model.k}"] = keras.saving.load_model(run.pca)
+    made = {name: shades(_numpy(judge.reconstruct(chosen))) for name, judge in judged.items()}
+    yield (
+        "reconstructions",
+        "Inputs and reconstructions",
+        f"Test examples through {model.k} numbers and back, by {' and by '.join(judged)}.",
+        pictures.reconstructions(shades(chosen), made),
+    )
+    history = files.read_json(run.history)
+    if history:
+        yield (
+            "learning_curve",
+            "Learning curve",
+            "Squared error per example, Σᵢ (xᵢ − x̃ᵢ)², after every epoch.",
+            pictures.learning_curve(history, "squared_error", metrics["test/squared_error"], metrics.get("pca/squared_error")),
+        )
+    yield _clusters(experiment.seed, model, data, shades, train, codes, labels)
+    yield (
+        "traversals",
+        "Traversals",
+        "One code dimension moved from its 1st to its 99th percentile, the others held at the most central training example.",
+        pictures.traversals(shades(inside.traverse(model, train))),
+    )
+    if model.k == 2:
+        lines = "the standard normal prior" if model.bottleneck.prior else "each dimension of the codes"
+        yield (
+            "manifold",
+            "The plane of codes, decoded",
+            f"A grid of codes at quantiles of {lines}.",
+            pictures.mosaic(shades(inside.manifold(model, train))),
+        )
+    yield _between(model, shades, train, codes, labels)
+    yield _neighbours(data, shades, x, train, codes, labels)
+    if model.bottleneck.prior:
+        yield (
+            "active_units",
+            "Active units",
+            "Variance of each dimension's posterior mean over the test data, the largest first; "
+            f"{metrics['active_units']:.0f} of {model.k} are above {evaluation.ACTIVE}.",
+            pictures.active_units(codes.var(axis=0), evaluation.ACTIVE),
+        )
+    yield from _samples(model, data, shades, x)
+    yield (
+        "architecture",
+        "Architecture",
+        "Width of every layer, the code between encoder and decoder.",
+        pictures.architecture(_stages(model), sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)),
+    )
+
+
+def _predictor(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
+    with np.load(run.codes) as saved:
+        answers, targets = saved["test_answers"], saved["test_targets"]
+    error = metrics["test/error"] if model.classifier else metrics["test/rmse"] ** 2
+    yield (
+        "learning_curve",
+        "Learning curve",
+        "Share of wrong classes after every epoch." if model.classifier else "Mean squared error after every epoch.",
+        pictures.learning_curve(files.read_json(run.history), "error", error),
+    )
+    if model.classifier:
+        yield (
+            "confusion",
+            "Confusion",
+            "Test examples by their class (rows) and the answer (columns).",
+            pictures.confusion(targets, answers, data.classes),
+        )
+        rows = np.flatnonzero(targets != answers)[: 5 * SHOWN]
+        captions = [f"{data.classes[targets[i]]} as {data.classes[answers[i]]}" for i in rows]
+    else:
+        yield (
+            "answers",
+            "Answers",
+            "Test examples at their target and the answer.",
+            pictures.scatter(targets, answers, "target", "answer"),
+        )
+        rows = np.argsort(targets)[:: max(1, len(targets) // SHOWN)][:SHOWN]
+        captions = [f"{targets[i]:.2f} as {answers[i]:.2f}" for i in rows]
+    if len(rows):
+        x = data.test.arrays["x"]
+        yield (
+            "examples",
+            "Mistakes" if model.classifier else "Examples",
+            "Test examples with their class and the answer." if model.classifier else "Test examples, target and answer.",
+            pictures.samples(_shades(x)(x[rows]), captions=captions),
+        )
+
+
+def _between(model, shades, train, codes, labels) -> Entry:
+    """Pairs of test examples of different classes, and the ways from one to the other."""
+    chosen = _one_of_each(labels, len(codes))
+    ways = []
+    for i in range(min(WAYS, len(chosen) // 2)):
+        start, end = codes[chosen[2 * i]], codes[chosen[2 * i + 1]]
+        ways += [inside.straight_line(start, end, SHOWN), inside.geodesic(model, train, start, end, SHOWN)]
+    return (
+        "interpolation",
+        "From one example to another",
+        "For each pair of test examples the straight line between their codes, and below it the geodesic: the way through "
+        "codes of training examples on which the decoded example changes least.",
+        pictures.mosaic(shades(inside.decode(model, np.stack(ways))), ["straight line", "geodesic"] * (len(ways) // 2)),
+    )
+
+
+def _neighbours(data: Data, shades, x, train, codes, labels) -> Entry:
+    """Test examples, and the training examples whose codes are nearest to theirs."""
+    chosen = _one_of_each(labels, len(codes))[: SHOWN // 2]
+    pool = next(data.train.batches(MOST_ROWS))["x"]
+    rows = inside.nearest(train[: len(pool)], codes[chosen], min(SHOWN - 1, len(pool)))
+    grid = np.stack([np.concatenate([x[i][None], pool[near]]) for i, near in zip(chosen, rows, strict=True)])
+    return (
+        "neighbours",
+        "Nearest neighbours",
+        f"A test example on the left of each row, then the nearest by code of {len(pool):,} training examples.",
+        pictures.mosaic(shades(grid)),
+    )
+
+
+def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
+    seeds = np.arange(5 * SHOWN, dtype="int32")
+    yield (
+        "samples",
+        "Generated examples",
+        f"Decoded draws from the mixture of Gaussians over the codes, seeds 0 to {len(seeds) - 1}.",
+        pictures.samples(shades(_numpy(model.generate(seeds)))),
+    )
+    if model.density.classes:
+        shown = min(model.density.classes, 2 * SHOWN)
+        label = np.repeat(np.arange(shown, dtype="int32"), SHOWN)
+        made = _numpy(model.generate_class(label, np.arange(len(label), dtype="int32")))
+        yield (
+            "samples_by_class",
+            "Generated examples of each class",
+            "Decoded draws from the mixture of a class.",
+            pictures.mosaic(shades(made.reshape(shown, SHOWN, *made.shape[1:])), list(data.classes[:shown])),
+        )
+    if model.bottleneck.prior:
+        rows = np.repeat(x[: SHOWN // 2], SHOWN - 1, axis=0)
+        varied = _numpy(model.vary(rows, np.arange(len(rows), dtype="int32")))
+        varied = varied.reshape(-1, SHOWN - 1, *x.shape[1:])
+        yield (
+            "variations",
+            "Variations",
+            "A test example on the left of each row, then decoded draws from its posterior.",
+            pictures.mosaic(shades(np.concatenate([x[: SHOWN // 2, None], varied], axis=1))),
+        )
+
+
+def _shades(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What brings images of any range into [0, 1] for drawing; other data stay as they are."""
+    low, high = min(0.0, float(x.min())), max(1.0, float(x.max()))
+    if not pictures.is_image(x.shape[1:]) or (low, high) == (0.0, 1.0):
+        return lambda values: values
+    return lambda values: (values - low) / (high - low)
+
+
+def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
+    found = evaluation.kmeans(train, len(data.classes) if data.classes else CLUSTERS, seed)
+    count, assigned = found.n_clusters, found.predict(codes)
+    captions = [f"{np.sum(assigned == c):,} rows" for c in range(count)]
+    if labels is not None:
+        shares = [np.bincount(labels[assigned == c], minlength=1) for c in range(count)]
+        captions = [
+            f"{100 * share.max() / share.sum():.0f} % “{data.classes[share.argmax()]}”" if share.sum() else "empty"
+            for share in shares
+        ]
+    centres = shades(_numpy(model.decode(found.cluster_centers_.astype("float32"))))
+    return (
+        "clusters",
+        "Clusters",
+        f"k-means with {count} clusters, found in the training codes without labels; the test codes are shown.",
+        pictures.clusters(codes, assigned, centres, captions),
+    )
+
+
+def _stages(model) -> list[tuple[str, int, str]]:
+    """Caption, units and colour of input, layers, code, layers and output."""
+
+    def layers(body):
+        weighted = [layer for layer in body.layers if layer.weights]
+        return [(_caption(layer), int(np.prod(layer.output.shape[1:])), pictures.MODEL) for layer in weighted]
+
+    d = int(np.prod(model.shape))
+    size = " × ".join(str(length) for length in model.shape)
+    return [
+        (f"input\n{size}", d, pictures.DATA),
+        *layers(model.encoder),
+        (f"code\n{type(model.bottleneck).__name__}", model.k, pictures.PCA),
+        *layers(model.decoder),
+        (f"output\n{type(model.likelihood).__name__}", d, pictures.DATA),
+    ]
+
+
+def _caption(layer: keras.layers.Layer) -> str:
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    return f"{type(layer).__name__.lower()}\n{activation}"
+
+
+def _one_of_each(labels, count: int) -> np.ndarray:
+    """Row numbers of SHOWN examples, of every class in turn where there are classes."""
+    if labels is None:
+        return np.arange(min(SHOWN, count))
+    turns = np.concatenate([np.arange(np.sum(labels == label)) for label in np.unique(labels)])
+    order = np.argsort(labels, kind="stable")  # rows by class, in their order within it
+    return order[np.lexsort((labels[order], turns))][:SHOWN]
+
+
+def _numpy(tensor) -> np.ndarray:
+    return keras.ops.convert_to_numpy(tensor)

@@ -1,0 +1,70 @@
+"""Corruptions: what the encoder's input passes in training, so that codes forget it. Any Keras layer is one."""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("zoo")
+class RandomNoise(keras.layers.Layer):
+    """Adds Gaussian noise in training; each row's standard deviation is drawn uniformly from [0, `highest`].
+
+    One model then serves all strengths of noise, where `keras.layers.GaussianNoise` trains for one.
+    """
+
+    def __init__(self, highest: float, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.highest = highest
+        self._seeds = keras.random.SeedGenerator(0)
+
+    def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        if not training:
+            return x
+        rows = (ops.shape(x)[0], *(1 for _ in x.shape[1:]))
+        deviation = keras.random.uniform(rows, 0.0, self.highest, seed=self._seeds)
+        return x + deviation * keras.random.normal(ops.shape(x), seed=self._seeds)
+
+    def get_config(self):
+        return {**super().get_config(), "highest": self.highest}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class RandomAffine(keras.layers.Layer):
+    """Moves, turns, scales and slants each image `(height, width, channels)` in training, by uniformly drawn amounts.
+
+    An autoencoder that gives the image back as it was has to leave these out of its codes.
+
+    Args:
+        shift: most pixels along height and width.
+        rotation: most degrees.
+        scale: most change of size, as a share of it.
+        shear: most slant, pixels to the side for each pixel up.
+    """
+
+    def __init__(self, shift: float = 2.0, rotation: float = 15.0, scale: float = 0.15, shear: float = 0.3, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.shift = shift
+        self.rotation = rotation
+        self.scale = scale
+        self.shear = shear
+        self._seeds = keras.random.SeedGenerator(0)
+
+    def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        return ops.image.affine_transform(x, self._transforms(x)) if training else x
+
+    def get_config(self):
+        names = ("shift", "rotation", "scale", "shear")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def _transforms(self, x):
+        """Rows `(B, 8)` that map output to input coordinates, around the centre."""
+        draws = keras.random.uniform((ops.shape(x)[0], 5), -1.0, 1.0, seed=self._seeds)
+        angle, scale, shear, right, down = ops.unstack(draws, 5, axis=1)  # (B,) each
+        angle, scale = angle * math.radians(self.rotation), 1.0 + scale * self.scale
+        cosine, sine, shear = scale * ops.cos(angle), scale * ops.sin(angle), shear * self.shear
+        across, along = (x.shape[2] - 1) / 2, (x.shape[1] - 1) / 2
+        x_shift = across - cosine * across - (shear - sine) * along + right * self.shift
+        y_shift = along - sine * across - cosine * along + down * self.shift
+        zero = ops.zeros_like(angle)
+        return ops.stack([cosine, shear - sine, x_shift, sine, cosine, y_shift, zero, zero], axis=1)

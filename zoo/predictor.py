@@ -1,0 +1,188 @@
+"""An encoder put to work: its decoder replaced by a head that predicts targets, from few labels."""
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from zoo.autoencoder import Autoencoder, as_float, known_shape, require_rows
+from zoo.bottlenecks import Bottleneck
+from zoo.likelihoods import require_finite
+from zoo.signatures import Signature, Tensor
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Predictor(keras.Model):
+    """Head on encoder: a classifier or a regressor of data `(B, *shape)`.
+
+    Args:
+        encoder: any Keras model with a known input shape, that of the data: an autoencoder's `encoder`, or its whole g as
+            `zoo.coder(autoencoder)` gives it.
+        head: any Keras model of the encoder's output; its last layer gives one logit for each class, or one number.
+        loss: `SparseCategoricalCrossentropy(from_logits=True)` for a classifier, or a regression loss of Keras.
+        frozen: keep the encoder as it is, out of training and in inference mode; otherwise it is fine-tuned.
+
+    `compile()` needs an optimizer alone, and `fit(x, y)` reports the error: `error`, the share of wrong classes, or the mean
+    squared error. 8-bit integers are scaled to [0, 1].
+
+    Raises:
+        ValueError: the encoder's input shape is unknown; a classification loss other than the one above.
+    """
+
+    def __init__(self, encoder: keras.Model, head: keras.Model, loss: keras.losses.Loss, frozen: bool = False, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.classifier = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+        if isinstance(loss, str) or ("entropy" in type(loss).__name__.lower() and not (self.classifier and loss.from_logits)):
+            raise ValueError(
+                "Expected a loss object: SparseCategoricalCrossentropy(from_logits=True) or a regression loss. "
+                f"Received: loss={loss!r}. Try keras.losses.SparseCategoricalCrossentropy(from_logits=True)."
+            )
+        self.encoder = encoder
+        self.head = head
+        self.target_loss = loss
+        self.frozen = frozen
+        self.shape = known_shape(encoder)
+        self.error = keras.metrics.Mean(name="error")
+        features = encoder.compute_output_shape((None, *self.shape))
+        if not head.built:
+            head.build(features)
+        self.outputs_ = head.compute_output_shape(features)[-1]
+        self.built = True
+
+    def build(self, input_shape=None):
+        """Everything is built at construction; Keras calls this when it loads a model."""
+
+    # Verbs
+
+    def encode(self, x: ArrayLike) -> keras.KerasTensor:
+        """Data `(B, *shape)` to what the head sees, flat."""
+        return ops.reshape(self._features(self._rows(x), False), (-1, self._width))
+
+    def classify(self, x: ArrayLike) -> keras.KerasTensor:
+        """Probabilities `(B, C)` of the classes."""
+        return ops.softmax(self(self._rows(x), training=False), axis=-1)
+
+    def regress(self, x: ArrayLike) -> keras.KerasTensor:
+        """The predicted number `(B,)`."""
+        return self(self._rows(x), training=False)[:, 0]
+
+    @property
+    def serving_default(self) -> str:
+        return "classify" if self.classifier else "regress"
+
+    def signatures(self) -> dict[str, Signature]:
+        """What this model answers, by verb."""
+        x = Tensor((None, *self.shape))
+        answer = {"probability": Tensor((None, self.outputs_))} if self.classifier else {"y": Tensor((None,))}
+        return {
+            self.serving_default: Signature({"x": x}, answer),
+            "encode": Signature({"x": x}, {"code": Tensor((None, self._width))}),
+        }
+
+    # Training. What is frozen is decided here and not in the encoder's layers, which an autoencoder may share.
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        return self.head.trainable_variables if self.frozen else super().trainable_variables
+
+    @property
+    def trainable_weights(self) -> list[keras.Variable]:
+        return self.trainable_variables
+
+    @property
+    def non_trainable_variables(self) -> list[keras.Variable]:
+        trained = {id(variable) for variable in self.trainable_variables}
+        return [variable for variable in self.variables if id(variable) not in trained]
+
+    @property
+    def non_trainable_weights(self) -> list[keras.Variable]:
+        trained = {id(variable) for variable in self.trainable_variables}
+        return [variable for variable in self.weights if id(variable) not in trained]
+
+    def call(self, x, training=None):
+        """Logits `(B, C)`, or `(B, 1)` numbers."""
+        return ops.cast(self.head(self._features(as_float(x), training), training=training), "float32")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        y_pred = y_pred if self.classifier else y_pred[:, 0]
+        total = self.target_loss(y, y_pred, sample_weight)
+        for extra in self.losses:
+            total += self._aggregate_additional_loss(extra)
+        return total
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if self.classifier:
+            error = ops.cast(ops.not_equal(ops.argmax(y_pred, axis=-1), ops.cast(y, "int32")), "float32")
+        else:
+            error = ops.square(ops.cast(y, "float32") - y_pred[:, 0])
+        self.error.update_state(error, sample_weight)
+        return self.get_metrics_result()
+
+    def check(self, x: ArrayLike) -> None:
+        """Raises ValueError unless x is finite data `(B, *shape)`."""
+        require_rows(x, self.shape)
+        require_finite(np.asarray(x))
+
+    def fit(self, x=None, y=None, **kwargs) -> keras.callbacks.History:
+        """As in Keras; compiles with Adam where `compile` was not called."""
+        if not self.compiled:
+            self.compile("adam")
+        if hasattr(x, "shape"):
+            self.check(x)
+        else:
+            kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
+        return super().fit(x, y, **kwargs)
+
+    # Saving
+
+    def get_config(self):
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in ("encoder", "head")}
+        loss = keras.saving.serialize_keras_object(self.target_loss)
+        return {"name": self.name, **parts, "loss": loss, "frozen": self.frozen}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = ("encoder", "head", "loss")
+        restored = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in parts}
+        return cls(**{**config, **restored})
+
+    # Inside
+
+    @property
+    def _width(self) -> int:
+        return int(np.prod(self.encoder.compute_output_shape((None, *self.shape))[1:]))
+
+    def _features(self, x, training):
+        return self.encoder(x, training=training and not self.frozen)
+
+    def _rows(self, x):
+        require_rows(x, self.shape)
+        return as_float(x)
+
+
+def coder(autoencoder: Autoencoder) -> keras.Sequential:
+    """g as one Keras model, data `(B, *shape)` to codes `(B, k)`; it shares the autoencoder's weights."""
+    return keras.Sequential([keras.Input(autoencoder.shape), autoencoder.encoder, Code(autoencoder.bottleneck)], name="coder")
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Code(keras.layers.Layer):
+    """The code without chance that a bottleneck gives for features `(B, …)`, as a layer."""
+
+    def __init__(self, bottleneck: Bottleneck, **kwargs):
+        super().__init__(**kwargs)
+        self.bottleneck = bottleneck
+
+    def build(self, input_shape):
+        if not self.bottleneck.built:
+            self.bottleneck.build(input_shape)
+
+    def call(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.cast(self.bottleneck.encode(features), "float32")
+
+    def get_config(self):
+        return {**super().get_config(), "bottleneck": keras.saving.serialize_keras_object(self.bottleneck)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "bottleneck": keras.saving.deserialize_keras_object(config["bottleneck"])})

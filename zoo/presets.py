@@ -1,0 +1,147 @@
+"""Trained models in folders: those that come with the package, and anybody's own. JSON and plain arrays, no pickle."""
+
+import builtins
+import json
+import os
+import pathlib
+import zipfile
+
+import keras
+import numpy as np
+
+from zoo.autoencoder import Autoencoder
+from zoo.predictor import Predictor
+
+FOLDER = pathlib.Path(__file__).parent / "presets"
+CONFIG, WEIGHTS, CARD, SAMPLE = "preset.json", "weights.npz", "card.md", "sample.npz"
+FORMAT = 1
+DTYPES = ("float32", "float16")
+
+
+def list() -> builtins.list[str]:
+    """Names of the presets that come with the package, for `load`."""
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{CONFIG}"))
+
+
+def load(name: str | os.PathLike) -> Autoencoder | Predictor:
+    """A trained model.
+
+    Args:
+        name: of a preset, or the path of a folder that `save_preset` wrote.
+
+    Raises:
+        ValueError: no preset of this name and no such folder; a folder of something else, or a damaged one.
+    """
+    folder = _folder(name)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise ValueError(f"format {config.get('format') if isinstance(config, dict) else config!r}, not {FORMAT}")
+        model = keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
+        if not isinstance(model, Autoencoder | Predictor):
+            raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
+        with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
+            _assign(model, weights)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"Expected the folder of a preset, with {CONFIG} and {WEIGHTS}. Received: {folder} ({reason}). "
+            f"Try {_names()}, or zoo.save_preset(model, folder) anew."
+        ) from error
+    return model
+
+
+def save_preset(model: Autoencoder | Predictor, folder: str | os.PathLike, dtype: str = "float32") -> pathlib.Path:
+    """Writes a model to a folder that `load` reads, whole or not at all; a preset that is there already is replaced.
+
+    Args:
+        dtype: of the stored weights, `float32` or `float16`, half the size; they are float32 again once loaded.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: another dtype; weights that float16 cannot hold; a folder that holds something else.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"Expected a dtype of {', '.join(DTYPES)}. Received: {dtype!r}. Try float32.")
+    folder = pathlib.Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
+        raise ValueError(f"Expected a new folder, or a preset's. Received: {folder}, which holds other files. Try another.")
+    arrays = {}
+    for key, variable in _variables(model).items():
+        value = keras.ops.convert_to_numpy(variable)
+        arrays[key] = value.astype(dtype) if value.dtype == np.float32 else value
+        if not np.isfinite(arrays[key]).all() and np.isfinite(value).all():
+            raise ValueError(
+                f"Expected weights that {dtype} can hold. Received: {key} up to {np.abs(value).max():g}. Try float32."
+            )
+    config = {"format": FORMAT, "model": keras.saving.serialize_keras_object(model)}
+    config["model"].pop("compile_config", None)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The configuration goes last: a folder without it is no preset yet.
+    _write(folder / WEIGHTS, lambda path: np.savez_compressed(path, **arrays))
+    _write(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8"))
+    return folder
+
+
+def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Some test examples that lie beside a preset: `x` `(n, *shape)`, float32, and `label` `(n,)` where there are labels.
+
+    Raises:
+        ValueError: no such preset, or one without examples.
+    """
+    path = _folder(name) / SAMPLE
+    if not path.exists():
+        raise ValueError(f"Expected a preset with examples. Received: {path.parent}. Try {_names()}.")
+    with np.load(path, allow_pickle=False) as arrays:
+        rows = dict(arrays)
+    return rows | {"x": rows["x"] / np.float32(255) if rows["x"].dtype == np.uint8 else rows["x"]}
+
+
+def card(name: str | os.PathLike) -> str:
+    """The model card of a preset: data, licence, figures, the command that made it, limits.
+
+    Raises:
+        ValueError: no such preset, or one without a card.
+    """
+    path = _folder(name) / CARD
+    if not path.exists():
+        raise ValueError(f"Expected a preset with a card. Received: {path.parent}. Try {_names()}.")
+    return path.read_text(encoding="utf-8")
+
+
+def _folder(name) -> pathlib.Path:
+    folder = FOLDER / name if isinstance(name, str) and name in list() else pathlib.Path(name)
+    if not folder.is_dir():
+        raise ValueError(f"Expected a preset or a folder of one. Received: {str(name)!r}. Try {_names()}.")
+    return folder
+
+
+def _names() -> str:
+    return f"zoo.list(): {', '.join(list()) or 'none'}"
+
+
+def _variables(model) -> dict[str, keras.Variable]:
+    """The weights by number and path, in an order that the configuration fixes."""
+    return {f"{i:03d}/{variable.path}": variable for i, variable in enumerate(model.weights)}
+
+
+def _assign(model, arrays) -> None:
+    variables = builtins.list(_variables(model).values())
+    if len(arrays.files) != len(variables):
+        raise ValueError(f"{len(arrays.files)} arrays for {len(variables)} weights")
+    for key, variable in zip(sorted(arrays.files), variables, strict=True):
+        value = arrays[key]
+        if value.shape != tuple(variable.shape) or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+            raise ValueError(f"{key} of shape {value.shape} for one of {tuple(variable.shape)}, or not finite")
+        variable.assign(value)
+
+
+def _write(path: pathlib.Path, writer) -> None:
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        writer(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""The vector-quantized bottleneck: a code is a sequence of entries of a learned codebook."""
+
+import math
+
+import keras
+from keras import ops
+
+from zoo.bottlenecks import Bottleneck
+
+
+@keras.saving.register_keras_serializable("zoo")
+class VectorQuantized(Bottleneck):
+    """`tokens` vectors of `width` numbers, each the nearest of `entries` in a codebook: the VQ-VAE (van den Oord et al., 2017).
+
+    The codebook follows the vectors that choose its entries by exponential moving averages (their appendix A.1); an entry
+    that hardly any vector chooses starts again from a vector of the batch.
+
+    Args:
+        tokens: vectors in a code; k = tokens · width.
+        entries: K, size of the codebook. A code takes tokens · log₂ K bits.
+        width: numbers in a vector.
+        commitment: weight β of ‖h − sg(e)‖² in training, in nats.
+        decay: of the moving averages.
+        restart: an entry starts again when its moving average falls below this share of the vectors that are due to it, 1 / K
+            of all.
+
+    When not in training a code costs tokens · log K nats, which is −log p(code) under a uniform prior: `score` is a bound.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        entries: int = 256,
+        width: int = 4,
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        restart: float = 0.02,
+        **kwargs,
+    ):
+        super().__init__(tokens * width, **kwargs)
+        if entries < 2:
+            raise ValueError(f"Expected a codebook of at least two entries. Received: entries={entries}. Try entries=256.")
+        self.tokens = tokens
+        self.entries = entries
+        self.width = width
+        self.commitment = commitment
+        self.decay = decay
+        self.restart = restart
+        self._seeds = keras.random.SeedGenerator(0)
+
+    @property
+    def bits(self) -> float:
+        """Size of one code."""
+        return self.tokens * math.log2(self.entries)
+
+    @property
+    def codebook(self) -> keras.KerasTensor:
+        """The entries, `(K, width)`, float32."""
+        return self.sums / self.counts[:, None]
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        # Both are averages over the vectors of a batch, so their mean over replicas is that of the whole batch; the codebook
+        # is their ratio and has no copy of its own that could drift.
+        settings = {"trainable": False, "dtype": "float32", "autocast": False, "aggregation": "mean"}
+        start = (2 * self.restart or 1.0) / self.entries  # entries that nothing chooses at first soon start again
+        constant, random = keras.initializers.Constant(start), keras.initializers.RandomNormal(stddev=start, seed=0)
+        self.counts = self.add_weight(shape=(self.entries,), initializer=constant, name="counts", **settings)
+        self.sums = self.add_weight(shape=(self.entries, self.width), initializer=random, name="sums", **settings)
+
+    def call(self, features: keras.KerasTensor, training: bool | None = None) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        vectors = self._vectors(features)  # (B, tokens, width)
+        index = self._nearest(vectors)
+        nearest = ops.take(self.codebook, index, axis=0)  # (B, tokens, width)
+        cost = ops.full_like(vectors[:, 0, 0], self.tokens * math.log(self.entries))  # (B,)
+        codes = nearest
+        if training:
+            self._follow(ops.stop_gradient(vectors), index)
+            cost += self.commitment * ops.sum(ops.square(vectors - ops.stop_gradient(nearest)), axis=(1, 2))
+            codes = vectors + ops.stop_gradient(nearest - vectors)  # gradients pass straight through
+        return ops.reshape(codes, (1, -1, self.k)), cost[None]
+
+    def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        return self.snap(self.project(features))
+
+    def snap(self, codes: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.reshape(ops.take(self.codebook, self.indices(codes), axis=0), (-1, self.k))
+
+    def indices(self, codes: keras.KerasTensor) -> keras.KerasTensor:
+        """Codes `(B, k)` to the entries that stand for them, `(B, tokens)`, int32: what a compressed file would hold."""
+        return self._nearest(ops.reshape(ops.cast(codes, "float32"), (-1, self.tokens, self.width)))
+
+    def get_config(self):
+        config = super().get_config()
+        del config["k"]
+        names = ("tokens", "entries", "width", "commitment", "decay", "restart")
+        return {**config, **{name: getattr(self, name) for name in names}}
+
+    def _vectors(self, features):
+        return ops.reshape(ops.cast(self.project(features), "float32"), (-1, self.tokens, self.width))
+
+    def _nearest(self, vectors):
+        codebook = self.codebook  # (K, width)
+        # ‖v − e‖² less ‖v‖², which is the same for every entry
+        distance = ops.sum(ops.square(codebook), axis=-1) - 2.0 * ops.matmul(vectors, ops.transpose(codebook))
+        return ops.argmin(distance, axis=-1)  # (B, tokens), int32
+
+    def _follow(self, vectors, index):
+        flat, chosen = ops.reshape(vectors, (-1, self.width)), ops.reshape(index, (-1,))
+        # Sums by entry as a product with one-hot rows: the scatter of segment_sum is not deterministic on a GPU.
+        choice = ops.one_hot(chosen, self.entries, dtype="float32")  # (B * tokens, K)
+        rows = ops.shape(flat)[0]
+        share = (1 - self.decay) / ops.cast(rows, "float32")
+        counts = self.decay * self.counts + share * ops.sum(choice, axis=0)  # (K,)
+        sums = self.decay * self.sums + share * ops.matmul(ops.transpose(choice), flat)  # (K, width)
+        fresh = ops.take(flat, keras.random.randint((self.entries,), 0, rows, dtype="int32", seed=self._seeds), axis=0)
+        dead = counts < self.restart / self.entries
+        self.counts.assign(ops.where(dead, 1 / self.entries, counts))
+        self.sums.assign(ops.where(dead[:, None], fresh / self.entries, sums))
