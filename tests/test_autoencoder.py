@@ -64,7 +64,7 @@ def test_numbers_of_any_type_are_taken(digits, dtype):
         history = model.fit(data, verbose=0).history
         assert np.isfinite(history["loss"][0]) and history["squared_error"][0] > 0
     with pytest.raises(ValueError, match=r"values in \[0, 255\]"):
-        zoo.dense_autoencoder((8, 8, 1), 2, likelihood=zoo.Bernoulli()).fit((255 * digits).astype("uint8"))
+        zoo.dense_autoencoder((8, 8, 1), 2, likelihood=zoo.Bernoulli()).fit((255 * digits).astype("int32"))
 
 
 def test_regularizers_of_the_users_own_models_count(digits):

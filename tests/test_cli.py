@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from serving.__main__ import main as serving_main
+from training import files
 from training.__main__ import main
 from training.experiments import EXPERIMENTS, FIELDS
 
@@ -91,3 +94,15 @@ def _path() -> dict[str, str]:
     from conftest import ROOT
 
     return {"PYTHONPATH": str(ROOT)}
+
+
+def test_generate_and_figures(run, tmp_path, capsys):
+    assert main(["generate", str(run.folder), "--count=5", f"--output={tmp_path / 'made.png'}"]) == 0
+    assert np.asarray(Image.open(tmp_path / "made.png").convert("L")).min() < 100
+    assert main(["figures", str(run.folder)]) == 0
+    metrics = files.read_json(run.metrics)
+    assert f"squared error {metrics['test/squared_error']:.2f} (PCA" in capsys.readouterr().out
+    for model, message in (("nothing", "Expected a preset"), ("classifier_mnist", "Expected a model that generates")):
+        assert main(["generate", model, f"--output={tmp_path / 'no.png'}"]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["generate", str(run.folder), "--count=0"]) == 2

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from models import MODELS
+from scipy.stats import entropy
 from sklearn.decomposition import PCA
 
 import training
-from training import evaluation, files
+import zoo
+from training import commands, evaluation, files, fitting
+from training.data import Data, Split
 
 EXPECTED = {
     "test/squared_error", "test/mse", "test/score", "train/squared_error", "pca/squared_error", "pca/mse",
@@ -45,3 +49,48 @@ def test_without_labels_there_are_only_errors(tmp_path, digits, small):
     metrics = files.read_json(run.metrics)
     assert set(metrics) == {key for key in EXPECTED if key.startswith(("test", "train", "pca")) and "knn" not in key}
     assert {path.stem for path in run.report.parent.glob("*.png")} >= {"codes", "clusters", "samples"}
+
+
+def test_likelihoods_are_named_by_samples_and_binarization(small):
+    experiment = small.override({"bottleneck": "gaussian", "likelihood": "discretized_gaussian", "nll_samples": "30"})
+    data = commands.open_data(experiment)
+    model = fitting.build(experiment, data)
+    metrics = evaluation.likelihood(model, data, experiment)
+    nll = metrics["nll/30_samples_as_is"]
+    assert metrics["nll/bits_per_dimension_30_samples_as_is"] == pytest.approx(nll / (64 * np.log(2)))
+    x = data.test.arrays["x"]
+    outputs = model.predict(x, verbose=0)
+    elbo = outputs["kl"].mean() + outputs["reconstruction"].mean()
+    assert metrics["negative_elbo/as_is"] == pytest.approx(elbo, rel=1e-4)
+    assert nll < elbo
+    again = -np.mean(np.asarray(model.log_likelihood(x[:50], np.arange(50), 30)))
+    assert again == pytest.approx(evaluation.nll(model, data.test._replace(size=50, arrays={"x": x[:50]}), 30), rel=1e-4)
+
+
+def test_units_that_do_not_vary_are_not_active():
+    codes = np.random.default_rng(0).normal(size=(1000, 3)) * [1, 0.05, 0.2]
+    assert evaluation.active_units(codes).tolist() == [True, False, True]
+
+
+def test_the_perplexity_of_a_codebook(digits):
+    model = MODELS["vector_quantized"]()
+    codes = np.asarray(model.encode(digits))
+    index = np.asarray(model.bottleneck.indices(codes)).ravel()
+    shares = np.bincount(index) / len(index)
+    metrics = evaluation.codebook(model, codes)
+    assert metrics["codebook/perplexity"] == pytest.approx(np.exp(entropy(shares)), rel=1e-5)
+    assert metrics["codebook/bits"] == 4 * 4
+
+
+def test_generated_digits_are_judged_by_the_classifier():
+    """On the examples beside a preset, in place of the data set, which a clone does not have."""
+    model, rows = zoo.load("vae_mnist"), zoo.sample("vae_mnist")
+    train = Split(
+        64, {"x": np.concatenate([rows["x"]] * 2), "label": np.tile(rows["label"], 2), "id": np.arange(64).astype(str)}
+    )
+    test = Split(32, {"x": rows["x"], "label": rows["label"], "id": np.arange(32).astype(str)})
+    data = Data("mnist", (28, 28, 1), train, None, test, tuple("0123456789"))
+    metrics = evaluation.generated(model, None, data, evaluation.encode(model, train)["codes"])
+    assert metrics["generate_class/agreement"] > 0.8
+    assert set(metrics) >= {"frechet_classifier_mnist/generate", "frechet_classifier_mnist/prior", "copying/generated"}
+    assert 0 <= metrics["generate/recall"] <= 1 and metrics["copying/held_out"] == 0  # the test digits are the training ones

@@ -133,7 +133,8 @@ def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
             pca = f" (PCA {100 * metrics['pca/knn_error']:.1f} %)" if "pca/knn_error" in metrics else ""
             yield "1-NN error on the codes", f"{100 * value:.1f} %{pca}"
         elif key.startswith("nll/"):
-            yield key.removeprefix("nll/").replace("_", " "), f"{value:.2f} {'bits' if 'bits' in key else 'nats'}"
+            unit = "bits" if "bits" in key else "nats"
+            yield "−log p(x),", f"{value:.2f} {unit} ({key.removeprefix('nll/').replace('_', ' ')})"
         elif key.endswith("/generate"):
             yield "Fréchet distance in the classifier's features", f"{value:.2f}"
         elif key in SHOWN:

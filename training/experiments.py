@@ -194,7 +194,7 @@ EXPERIMENTS = {
         Experiment(
             name="dense_digits_k2",
             about="Two numbers for a digit, for looking at: every example has its place in the plane. "
-            "Two cores, 21 s: test squared error 1.62, 48 % of PCA's.",
+            "Two cores, 21 s: test squared error 1.65, 49 % of PCA's.",
             k=2,
             depth=3,
             output_activation="sigmoid",
@@ -203,7 +203,7 @@ EXPERIMENTS = {
         Experiment(
             name="dense_mnist_k30",
             about="Hinton and Salakhutdinov's (2006) setting, 784 pixels to 30 numbers, without their pretraining. "
-            "Two cores, 9 min: test squared error 2.25 (theirs 3.00, PCA 13.87).",
+            "Two cores, 14 min: test squared error 2.39 (theirs 3.00, PCA 13.87).",
             dataset="mnist",
             validation=0.0,
             shift=1,
@@ -216,7 +216,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="conv_mnist_k16",
-            about="784 pixels to 16 numbers, through residual convolutions. ",
+            about="784 pixels to 16 numbers, through residual convolutions. "
+            "Two cores, 15 min: test squared error 3.94, 0.0050 a pixel (PCA 21.06).",
             validation=0.0,
             k=16,
             **CONV_MNIST,
@@ -226,7 +227,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="vae_mnist",
-            about="The variational autoencoder with the best likelihood, on pixels drawn to 0 or 1 anew in every epoch. ",
+            about="The variational autoencoder with the best likelihood, on pixels drawn to 0 or 1 anew in every epoch. "
+            "Two cores, 23 min: −log p(x) 83.7 nats by 200 samples.",
             validation=0.0,
             k=32,
             **CONV_MNIST,
@@ -239,7 +241,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="vae_mnist_k2",
-            about="Two numbers for looking at, which leave out how a digit is placed, turned and slanted. ",
+            about="Two numbers for looking at, which leave out how a digit is placed, turned and slanted. "
+            "Two cores, 4 min: 1-nearest-neighbour error on the codes 14.7 % (PCA 61.1 %).",
             dataset="mnist",
             validation=0.0,
             k=2,
@@ -256,7 +259,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="vqvae_mnist",
-            about="A vector-quantized autoencoder: a digit in 16 entries of a codebook of 256, 128 bits. ",
+            about="A vector-quantized autoencoder: a digit in 16 entries of a codebook of 256, 128 bits. "
+            "Two cores, 10 min: test squared error 3.13, perplexity of the codebook 230.",
             validation=0.0,
             k=64,
             **CONV_MNIST,
@@ -269,7 +273,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="affine_mnist_k16",
-            about="16 numbers that leave out how a digit is placed, turned and slanted: made for few labels. ",
+            about="16 numbers that leave out how a digit is placed, turned and slanted: made for few labels. "
+            "Two cores, 2 min: 13.4 % error with 100 labels and a linear head (24.1 % from scratch).",
             dataset="mnist",
             validation=0.0,
             k=16,
@@ -283,7 +288,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="denoising_mnist_k64",
-            about="An autoencoder that takes Gaussian noise of any strength up to 0.5 away. ",
+            about="An autoencoder that takes Gaussian noise of any strength up to 0.5 away. "
+            "Two cores, 4 min: 21.2 dB at noise 0.3 (plain autoencoder 17.6, Gaussian blur 16.9).",
             dataset="mnist",
             validation=0.0,
             k=64,
@@ -312,7 +318,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="classifier_mnist",
-            about="A convolutional classifier on all labels, whose features judge generated digits. ",
+            about="A convolutional classifier on all labels, whose features judge generated digits. "
+            "Two cores, 5 min: test error 0.42 %.",
             validation=0.0,
             k=64,
             **CONV_MNIST,
@@ -322,7 +329,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="slant_mnist",
-            about="How far a digit leans, from 1,000 examples, on the encoder of `conv_mnist_k16`. ",
+            about="How far a digit leans, from 1,000 examples, on the encoder of `conv_mnist_k16`. "
+            "Two cores, 20 s: R² 0.89 on the test digits.",
             dataset="mnist",
             validation=0.0,
             target="slant",

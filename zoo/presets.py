@@ -71,7 +71,8 @@ def save_preset(model: Autoencoder | Predictor, folder: str | os.PathLike, dtype
     arrays = {}
     for key, variable in _variables(model).items():
         value = keras.ops.convert_to_numpy(variable)
-        arrays[key] = value.astype(dtype) if value.dtype == np.float32 else value
+        with np.errstate(over="ignore"):  # told below
+            arrays[key] = value.astype(dtype) if value.dtype == np.float32 else value
         if not np.isfinite(arrays[key]).all() and np.isfinite(value).all():
             raise ValueError(
                 f"Expected weights that {dtype} can hold. Received: {key} up to {np.abs(value).max():g}. Try float32."
