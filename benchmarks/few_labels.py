@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import training
 from training import commands, evaluation, files, fitting
-from training.data import targeted
+from training.targets import targeted
 
 COUNTS = (10, 100, 1_000, 0)  # 0: all
 WAYS = {

@@ -37,6 +37,9 @@ def test_an_upsampled_constant_has_no_checkerboard():
 def test_what_is_no_image_is_refused():
     with pytest.raises(ValueError, match=r"Try zoo\.dense"):
         zoo.conv((64,))
+    parts = (zoo.dense((16,), shape=(64,)), zoo.Deterministic(4), zoo.dense((16,)), zoo.SquaredError())
+    with pytest.raises(ValueError, match="Expected images"):
+        zoo.Autoencoder(*parts, corruption=zoo.RandomAffine())
 
 
 def test_center_starts_at_the_mean_of_the_data(digits):

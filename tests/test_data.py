@@ -10,7 +10,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import training
-from training.data import clear_errors, slant, targeted
+from training.data import clear_errors
+from training.targets import slant, targeted
 
 
 def _read(split) -> dict[str, np.ndarray]:

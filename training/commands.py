@@ -9,9 +9,10 @@ import numpy as np
 import zoo
 from serving.export import export_run
 from training import evaluation, files, fitting, pictures, report_page, strategies
-from training.data import Data, load, targeted
+from training.data import Data, load
 from training.experiments import Experiment, find
 from training.run import Run
+from training.targets import targeted
 
 SAMPLE_ROWS = 64
 SHOWN = {  # beside the squared error, by the words that a table of figures has for them

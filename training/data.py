@@ -18,7 +18,7 @@ WINDOW = 16_384  # most rows of a stream that are shuffled among themselves
 
 class Split(NamedTuple):
     """Rows `{"x": (B, *shape) float32, "label": (B,), "id": (B,)}`; `label` only where labels exist, beside them `target`
-    where `targeted` computed one, and `grey` where x was binarized.
+    where `training.targets` put one, and `grey` where x was binarized.
 
     One of `arrays` (held in memory) and `stream` (read anew on every pass) is there.
     """
@@ -180,59 +180,6 @@ def load(
         for name in splits.keys() - {"test"}:
             splits[name] = _without(splits[name], left_out, source.classes)
     return Data(dataset, shape, splits["train"], splits.get("validation"), splits["test"], source.classes)
-
-
-def targeted(data: Data, target: str, labels: int = 0, seed: int = 0) -> Data:
-    """The data with a column `target` to predict.
-
-    Args:
-        target: `label`, or `slant` (see `slant`).
-        labels: rows of the training split that are kept, drawn by the seed, as many of each class; 0: all.
-
-    Raises:
-        ValueError: no such target in these data, a stream, fewer rows than `labels`.
-    """
-    if any(split.arrays is None for split in data.splits.values()) or (target == "label" and data.classes is None):
-        raise ValueError(
-            f"Expected data with labels that fit in memory, to predict {target!r}. Received: {data.name!r}. "
-            "Try a higher --memory_gib, or another data set."
-        )
-    splits = {}
-    for name, split in data.splits.items():
-        arrays = split.arrays
-        column = arrays["label"].astype("int32") if target == "label" else slant(arrays["x"])
-        rows = _few(arrays.get("label"), split.size, labels, seed) if labels and name == "train" else np.arange(split.size)
-        arrays = {key: value[rows] for key, value in {**arrays, "target": column}.items()}
-        splits[name] = split._replace(size=len(rows), arrays=arrays)
-    return data._replace(**splits)
-
-
-def slant(x: np.ndarray) -> np.ndarray:
-    """How far images `(n, height, width, channels)` lean, `(n,)`, float32: pixels to the right for each pixel up.
-
-    It is minus the slope of the ink's column on its row, from second central moments (Hu, 1962).
-    """
-    if x.ndim != 4:
-        raise ValueError(f"Expected images to find the slant of. Received: shape {x.shape[1:]}. Try target=label.")
-    ink = x.sum(axis=-1).astype("float64")
-    total = np.maximum(ink.sum(axis=(1, 2)), 1e-9)
-    row, column = np.arange(x.shape[1])[None, :, None], np.arange(x.shape[2])[None, None, :]
-    row, column = (axis - ((ink * axis).sum(axis=(1, 2)) / total)[:, None, None] for axis in (row, column))
-    return (-(ink * row * column).sum(axis=(1, 2)) / np.maximum((ink * row**2).sum(axis=(1, 2)), 1e-9)).astype("float32")
-
-
-def _few(classes, size: int, count: int, seed: int) -> np.ndarray:
-    """Numbers of `count` rows, repeated to a thousand or more, so that an epoch is worth its overhead."""
-    order = np.random.default_rng(seed).permutation(size)
-    if classes is not None:  # the first of every class, then the second …
-        classes = classes[order]
-        turn = np.zeros(size, "int64")
-        for label in np.unique(classes):
-            turn[classes == label] = np.arange(np.sum(classes == label))
-        order = order[np.lexsort((classes, turn))]
-    if count > size:
-        raise ValueError(f"Expected at most the {size:,} rows of the training split as labels. Received: {count:,}. Try 0.")
-    return np.tile(order[:count], -(-1000 // count))
 
 
 def _open(name: str, image_size: int) -> Source:

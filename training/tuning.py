@@ -112,6 +112,8 @@ def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment,
     fixed = experiment.override(single)
     values = {key: [parse(key, word) for word in text.split(",")] for key, text in choices.items() if key not in single}
     space = {key: around for key, around in _around(fixed).items() if key not in single} | values
+    if fixed.target != "none":
+        raise ValueError(f"Expected an autoencoder to tune. Received: target={fixed.target}. Try train with its settings.")
     for key, candidates in space.items():
         for value in candidates:
             dataclasses.replace(fixed, **{key: value})

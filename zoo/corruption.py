@@ -50,6 +50,13 @@ class RandomAffine(keras.layers.Layer):
         self.shear = shear
         self._seeds = keras.random.SeedGenerator(0)
 
+    def build(self, input_shape):
+        if len(input_shape) != 4:
+            raise ValueError(
+                f"Expected images (height, width, channels) to move and turn. Received: shape {tuple(input_shape[1:])}. "
+                "Try zoo.RandomNoise, or --affine=0."
+            )
+
     def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         return ops.image.affine_transform(x, self._transforms(x)) if training else x
 
