@@ -62,9 +62,10 @@ def card(run: Run, dtype: str) -> str:
     figures = "\n".join(f"| `{name}` | {value:.5g} |" for name, value in metrics.items())
     minutes, seconds = divmod(round(costs["seconds"]), 60)
     settings = ", ".join(f"{key}={value}" for key, value in sorted(files.read_json(run.config).items()) if key != "about")
+    about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of the project's own run
     return f"""# {experiment.name}
 
-{experiment.about.strip()}
+{about}
 
 - **Data:** `{experiment.dataset}`, training split. Licence: {LICENCES.get(experiment.dataset, "of the data, by their owner")}.
 - **Licence of the weights:** Apache-2.0.
