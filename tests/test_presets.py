@@ -51,6 +51,28 @@ def test_saved_and_loaded(name, dtype, digits, tmp_path):
     np.testing.assert_allclose(loaded.generate([1, 2]), model.generate([1, 2]), atol=tolerance)
 
 
+def test_a_preset_is_replaced_whole_or_stays(tmp_path, monkeypatch):
+    folder = zoo.save_preset(MODELS["vae"](), tmp_path / "mine")
+    (folder / "card.md").write_text("of the first")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", killed)  # after the weights are written
+        with pytest.raises(Killed):
+            zoo.save_preset(MODELS["linear"](), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    zoo.save_preset(MODELS["linear"](), folder)
+    assert isinstance(zoo.load(folder), zoo.LinearAutoencoder)
+    assert {path.name for path in folder.iterdir()} == {"preset.json", "weights.npz"}
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def _without_config(folder):
     (folder / "preset.json").unlink()
 

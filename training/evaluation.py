@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.stats import entropy
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
@@ -83,8 +84,7 @@ def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, fl
     """`anomaly/VERB_auroc`: how well a low `score` or `score_code` tells the class `left_out` from the others of a split."""
     metrics, unknown = {}, np.concatenate([rows["label"] for rows in split.batches(BATCH)]) == left_out
     for verb in ("score", "score_code"):
-        scores = np.concatenate([_plain(getattr(model, verb)(rows["x"])) for rows in split.batches(BATCH)])
-        metrics[f"anomaly/{verb}_auroc"] = roc_auc_score(unknown, -scores)
+        metrics[f"anomaly/{verb}_auroc"] = roc_auc_score(unknown, -_answers(getattr(model, verb), split))
     return metrics
 
 
@@ -140,8 +140,7 @@ def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
     if not isinstance(model.bottleneck, zoo.VectorQuantized):
         return {}
     used = np.bincount(_plain(model.bottleneck.indices(codes)).ravel(), minlength=model.bottleneck.entries)
-    shares = used[used > 0] / used.sum()
-    return {"codebook/perplexity": float(np.exp(-np.sum(shares * np.log(shares)))), "codebook/bits": model.bottleneck.bits}
+    return {"codebook/perplexity": float(np.exp(entropy(used))), "codebook/bits": model.bottleneck.bits}
 
 
 def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, codes: np.ndarray) -> dict[str, float]:
@@ -165,16 +164,15 @@ def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, c
         made["gaussian"] = _made(model.decode, _gaussian(codes, count))
     if pca:
         made["pca_gaussian"] = _made(pca.decode, _gaussian(encode(pca, data.train)["codes"], count))
-    real = generation.features(classifier, test)
-    seen = {name: generation.features(classifier, x) for name, x in made.items()}
+    real, *others = (_made(classifier.encode, x).astype("float64") for x in (test, *made.values()))  # (n, f) features
+    seen = dict(zip(made, others, strict=True))
     metrics = {f"frechet_classifier_{data.name}/{name}": generation.frechet_distance(real, x) for name, x in seen.items()}
     metrics["generate/precision"], metrics["generate/recall"] = generation.precision_recall(real[:count], seen["generate"])
     held_out, nearest = generation.copying(train, test, made["generate"])
     metrics |= {"copying/held_out": held_out, "copying/generated": nearest}
     if model.density.classes:
         labels = seeds % model.density.classes
-        x = np.concatenate([_plain(model.generate_class(*part)) for part in zip(*map(_parts, (labels, seeds)), strict=True)])
-        answers = np.concatenate([_plain(classifier.classify(part)) for part in _parts(x)])
+        answers = _made(classifier.classify, _made(model.generate_class, labels, seeds))
         metrics["generate_class/agreement"] = np.mean(answers.argmax(axis=1) == labels)
     return metrics
 
@@ -188,8 +186,7 @@ def evaluate_predictor(model: zoo.Predictor, data: Data) -> tuple[dict[str, floa
     metrics, arrays = {}, {}
     for name, split in data.splits.items():
         arrays |= {f"{name}_{key}": column for key, column in encode(model, split).items()}
-        verb = getattr(model, model.serving_default)
-        answers = np.concatenate([_plain(verb(rows["x"])) for rows in split.batches(BATCH)])
+        answers = _answers(getattr(model, model.serving_default), split)
         wanted = split.arrays["target"]
         if model.classifier:
             answers = answers.argmax(axis=1)
@@ -247,12 +244,15 @@ def _average(split: Split, values: Callable[[np.ndarray], Iterator[float]]) -> f
     return total / split.size
 
 
-def _made(verb: Callable, values: np.ndarray) -> np.ndarray:
-    return np.concatenate([_plain(verb(part)) for part in _parts(values)])
+def _made(verb: Callable, *columns: np.ndarray) -> np.ndarray:
+    """What a verb answers to columns of any length."""
+    starts = range(0, len(columns[0]), BATCH)
+    return np.concatenate([_plain(verb(*(column[i : i + BATCH] for column in columns))) for i in starts])
 
 
-def _parts(values: np.ndarray) -> list[np.ndarray]:
-    return [values[i : i + BATCH] for i in range(0, len(values), BATCH)]
+def _answers(verb: Callable, split: Split) -> np.ndarray:
+    """What a verb answers to the data of a split."""
+    return np.concatenate([_plain(verb(rows["x"])) for rows in split.batches(BATCH)])
 
 
 def _gaussian(codes: np.ndarray, count: int) -> np.ndarray:

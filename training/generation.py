@@ -23,12 +23,6 @@ def judge(dataset: str, shape: tuple[int, ...]) -> zoo.Predictor | None:
     return classifier if classifier.shape == shape else None
 
 
-def features(classifier: zoo.Predictor, x: np.ndarray) -> np.ndarray:
-    """What the classifier's head sees of data `(n, *shape)`, `(n, f)`, float64."""
-    parts = [np.asarray(classifier.encode(x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
-    return np.concatenate(parts).astype("float64")
-
-
 def frechet_distance(left: np.ndarray, right: np.ndarray) -> float:
     """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of features `(n, f)` and `(m, f)`, taken as Gaussians (Heusel et al., 2017)."""
     difference = left.mean(axis=0) - right.mean(axis=0)

@@ -209,7 +209,7 @@ class Autoencoder(keras.Model):
         saturated f₂ does not come back.
         """
         require_rows(x, self.shape)
-        bias = self.head.layers[0 if len(self.head.layers) == 2 else 1].bias
+        bias = self.head.weights[-1]
         axes = 0 if bias.shape[0] == math.prod(self.shape) * self.likelihood.parameters else (0, 1, 2)
         start = self.likelihood.start(scaled(np.asarray(x)).mean(axis=axes))
         if start is not None:

@@ -4,6 +4,7 @@ import builtins
 import json
 import os
 import pathlib
+import shutil
 import zipfile
 
 import keras
@@ -52,7 +53,8 @@ def load(name: str | os.PathLike) -> Autoencoder | Predictor:
 
 
 def save_preset(model: Autoencoder | Predictor, folder: str | os.PathLike, dtype: str = "float32") -> pathlib.Path:
-    """Writes a model to a folder that `load` reads, whole or not at all; a preset that is there already is replaced.
+    """Writes a model to a folder that `load` reads, whole or not at all; a preset that is there already is replaced, card and
+    examples too.
 
     Args:
         dtype: of the stored weights, `float32` or `float16`, half the size; they are float32 again once loaded.
@@ -79,10 +81,17 @@ def save_preset(model: Autoencoder | Predictor, folder: str | os.PathLike, dtype
             )
     config = {"format": FORMAT, "model": keras.saving.serialize_keras_object(model)}
     config["model"].pop("compile_config", None)
-    folder.mkdir(parents=True, exist_ok=True)
-    # The configuration goes last: a folder without it is no preset yet.
-    _write(folder / WEIGHTS, lambda path: np.savez_compressed(path, **arrays))
-    _write(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8"))
+    beside, before = (folder.with_name(f".{stage}-{folder.name}-{os.getpid()}") for stage in ("writing", "replaced"))
+    try:
+        beside.mkdir(parents=True)
+        np.savez_compressed(beside / WEIGHTS, **arrays)
+        (beside / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(before)
+        beside.rename(folder)
+    finally:
+        for left in (beside, before):
+            shutil.rmtree(left, ignore_errors=True)
     return folder
 
 
@@ -137,12 +146,3 @@ def _assign(model, arrays) -> None:
         if value.shape != tuple(variable.shape) or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
             raise ValueError(f"{key} of shape {value.shape} for one of {tuple(variable.shape)}, or not finite")
         variable.assign(value)
-
-
-def _write(path: pathlib.Path, writer) -> None:
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        writer(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
