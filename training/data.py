@@ -30,7 +30,7 @@ class Split(NamedTuple):
     dynamic: bool = False  # x are probabilities of ones and zeros, which `training` draws anew in every batch
 
     def batches(self, batch_size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
-        """One pass in the split's own order, as NumPy arrays; of a dynamic split a draw that is always the same."""
+        """One pass in the split's own order, as NumPy arrays; of a dynamic split a draw that depends on batch_size alone."""
         for number, batch in enumerate(self._batches(batch_size)):
             if self.dynamic:
                 ones = np.random.default_rng(number).random(batch["x"].shape, "float32") < batch["x"]
