@@ -1,5 +1,6 @@
 """A client of the REST API, NumPy in and out. It needs neither TensorFlow nor Keras where it runs."""
 
+import io
 import json
 
 import httpx
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 
 ARGUMENTS = ("x", "code", "label", "seed")
 DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64"}
+NPY, NPZ = "application/x-npy", "application/x-npz"
 
 
 class ServerError(RuntimeError):
@@ -27,15 +29,18 @@ class Client:
         model: its name on the server.
         version: the latest unless given.
         timeout: of one request, seconds.
+        binary: whether arrays travel as NumPy's own formats, which the embedded server reads several times faster than JSON
+            and TensorFlow Serving does not read.
 
     Raises, from every verb:
         ServerError: the server says no: its status and its words.
         httpx.TransportError: no server there, or none that answers in time.
     """
 
-    def __init__(self, url: str, model: str, version: int | None = None, timeout: float = 60.0):
+    def __init__(self, url: str, model: str, version: int | None = None, timeout: float = 60.0, binary: bool = False):
         path = f"/v1/models/{model}" + (f"/versions/{version}" if version else "")
         self._http = httpx.Client(base_url=url.rstrip("/") + path, timeout=timeout)
+        self._binary = binary
         self._signatures: dict | None = None
 
     def encode(self, x: ArrayLike) -> np.ndarray:
@@ -87,7 +92,8 @@ class Client:
         """The served signatures by name, as the server's metadata give them."""
         if self._signatures is None:
             metadata = _answer(self._http.get("/metadata"))
-            self._signatures = metadata["metadata"]["signature_def"]["signature_def"]
+            signatures = metadata["metadata"]["signature_def"]["signature_def"]
+            self._signatures = {name: signature for name, signature in signatures.items() if signature.get("inputs")}
         return self._signatures
 
     def close(self) -> None:
@@ -104,15 +110,35 @@ class Client:
             raise ServerError(404, f"Expected a signature of this model: {', '.join(self.signatures)}. Received: {verb}.")
         inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
         columns = {name: _column(value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
+        (output,) = outputs.values()
+        answer = self._post_binary(verb, columns) if self._binary else self._post(verb, columns)
+        return np.asarray(answer, dtype=DTYPES[output["dtype"]])
+
+    def _post(self, verb: str, columns: dict[str, np.ndarray]) -> list:
         request = {"signature_name": verb, "inputs": columns}
         if not all(np.isfinite(column).all() for column in columns.values() if column.dtype.kind == "f"):
             body = json.dumps(request, default=np.ndarray.tolist).encode()  # writes NaN, where orjson writes null
         else:
             body = orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
+        return _answer(self._http.post(self._predict, content=body))["outputs"]
+
+    def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+        file = io.BytesIO()
+        if len(columns) == 1:
+            np.save(file, next(iter(columns.values())))
+        else:
+            np.savez(file, **columns)
+        headers = {"content-type": NPY if len(columns) == 1 else NPZ, "accept": NPY}
+        query = {"signature_name": verb}
+        response = self._http.post(self._predict, params=query, content=file.getvalue(), headers=headers)
+        if response.headers.get("content-type") != NPY:
+            return _answer(response)["outputs"]
+        return np.load(io.BytesIO(response.content))
+
+    @property
+    def _predict(self) -> str:
         # A colon in a relative URL would start a scheme: the verb goes onto the whole address.
-        answer = _answer(self._http.post(f"{str(self._http.base_url).rstrip('/')}:predict", content=body))
-        (output,) = outputs.values()
-        return np.asarray(answer["outputs"], dtype=DTYPES[output["dtype"]])
+        return f"{str(self._http.base_url).rstrip('/')}:predict"
 
     def order(self, verb: str) -> list[str]:
         """Names of a verb's inputs in the order of its arguments, which metadata do not keep."""

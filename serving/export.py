@@ -3,6 +3,7 @@
 The only part of `serving` that imports the zoo.
 """
 
+import io
 import json
 import os
 import pathlib
@@ -13,9 +14,13 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
+import PIL.Image
 
 import zoo
+from serving.images import Verb, verbs
+from zoo.signatures import Tensor
 
+WARMUP = "tf_serving_warmup_requests"  # in assets.extra, by TensorFlow Serving's name
 SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that a server can show data without a data set
 
 
@@ -28,8 +33,9 @@ def export(
 ) -> pathlib.Path:
     """Writes `directory/name/version`, whole or not at all.
 
-    The signatures are those that the model declares, and `serving_default`, which is `reconstruct` (`classify` or `regress`
-    of a predictor).
+    The signatures are those that the model declares, those with pictures that follow from them (`serving.images`), and
+    `serving_default`, which is `reconstruct` (`classify` or `regress` of a predictor). Beside them goes a request of each,
+    which a server runs before it answers others.
 
     Args:
         name: the model's name on the server; the model's own unless given.
@@ -53,9 +59,11 @@ def export(
     for left in target.parent.glob(f".writing-{target.name}-*"):  # by an export that was killed
         shutil.rmtree(left, ignore_errors=True)
     try:
-        _save(model, str(beside))
+        served = verbs(model)
+        _save(model, served, str(beside))
+        (beside / "assets.extra").mkdir()
+        _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
         if sample is not None:
-            (beside / "assets.extra").mkdir()
             np.savez(beside / "assets.extra" / SAMPLE, **sample)
         os.rename(beside, target)
     finally:
@@ -99,25 +107,47 @@ def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
     return target
 
 
-def _save(model: zoo.Autoencoder, path: str) -> None:
+def _save(model: zoo.Autoencoder | zoo.Predictor, served: dict[str, Verb], path: str) -> None:
     # A module that tracks the raw variables stores every weight once, and restores them in a Session as TF Serving does.
     import tensorflow as tf
 
     module = tf.Module()
     module.tensors = [variable.value for variable in model.variables]
-    signatures = {verb: _function(model, verb) for verb in model.signatures()}
+    signatures = {name: _function(verb) for name, verb in served.items()}
     tf.saved_model.save(module, path, signatures={"serving_default": signatures[model.serving_default], **signatures})
 
 
-def _function(model: zoo.Autoencoder, verb: str):
+def _function(verb: Verb):
     import tensorflow as tf
 
-    signature = model.signatures()[verb]
-    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in signature.inputs.items()]
-    (output,) = signature.outputs
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in verb.signature.inputs.items()]
+    (output,) = verb.signature.outputs
 
     @tf.function(input_signature=specs, autograph=False)
     def function(*inputs):
-        return {output: getattr(model, verb)(*inputs)}
+        return {output: verb.call(*inputs)}
 
     return function
+
+
+def _write_warmup(path: pathlib.Path, name: str, served: dict[str, Verb]) -> None:
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    with tf.io.TFRecordWriter(str(path)) as records:
+        for verb, (signature, _) in served.items():
+            log = PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name, request.model_spec.signature_name = name, verb
+            for key, tensor in signature.inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(_one(tensor), tensor.dtype))
+            records.write(log.SerializeToString())
+
+
+def _one(tensor: Tensor) -> np.ndarray:
+    """One row of zeros, or of a black picture."""
+    if tensor.dtype != "string":
+        return np.zeros((1, *tensor.shape[1:]), tensor.dtype)
+    file = io.BytesIO()
+    PIL.Image.new("L", (8, 8)).save(file, "PNG")
+    return np.array([file.getvalue()])

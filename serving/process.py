@@ -15,28 +15,31 @@ class Server:
     """`python -m serving serve` in the background; a context manager that stops it, as does the end of the program.
 
     Args:
-        directory: holds MODEL/VERSION folders.
+        directory: holds MODEL/VERSION folders; None where the flags say what is served.
         port: of the REST API; 0 takes a free one.
+        flags: of `python -m serving serve`, by name: `Server(model_config_file="models.config", workers=2)`.
 
-    `url` is its address once constructed, when it already answers.
+    `url` is the address of the REST API and `grpc` that of gRPC, None where there is none; once it is constructed it answers.
 
     Raises:
         RuntimeError: the server did not start; with its own words.
     """
 
-    def __init__(self, directory: str | os.PathLike, port: int = 0):
-        command = [sys.executable, "-m", "serving", "serve", str(directory), "--rest_api_port", str(port)]
+    def __init__(self, directory: str | os.PathLike | None = None, port: int = 0, **flags):
+        flags = {"port": 0, "rest_api_port": port, **flags}
+        command = [sys.executable, "-m", "serving", "serve", *([] if directory is None else [str(directory)])]
+        command += [f"--{name}={value}" for name, value in flags.items()]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._end = weakref.finalize(self, _end, self.process)
         said = []
         for line in self.process.stdout:
-            address = re.match(r"Serving .* at (http://[^/]+)", line)
+            address = re.match(r"Serving .* at (?:(http://[^/]+)/v1/models/)?(?: and )?(?:grpc://(\S+))?$", line)
             if address:
                 break
             said.append(line)
         else:
             raise RuntimeError(f"Expected the server to start. Received: {''.join(said)}".rstrip())
-        self.url = address[1]
+        self.url, self.grpc = address[1], address[2]
         # A pipe that nobody reads fills up, and then the server waits for ever to write.
         threading.Thread(target=collections.deque, args=(self.process.stdout, 0), daemon=True).start()
 

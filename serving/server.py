@@ -1,112 +1,272 @@
-"""The embedded server: TensorFlow Serving's REST API on Starlette."""
+"""The embedded server: TensorFlow Serving's REST and gRPC APIs from one process, or from several on the same ports."""
 
 import contextlib
-import re
+import functools
+import gc
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
 import socket
-from collections.abc import Callable
+import sys
+import tempfile
+import threading
+import time
+from typing import NamedTuple
 
-import anyio.to_thread
-import orjson
-import uvicorn
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from serving import rest
-from serving.models import Models, NotFound
-from serving.servable import Servable
+import numpy as np
 
 GRACE = 5  # seconds that open requests have when the server ends
-PATH = re.compile(r"(?P<name>[^/:]+)(/versions/(?P<version>\d{1,18}))?(?P<verb>/metadata|:[a-z]+)?")
+OFF = -1  # a port that is not to be opened
+SWITCH = 0.0005  # seconds that a thread waits for another one to give way; Python's own 0.005 is a long time for a small model
 
 
-class Application:
-    """Answers for `models`: status and metadata by GET, `:predict` by POST.
+class Options(NamedTuple):
+    """What is served, and how: the flags of TensorFlow Serving's model server, by their names.
 
-    Every error is a JSON object `{"error": text}`: 400 for what is wrong with a request, 404 for what is not there.
+    Exactly one of `directory`, `model_config_file` and `model_base_path` says what is served. A port of 0 takes a free one,
+    -1 leaves that front end out.
     """
 
-    def __init__(self, models: Models, lifespan: Callable | None = None):
-        self.models = models
-        route = Route("/v1/models/{path:path}", self.answer, methods=["GET", "POST"])
-        errors = {404: _unrouted, 405: _unrouted, 500: _failed}
-        self.app = Starlette(routes=[route], exception_handlers=errors, lifespan=lifespan)
-
-    async def answer(self, request: Request) -> Response:
-        match = PATH.fullmatch(request.path_params["path"])
-        verb = (request.method, match and match["verb"])
-        handlers = {("GET", None): _status, ("GET", "/metadata"): _metadata, ("POST", ":predict"): _predict}
-        if match is None or verb not in handlers:
-            return _json(rest.error(f"Malformed request: {request.method} {request.url.path}"), 400)
-        try:
-            servable = self.models.get(match["name"], int(match["version"]) if match["version"] else None)
-            return _json(await handlers[verb](servable, match["name"], request))
-        except NotFound as error:
-            return _json(rest.error(str(error)), 404)
-        except rest.BadRequest as error:
-            return _json(rest.error(str(error)), 400)
-
-
-async def _unrouted(request: Request, error: HTTPException) -> Response:
-    return _json(rest.error(f"Malformed request: {request.method} {request.url.path}"), error.status_code)
+    directory: str | None = None
+    model_name: str = "default"
+    model_base_path: str | None = None
+    model_config_file: str | None = None
+    model_config_file_poll_wait_seconds: float = 0.0
+    host: str = "127.0.0.1"
+    port: int = 8500
+    rest_api_port: int = 8501
+    rest_api_timeout_in_ms: int = 30_000
+    rest_api_enable_cors_support: bool = False
+    file_system_poll_wait_seconds: float = 1.0
+    enable_batching: bool = True
+    batching_parameters_file: str | None = None
+    monitoring_config_file: str | None = None
+    ssl_config_file: str | None = None
+    enable_model_warmup: bool = True
+    enable_serialization_as_tensor_content: bool = False
+    allow_version_labels_for_unavailable_models: bool = False
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    workers: int = 1
 
 
-async def _failed(request: Request, error: Exception) -> Response:
-    return _json(rest.error(f"The model failed on this request: {type(error).__name__}"), 500)
-
-
-async def _status(servable: Servable, name: str, request: Request) -> bytes:
-    state = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    return orjson.dumps({"model_version_status": [{"version": str(servable.version), **state}]})
-
-
-async def _metadata(servable: Servable, name: str, request: Request) -> bytes:
-    spec = {"name": name, "signature_name": "", "version": str(servable.version)}
-    signatures = {"@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap", "signature_def": servable.signature_defs}
-    return orjson.dumps({"model_spec": spec, "metadata": {"signature_def": signatures}})
-
-
-async def _predict(servable: Servable, name: str, request: Request) -> bytes:
-    return await anyio.to_thread.run_sync(predict, servable, await request.body())
-
-
-def predict(servable: Servable, body: bytes) -> bytes:
-    """The JSON answer to the JSON body of a `:predict` request."""
-    asked = rest.parse(body)
-    signature = asked.get("signature_name") or "serving_default"
-    endpoint = servable.endpoints.get(signature)
-    if endpoint is None:
-        raise rest.BadRequest(
-            f"Serving signature name: {signature!r} not found. Expected one of {', '.join(servable.endpoints)}."
-        )
-    return rest.response(servable.run(signature, rest.arrays(asked, endpoint)), asked)
-
-
-def serve(directory: str, rest_api_port: int = 8501, host: str = "127.0.0.1") -> None:
-    """Serves the models of `directory` until interrupted; port 0 takes a free one. Prints the address once it answers.
+def serve(options: Options) -> None:
+    """Serves until interrupted or terminated. Prints the addresses once they answer.
 
     Raises:
-        ValueError: the port is taken, or nothing to serve.
+        ValueError: a port that is taken, a file that is not what it should be, or nothing to serve.
     """
+    listeners = [_bound(options.host, port) for port in (options.rest_api_port, options.port)]
+    ports = [listener.getsockname()[1] if listener else OFF for listener in listeners]
+    options = options._replace(rest_api_port=ports[0], port=ports[1])
+    for listener in listeners[0 if options.workers > 1 else 1 :]:
+        if listener:
+            listener.close()  # it has shown that the port is free; workers and gRPC open it themselves
+    if options.workers > 1:
+        _serve_by_workers(options)
+    else:
+        _serve_here(options, listeners[0], functools.partial(_announce, options))
+
+
+def _bound(host: str, port: int, shared: bool = False) -> socket.socket | None:
+    if port == OFF:
+        return None
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
     try:
-        listener = socket.create_server((host, rest_api_port))
+        listener.bind((host, port))
     except OSError as error:
+        listener.close()
+        raise ValueError(f"Expected a free port. Received: {host}:{port} ({error.strerror}). Try another, or 0.") from None
+    return listener
+
+
+def _announce(options: Options, names: list[str]) -> None:
+    addresses = []
+    if options.rest_api_port != OFF:
+        addresses.append(f"http://{options.host}:{options.rest_api_port}/v1/models/")
+    if options.port != OFF:
+        addresses.append(f"grpc://{options.host}:{options.port}")
+    print(f"Serving {', '.join(names)} at {' and '.join(addresses)}", flush=True)
+
+
+# One process
+
+
+def _serve_here(options: Options, listener: socket.socket | None, ready) -> None:
+    """Serves in this process; calls `ready` with the models' names once it answers."""
+    from serving import quiet  # noqa: F401, I001 - before anything else imports TensorFlow
+    from serving import configuration, rpc
+    from serving.http import Application
+
+    sys.setswitchinterval(SWITCH)
+    np.seterr(over="ignore")  # a number too large for 32 bits becomes infinite, as in TensorFlow Serving
+    models = _models(options)
+    credentials = _credentials(configuration.tls(options.ssl_config_file))
+    metrics_path = configuration.monitoring(options.monitoring_config_file)
+    gc.collect()
+    gc.freeze()  # TensorFlow's many objects, each full collection of which takes a tenth of a second
+    with contextlib.ExitStack() as stack:
+        stack.callback(models.close)
+        models.watch(options.file_system_poll_wait_seconds)
+        if options.port != OFF:
+            reload = functools.partial(_reload, models) if options.workers == 1 else None
+            service = rpc.Service(models, reload, options.enable_serialization_as_tensor_content)
+            server, _ = rpc.start(service, f"{options.host}:{options.port}", credentials, options.workers > 1)
+            stack.callback(lambda: server.stop(GRACE).wait())
+        timeout = options.rest_api_timeout_in_ms / 1000
+        app = Application(models, timeout, options.rest_api_enable_cors_support, metrics_path)
+        _run(app, listener, functools.partial(ready, sorted(models.names)))
+
+
+def _models(options: Options):
+    """The models, loaded once."""
+    from serving import configuration
+    from serving.models import Models, Settings
+    from serving.status import RequestError
+
+    settings = Settings(
+        configuration.batching(options.batching_parameters_file),
+        **{name: getattr(options, name) for name in Settings._fields if name != "limits"},
+    )
+    models = Models(_configuration(options), settings)
+    try:
+        models.poll()
+    except RequestError as error:
+        raise ValueError(error.message) from None
+    if not models.names:
         raise ValueError(
-            f"Expected a free port. Received: {host}:{rest_api_port} ({error.strerror}). Try --rest_api_port=0."
-        ) from None
-    address = f"http://{host}:{listener.getsockname()[1]}"
-
-    @contextlib.asynccontextmanager
-    async def announced(app):
-        print(f"Serving {', '.join(models)} at {address}/v1/models/", flush=True)
-        yield
-
-    with listener, contextlib.closing(Models(directory)) as models:
-        config = uvicorn.Config(Application(models, announced).app, log_level="warning", timeout_graceful_shutdown=GRACE)
-        uvicorn.Server(config).run(sockets=[listener])
+            f"Expected MODEL/VERSION/saved_model.pb under the directory. Received: {options.directory}, with none. "
+            "Try python -m serving export RUN --output DIR, or the folder above."
+        )
+    for name in sorted(models.names):
+        if why := models.why(name):
+            raise ValueError(f"Expected model {name} to load. Received: {why}.")
+    return models
 
 
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
+def _configuration(options: Options):
+    """What gives the configuration each time it is asked."""
+    from serving import configuration
+
+    if sum(source is not None for source in (options.directory, options.model_config_file, options.model_base_path)) != 1:
+        raise ValueError("Expected one of DIR, --model_config_file and --model_base_path. Received: none, or several.")
+    if options.directory is not None:
+        return functools.partial(configuration.models_of_directory, options.directory)
+    if options.model_config_file is not None:
+        read = functools.partial(configuration.models_of_file, options.model_config_file)
+        return _every(options.model_config_file_poll_wait_seconds, read)
+    if not os.path.isdir(options.model_base_path):
+        raise ValueError(f"Expected a directory of versions. Received: --model_base_path={options.model_base_path}.")
+    config = configuration.one_model(options.model_name, options.model_base_path)
+    return lambda: config
+
+
+def _every(seconds: float, read):
+    """`read`, at most once in so many seconds; once only for 0."""
+    last = [read(), time.monotonic()]
+
+    def recent():
+        if seconds > 0 and time.monotonic() - last[1] >= seconds:
+            last[:] = read(), time.monotonic()
+        return last[0]
+
+    return recent
+
+
+def _reload(models, config) -> None:
+    from serving.configuration import checked
+    from serving.status import invalid
+
+    try:
+        models.reload(checked(config))
+    except ValueError as error:
+        raise invalid(str(error)) from None
+
+
+def _credentials(tls):
+    import grpc
+
+    if tls is None:
+        return None
+    pair = (tls.server_key.encode(), tls.server_cert.encode())
+    return grpc.ssl_server_credentials([pair], tls.custom_ca.encode() or None, tls.client_verify)
+
+
+def _run(app, listener: socket.socket | None, ready) -> None:
+    """Answers on `listener` until a signal to end; waits for it where there is none."""
+    if listener is None:
+        ready()
+        return _wait_for_signal()
+    from serving import transport
+
+    transport.run(app.handle, listener, ready, GRACE)
+
+
+def _wait_for_signal() -> None:
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended.wait()
+
+
+# Several processes
+
+
+def _serve_by_workers(options: Options) -> None:
+    """Starts the workers, and another for each that dies, until a signal to end."""
+    context = multiprocessing.get_context("spawn")
+    ended = []
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+    with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        said = context.SimpleQueue()
+        workers = [_worker(context, options, said) for _ in range(options.workers)]
+        try:
+            names = [_first_word(said, worker) for worker in workers][-1]
+            _announce(options, names)
+            while not ended:
+                multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=0.5)
+                for number, worker in enumerate(workers):
+                    if not worker.is_alive() and not ended:
+                        workers[number] = _worker(context, options, said)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.join(2 * GRACE)
+                worker.kill()
+
+
+def _worker(context, options: Options, said):
+    worker = context.Process(target=_work, args=(options, said))
+    worker.start()
+    return worker
+
+
+def _first_word(said, worker) -> list[str]:
+    while said.empty():
+        if not worker.is_alive():
+            raise RuntimeError("Expected every worker to start. Received: the end of one, see above.")
+        time.sleep(0.02)
+    word = said.get()
+    if isinstance(word, str):
+        raise ValueError(word)
+    return word
+
+
+def _work(options: Options, said) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends its workers
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        _serve_here(options, _bound(options.host, options.rest_api_port, shared=True), said.put)
+    except ValueError as error:
+        said.put(str(error))
+
+
+def _end_with(parent) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -14,6 +14,7 @@ RULES = {  # forbidden prefixes, by part
 ALLOWED = {
     "training": {"serving.export", "serving.quiet"},
     "serving/export.py": {"zoo", "keras"},
+    "serving/images.py": {"zoo"},
 }
 CLIENT = ("serving/client.py", "serving/process.py", "serving/check.py", "serving/__init__.py")
 

@@ -1,0 +1,154 @@
+"""The configuration files of TensorFlow Serving: protocol buffers in text format.
+
+`tensorflow-serving-api` brings the messages of model configurations. Those of batching, monitoring and TLS it does not bring:
+they are declared here, field by field, as its documentation gives them.
+"""
+
+import os
+import pathlib
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from google.protobuf.message import Message
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from serving.batcher import Limits
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_KINDS = {"int64": _FIELD.TYPE_INT64, "bool": _FIELD.TYPE_BOOL, "string": _FIELD.TYPE_STRING}
+_INT, _BOOL, _TEXT = (f".google.protobuf.{kind}Value" for kind in ("Int64", "Bool", "String"))
+_MESSAGES = {  # name and type of each field, by its number
+    "BatchingParameters": {
+        1: ("max_batch_size", _INT),
+        2: ("batch_timeout_micros", _INT),
+        3: ("max_enqueued_batches", _INT),
+        4: ("num_batch_threads", _INT),
+        5: ("thread_pool_name", _TEXT),
+        6: ("allowed_batch_sizes", "int64*"),
+        7: ("pad_variable_length_inputs", "bool"),
+        8: ("enable_large_batch_splitting", _BOOL),
+        9: ("max_execution_batch_size", _INT),
+    },
+    "PrometheusConfig": {1: ("enable", "bool"), 2: ("path", "string")},
+    "MonitoringConfig": {1: ("prometheus_config", ".tensorflow.serving.PrometheusConfig")},
+    "SSLConfig": {
+        1: ("server_key", "string"),
+        2: ("server_cert", "string"),
+        3: ("custom_ca", "string"),
+        4: ("client_verify", "bool"),
+    },
+}
+
+
+def _declared() -> dict[str, type[Message]]:
+    file = descriptor_pb2.FileDescriptorProto(name="files.proto", package="tensorflow.serving", syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for number, (field, kind) in fields.items():
+            label = _FIELD.LABEL_REPEATED if kind.endswith("*") else _FIELD.LABEL_OPTIONAL
+            kind = kind.removesuffix("*")
+            named = {"type_name": kind} if kind.startswith(".") else {}
+            message.field.add(name=field, number=number, label=label, type=_KINDS.get(kind, _FIELD.TYPE_MESSAGE), **named)
+    pool = descriptor_pool.DescriptorPool()  # one of our own: somebody else may have registered the real files
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return {n: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{n}")) for n in _MESSAGES}
+
+
+_DECLARED = _declared()
+
+
+def batching(path: str | os.PathLike | None) -> Limits:
+    """Limits of a batching parameters file, the defaults without one.
+
+    Raises:
+        ValueError: not a file of that kind, or sizes that contradict each other.
+    """
+    if path is None:
+        return Limits()
+    read = _read(path, _DECLARED["BatchingParameters"]())
+    given = {
+        name: getattr(read, name).value for name in Limits._fields if name != "allowed_batch_sizes" and read.HasField(name)
+    }
+    limits = Limits(**given, allowed_batch_sizes=tuple(read.allowed_batch_sizes))
+    sizes = limits.allowed_batch_sizes
+    if min(limits[:3]) < 1 or (sizes and (list(sizes) != sorted(set(sizes)) or sizes[-1] != limits.max_batch_size)):
+        raise ValueError(
+            f"Expected sizes above 0, and allowed_batch_sizes that rise to max_batch_size. Received: {limits} from {path}."
+        )
+    return limits
+
+
+def monitoring(path: str | os.PathLike | None) -> str | None:
+    """The path of the metrics where a monitoring file enables them."""
+    if path is None:
+        return None
+    prometheus = _read(path, _DECLARED["MonitoringConfig"]()).prometheus_config
+    return (prometheus.path or "/monitoring/prometheus/metrics") if prometheus.enable else None
+
+
+def tls(path: str | os.PathLike | None) -> Message | None:
+    """Keys and certificates, PEM, of an SSL file: `server_key`, `server_cert`, `custom_ca`, `client_verify`."""
+    return None if path is None else _read(path, _DECLARED["SSLConfig"]())
+
+
+def models_of_file(path: str | os.PathLike) -> ModelServerConfig:
+    """The models of a model configuration file.
+
+    Raises:
+        ValueError: not a file of that kind, or `checked` refuses it.
+    """
+    return checked(_read(path, ModelServerConfig()))
+
+
+def one_model(name: str, base_path: str | os.PathLike) -> ModelServerConfig:
+    """A configuration of one model, the latest version of which is served."""
+    config = ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=os.path.abspath(base_path), model_platform="tensorflow")
+    return checked(config)
+
+
+def models_of_directory(directory: str | os.PathLike) -> ModelServerConfig:
+    """A configuration of every model `directory/NAME/VERSION` that is there now.
+
+    Raises:
+        ValueError: no such directory.
+    """
+    if not os.path.isdir(directory):
+        raise ValueError(f"Expected a directory of MODEL/VERSION/saved_model.pb. Received: {directory}.")
+    config = ModelServerConfig()
+    for base in sorted({path.parents[1] for path in pathlib.Path(directory).absolute().glob("*/*/saved_model.pb")}):
+        if any(path.name.isdigit() for path in base.iterdir()):
+            config.model_config_list.config.add(name=base.name, base_path=str(base), model_platform="tensorflow")
+    return config
+
+
+def checked(config: ModelServerConfig) -> ModelServerConfig:
+    """`config`, if it can be served.
+
+    Raises:
+        ValueError: no list of models, a name twice or missing, a path that is not absolute, another platform than TensorFlow.
+    """
+    if config.WhichOneof("config") != "model_config_list":
+        raise ValueError(
+            "Expected a model_config_list. Received: none. Try model_config_list { config { name: … base_path: … } }."
+        )
+    names = [model.name for model in config.model_config_list.config]
+    if "" in names or len(set(names)) < len(names):
+        raise ValueError(f"Expected every model to have a name of its own. Received: {', '.join(names)}.")
+    for model in config.model_config_list.config:
+        if not os.path.isabs(model.base_path):
+            raise ValueError(f"Expected model {model.name} to have an absolute path. Received: base_path={model.base_path!r}.")
+        if model.model_platform not in ("", "tensorflow"):
+            raise ValueError(f"Expected model_platform 'tensorflow'. Received: {model.model_platform!r} of model {model.name}.")
+    return config
+
+
+def _read(path, message: Message) -> Message:
+    kind = message.DESCRIPTOR.name
+    try:
+        return text_format.Parse(pathlib.Path(path).read_text(), message)
+    except OSError as error:
+        raise ValueError(f"Expected a file with a {kind} as text. Received: {path} ({error.strerror}).") from None
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected {kind} as text in {path}. Received: {error}.") from None

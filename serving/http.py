@@ -1,0 +1,262 @@
+"""The REST front end: TensorFlow Serving's API, and what it has besides."""
+
+import asyncio
+import functools
+import re
+import threading
+import time
+import urllib.parse
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import orjson
+from google.protobuf import json_format
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
+
+from serving import binary_tensors, json_tensors, metrics, openapi
+from serving.batcher import Batcher
+from serving.models import Models
+from serving.servable import Servable
+from serving.status import HTTP, Code, RequestError, invalid, told
+from serving.transport import BODY_LIMIT, JSON, Answer, Request
+
+# As in `http_rest_api_util.cc` of TensorFlow Serving; there the last word must be in small letters, here it need not.
+VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
+PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){VERSION}:(?P<verb>classify|regress|predict)")
+LOOK = re.compile(rf"(?i)/v1/models(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata))?")
+
+LARGE = 1 << 18  # bytes of a body that is not read in the event loop
+TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
+CORS = b"""access-control-allow-origin: *\r
+access-control-allow-methods: POST, GET\r
+access-control-allow-headers: Content-Type\r
+"""
+
+Respond = Callable[[Answer], None]
+
+
+class Application:
+    """Answers for `models`; `handle` is for `serving.transport`.
+
+    Args:
+        timeout: of one request, seconds.
+        cors: whether pages of other sites may ask.
+        metrics_path: of the numbers for Prometheus; None for none.
+    """
+
+    def __init__(self, models: Models, timeout: float = 30.0, cors: bool = False, metrics_path: str | None = None):
+        self.models, self.timeout = models, timeout
+        self._cors = CORS if cors else b""
+        self._waiting: set[Batcher] = set()
+        self._pages: dict[str, Callable[[], Answer]] = {
+            "/livez": lambda: Answer(b"ok", TEXT),
+            "/readyz": self._ready,
+            "/openapi.json": lambda: Answer(orjson.dumps(openapi.document(self.models))),
+            "/docs": lambda: Answer(openapi.PAGE, HTML),
+        }
+        if metrics_path:
+            self._pages[metrics_path] = lambda: Answer(metrics.page(), metrics.CONTENT_TYPE)
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        """Answers one request, in the event loop's thread; large ones are read and written in another."""
+        if self._cors:
+            respond = functools.partial(_with_headers, respond, self._cors)
+        if request.path[:4].lower() != "/v1/":
+            return respond(self._page(request))
+        try:
+            if request.method == "OPTIONS":
+                return respond(_preflight(request))
+            name, verb, wanted = _parsed(request.method, request.path)
+            if request.method != "POST":
+                return respond(self._look(name, verb, wanted))
+        except Exception as error:
+            return respond(_failed(told(error)))
+        call = _Call(self, request, name, verb, wanted, respond)
+        if len(request.body) < LARGE:
+            call.start()
+        else:
+            asyncio.get_running_loop().run_in_executor(None, call.run)
+
+    def _page(self, request: Request) -> Answer:
+        page = self._pages.get(request.path)
+        if page is not None and request.method in ("GET", "HEAD"):
+            return page()
+        message = f"Not found: {request.method} {request.path}. Expected /v1/models/… or {', '.join(self._pages)}."
+        return Answer(json_tensors.error(message), JSON, 404)
+
+    def _ready(self) -> Answer:
+        return Answer(b"ok", TEXT) if self.models.ready else Answer(b"models are loading", TEXT, 503)
+
+    def _look(self, name: str, verb: str, wanted: dict) -> Answer:
+        if not name:
+            raise invalid("Missing model name in request.")
+        if verb == "metadata":
+            return Answer(_metadata(self.models.get(name, **wanted), name))
+        response = GetModelStatusResponse(model_version_status=self.models.status(name, **wanted))
+        return Answer(json_format.MessageToJson(response, always_print_fields_with_no_presence=True).encode())
+
+    def step_soon(self, batcher: Batcher) -> None:
+        """Has a batcher take a step when everything that arrived in this turn of the event loop is queued."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._step)
+        self._waiting.add(batcher)
+
+    def _step(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for batcher in waiting:
+            batcher.step() if batcher.quick else batcher.step_beside()
+
+
+class _Call:
+    """One call of a model on its way: read, queued, run with others, written.
+
+    What is quick is done in the event loop's thread; the model's outputs may come from any.
+    """
+
+    def __init__(self, application: Application, request: Request, name: str, verb: str, wanted: dict, respond: Respond):
+        self._application, self._request, self._respond = application, request, respond
+        self._name, self._verb, self._wanted = name, verb, wanted
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._started, self._timer = time.perf_counter(), None
+
+    def start(self) -> None:
+        """Reads the request and queues it."""
+        try:
+            self._read()
+            batcher = self._endpoint.batcher
+            batcher.enqueue(self._endpoint.task(self._values, self._done))
+            if not batcher.quick:
+                self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
+            self._application.step_soon(batcher)
+        except Exception as error:
+            self._fail(error)
+
+    def run(self) -> None:
+        """All of it in the calling thread, which is not the event loop's."""
+        try:
+            self._read()
+            task = self._endpoint.task(self._values, None)
+            self._done(self._endpoint.batcher.run(task.values, task.alone))
+        except Exception as error:
+            self._fail(error)
+
+    def _read(self) -> None:
+        headers, body = self._request.headers, self._request.body
+        if b"gzip" in headers.get(b"content-encoding", b""):
+            body = _unzipped(body)
+        if self._verb != "predict":
+            raise RequestError(
+                Code.UNIMPLEMENTED, f"Expected :predict. Received: :{self._verb}. Try :predict with the same signature."
+            )
+        servable = self._application.models.get(self._name, **self._wanted)
+        content_type = headers.get(b"content-type", b"")
+        if binary_tensors.takes(content_type):
+            kind = content_type.decode("latin-1").partition(";")[0].strip()
+            query = urllib.parse.parse_qs(self._request.query)
+            self._endpoint = servable.endpoint(query.get("signature_name", [""])[-1])
+            self._values = binary_tensors.read(body, kind, self._endpoint)
+            self._write = functools.partial(_written, headers.get(b"accept", b"").decode("latin-1"))
+        else:
+            self._endpoint, self._values, rows = json_tensors.read(body, servable.endpoint)
+            self._write = _rows if rows else _columns
+
+    def _done(self, result: list[np.ndarray] | BaseException) -> None:
+        if isinstance(result, BaseException):
+            problem = told(result)
+            return self._fail(RequestError(problem.code, self._endpoint.misfit(self._values) + problem.message))
+        outputs = dict(zip(self._endpoint.outputs, result, strict=True))
+        if threading.get_ident() == self._thread and sum(output.nbytes for output in result) >= LARGE:
+            self._loop.run_in_executor(None, self._give, outputs)
+        else:
+            self._give(outputs)
+
+    def _give(self, outputs: dict[str, np.ndarray]) -> None:
+        try:
+            self._end(self._write(outputs), Code.OK)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        problem = told(error)
+        self._end(_failed(problem), problem.code)
+
+    def _end(self, answer: Answer, code: Code) -> None:
+        if threading.get_ident() == self._thread:
+            self._finish(answer, code)
+        else:
+            self._loop.call_soon_threadsafe(self._finish, answer, code)
+
+    def _finish(self, answer: Answer, code: Code) -> None:
+        respond, self._respond = self._respond, None
+        if respond is None:  # it was too late already
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._name in self._application.models.names:
+            metrics.record(self._name, self._verb, "REST", code, time.perf_counter() - self._started)
+        respond(answer)
+
+
+def _rows(outputs: dict[str, np.ndarray]) -> Answer:
+    return Answer(json_tensors.write(outputs, rows=True))
+
+
+def _columns(outputs: dict[str, np.ndarray]) -> Answer:
+    return Answer(json_tensors.write(outputs, rows=False))
+
+
+def _written(accepted: str, outputs: dict[str, np.ndarray]) -> Answer:
+    written = None if JSON in accepted else binary_tensors.write(outputs, accepted)
+    return Answer(*written) if written else _columns(outputs)
+
+
+def _failed(problem: RequestError) -> Answer:
+    return Answer(json_tensors.error(problem.message), JSON, HTTP.get(problem.code, 500))
+
+
+_TOO_LATE = _failed(RequestError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model"))
+
+
+def _with_headers(respond: Respond, headers: bytes, answer: Answer) -> None:
+    respond(answer._replace(headers=headers))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(method: str, path: str) -> tuple[str, str, dict]:
+    """Model, verb and what else names a version, of a path under /v1/."""
+    pattern = {"POST": PREDICT, "GET": LOOK}.get(method)
+    match = pattern.fullmatch(path) if pattern else None
+    if match is None:
+        raise invalid(f"Malformed request: {method} {path}")
+    name, verb = urllib.parse.unquote(match["name"] or ""), (match["verb"] or "").lower()
+    if match["version"]:
+        if len(match["version"]) > 19 or int(match["version"]) >= 1 << 63:
+            raise invalid(f"Failed to convert version: {match['version']} to numeric.")
+        return name, verb, {"version": int(match["version"])}
+    return name, verb, {"label": urllib.parse.unquote(match["label"])} if match["label"] else {}
+
+
+def _preflight(request: Request) -> Answer:
+    if not re.search(rb"https?://", request.headers.get(b"origin", b"")):
+        raise RequestError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
+    return Answer(b"")
+
+
+def _metadata(servable: Servable, name: str) -> bytes:
+    signatures = json_format.MessageToDict(
+        servable.signature_defs, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    spec = {"name": name, "signature_name": "", "version": str(servable.version)}
+    return orjson.dumps({"model_spec": spec, "metadata": {"signature_def": signatures}})
+
+
+def _unzipped(body: bytes) -> bytes:
+    unzip = zlib.decompressobj(wbits=47)  # gzip or zlib
+    try:
+        text = unzip.decompress(body, BODY_LIMIT)
+    except zlib.error as error:
+        raise invalid(f"Expected a body in gzip. Received: {error}.") from None
+    if not unzip.eof:
+        raise invalid(f"Expected a whole body in gzip of at most {BODY_LIMIT} bytes. Received: another.")
+    return text

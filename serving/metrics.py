@@ -1,0 +1,49 @@
+"""Counts and latencies for Prometheus, under the names of TensorFlow Serving's metrics.
+
+With several worker processes `PROMETHEUS_MULTIPROC_DIR` names the directory where their numbers meet.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+
+from serving.status import Code
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = [10 * 1.8**power for power in range(32)]  # µs, as in TensorFlow Serving's `util.cc`
+
+prometheus_client.disable_created_metrics()
+_requests = Counter(":tensorflow:serving:request_count", "The total number of requests.", ["model_name", "status"])
+_latency = Histogram(
+    ":tensorflow:serving:request_latency",
+    "Wall time of a request in microseconds.",
+    ["model_name", "API", "entrypoint"],
+    buckets=_BUCKETS,
+)
+
+
+def record(model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
+    """Counts one request to a served model; its latency too, where it was answered."""
+    count, observe = _cells(model, api, entrypoint, code)
+    count()
+    if observe is not None:
+        observe(1e6 * seconds)
+
+
+def page() -> bytes:
+    """The numbers in Prometheus's text format."""
+    registry = prometheus_client.REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+    text = prometheus_client.generate_latest(registry)
+    return text.replace(b":request_count_total", b":request_count")  # TensorFlow Serving's counters have no suffix
+
+
+@functools.lru_cache(maxsize=4096)
+def _cells(model: str, api: str, entrypoint: str, code: Code) -> tuple[Callable, Callable | None]:
+    observe = _latency.labels(model, api, entrypoint).observe if code == Code.OK else None
+    return _requests.labels(model, code.name).inc, observe

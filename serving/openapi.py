@@ -1,0 +1,98 @@
+"""What is served, as an OpenAPI document and as a page to try it on."""
+
+import importlib.metadata
+import math
+import pathlib
+
+import numpy as np
+
+from serving.models import Models
+from serving.servable import Endpoint, Place, Servable
+
+EXAMPLE = 32  # numbers in an example at most
+
+_JSON = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
+
+
+def document(models: Models) -> dict:
+    """The OpenAPI document of the models that are available now."""
+    paths = {}
+    for name in sorted(models.names):
+        base = f"/v1/models/{name}"
+        paths[base] = {"get": _get(f"States of the versions of {name}")}
+        if models.status(name) and any(version.state == version.AVAILABLE for version in models.status(name)):
+            paths[f"{base}/metadata"] = {"get": _get(f"Signatures of {name}")}
+            paths[f"{base}:predict"] = {"post": _predict(name, models.get(name))}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Served models", "version": importlib.metadata.version("latent-zoo")},
+        "paths": paths,
+    }
+
+
+def _get(summary: str) -> dict:
+    return {"summary": summary, "responses": {"200": _answer({"type": "object"}), "404": _answer(_ERROR)}}
+
+
+def _predict(name: str, servable: Servable) -> dict:
+    verbs = dict(sorted(servable.endpoints.items()))
+    schemas = [_request(verb, endpoint) for verb, endpoint in verbs.items()]
+    examples = {verb: {"value": _example(verb, endpoint)} for verb, endpoint in verbs.items() if _is_short(endpoint)}
+    outputs = {"type": "object", "properties": {"outputs": {}, "predictions": {}}}
+    return {
+        "summary": f"Asks a signature of {name}, in columns (inputs) or rows (instances)",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"oneOf": schemas}, "examples": examples}},
+        },
+        "responses": {"200": _answer(outputs), **{code: _answer(_ERROR) for code in ("400", "404", "429", "504")}},
+    }
+
+
+_ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+
+
+def _answer(schema: dict) -> dict:
+    return {"description": "", "content": {"application/json": {"schema": schema}}}
+
+
+def _request(verb: str, endpoint: Endpoint) -> dict:
+    columns = {name: _schema(place, list(place.shape or [])) for name, place in endpoint.inputs.items()}
+    rows = {name: _schema(place, list(place.shape or [])[1:]) for name, place in endpoint.inputs.items()}
+    return {
+        "title": verb,
+        "type": "object",
+        "properties": {
+            "signature_name": {"const": verb},
+            "inputs": {"type": "object", "properties": columns, "required": list(columns)},
+            "instances": {"type": "array", "items": {"type": "object", "properties": rows, "required": list(rows)}},
+        },
+    }
+
+
+def _schema(place: Place, shape: list[int | None]) -> dict:
+    if not shape:
+        kind = _JSON.get(place.dtype.kind)
+        return {"type": kind} if kind else {"oneOf": [{"type": "string"}, _BASE64]}
+    size = {} if shape[0] is None else {"minItems": shape[0], "maxItems": shape[0]}
+    return {"type": "array", **size, "items": _schema(place, shape[1:])}
+
+
+_BASE64 = {"type": "object", "properties": {"b64": {"type": "string"}}}
+
+
+def _is_short(endpoint: Endpoint) -> bool:
+    places = endpoint.inputs.values()
+    return all(place.dtype.kind in _JSON and math.prod(size or 1 for size in place.shape or ()) <= EXAMPLE for place in places)
+
+
+def _example(verb: str, endpoint: Endpoint) -> dict:
+    inputs = {name: _zeros(place, place.shape or ()) for name, place in endpoint.inputs.items()}
+    return {"signature_name": verb, "inputs": inputs}
+
+
+def _zeros(place: Place, shape: tuple[int | None, ...]) -> list | float | int | bool:
+    return np.zeros([size or 1 for size in shape], place.dtype).tolist()
+
+
+PAGE = pathlib.Path(__file__).with_name("docs.html").read_bytes()

@@ -1,0 +1,244 @@
+"""The gRPC front end: TensorFlow Serving's PredictionService and ModelService, and the standard health service."""
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2, predict_pb2
+from tensorflow_serving.apis.model_pb2 import ModelSpec
+
+from serving import metrics
+from serving.models import Models
+from serving.quiet import tensorflow as tf
+from serving.servable import Endpoint, Place
+from serving.status import Code, RequestError, invalid, told
+
+SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+THREADS = 16
+LIMIT = (1 << 31) - 1  # bytes of a message
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_RAW = {"float32": 5, "float64": 6}  # fields of a TensorProto whose packed form is the array's own bytes
+_CONTENT = 4  # `tensor_content`
+
+
+class Service:
+    """The methods of the services, for `models`.
+
+    Args:
+        reload: takes a new configuration; None where that cannot be done here.
+        as_content: whether answers have their numbers in `tensor_content`, instead of `float_val` and its like.
+    """
+
+    def __init__(self, models: Models, reload: Callable | None, as_content: bool = False):
+        self._models, self._reload, self._as_content = models, reload, as_content
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        predict, metadata, status, management = predict_pb2, get_model_metadata_pb2, get_model_status_pb2, model_management_pb2
+        prediction_service = {
+            "Predict": self._handler(self.predict, predict.PredictRequest, bytes),
+            "GetModelMetadata": self._handler(self.metadata, metadata.GetModelMetadataRequest),
+        }
+        model_service = {
+            "GetModelStatus": self._handler(self.status, status.GetModelStatusRequest),
+            "HandleReloadConfigRequest": self._handler(self.reload, management.ReloadConfigRequest),
+        }
+        return [
+            grpc.method_handlers_generic_handler(name, methods)
+            for name, methods in zip(SERVICES, (prediction_service, model_service), strict=True)
+        ]
+
+    def _handler(self, method: Callable, request: type, serializer: Callable | None = None):
+        def answer(message, context: grpc.ServicerContext):
+            start, code = time.perf_counter(), Code.OK
+            try:
+                return method(message)
+            except Exception as error:
+                problem = told(error)
+                code = problem.code
+                context.abort(_CODES[code], problem.message)
+            finally:
+                name = getattr(getattr(message, "model_spec", None), "name", None)
+                if name in self._models.names:
+                    metrics.record(name, method.__name__, "GRPC", code, time.perf_counter() - start)
+
+        serializer = serializer or (lambda response: response.SerializeToString())
+        return grpc.unary_unary_rpc_method_handler(answer, request.FromString, serializer)
+
+    def predict(self, request: predict_pb2.PredictRequest) -> bytes:
+        """Runs a signature: a serialized PredictResponse.
+
+        Raises:
+            RequestError: the model, the signature or its inputs are others.
+            tf.errors.OpError: from the model.
+        """
+        spec = request.model_spec
+        servable = self._models.get(**_wanted(request))
+        signature = spec.signature_name or "serving_default"
+        endpoint = servable.endpoints.get(signature)
+        if endpoint is None:
+            raise RequestError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
+        values = _inputs(request, endpoint)
+        _require_outputs(request, endpoint)
+        task = endpoint.task(values, None)
+        try:
+            outputs = dict(zip(endpoint.outputs, endpoint.batcher.run(task.values, task.alone), strict=True))
+        except Exception as error:
+            problem = told(error)
+            raise RequestError(problem.code, endpoint.misfit(values) + problem.message) from None
+        answered = ModelSpec(name=spec.name, signature_name=signature)
+        answered.version.value = servable.version
+        names = list(request.output_filter) or list(outputs)
+        return _field(2, answered.SerializeToString()) + b"".join(
+            _field(1, _field(1, name.encode()) + _field(2, _tensor(outputs[name], self._as_content))) for name in names
+        )
+
+    def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
+        """The signatures of a model."""
+        if not request.HasField("model_spec"):
+            raise invalid("Missing ModelSpec")
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != "signature_def":
+                raise invalid(f"Metadata field {field} is not supported")
+        servable = self._models.get(**_wanted(request))
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name = request.model_spec.name
+        response.model_spec.version.value = servable.version
+        response.metadata["signature_def"].Pack(servable.signature_defs)
+        return response
+
+    def status(self, request: get_model_status_pb2.GetModelStatusRequest):
+        """The states of a model's versions."""
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=self._models.status(**_wanted(request)))
+
+    def reload(self, request: model_management_pb2.ReloadConfigRequest):
+        """Serves another configuration from now on."""
+        if self._reload is None:
+            raise RequestError(
+                Code.UNIMPLEMENTED,
+                "Expected one worker: a request reaches one process only. Try --model_config_file with "
+                "--model_config_file_poll_wait_seconds, which all of them follow.",
+            )
+        self._reload(request.config)
+        return model_management_pb2.ReloadConfigResponse()
+
+
+def start(service: Service, address: str, credentials: grpc.ServerCredentials | None, shared: bool) -> tuple[grpc.Server, int]:
+    """A server that answers at `address`, and its port.
+
+    Args:
+        shared: whether other processes listen on the same port.
+
+    Raises:
+        ValueError: the port is taken.
+    """
+    options = [
+        ("grpc.max_receive_message_length", LIMIT),
+        ("grpc.max_send_message_length", LIMIT),
+        ("grpc.so_reuseport", int(shared)),
+    ]
+    server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"), options=options)
+    checks = health.HealthServicer()
+    for name in ("", "PredictionService", "ModelService", *SERVICES):
+        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    server.add_generic_rpc_handlers(service.handlers())
+    try:
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    except RuntimeError:
+        raise ValueError(f"Expected a free port for gRPC. Received: {address}. Try --port=0.") from None
+    server.start()
+    return server, port
+
+
+def _wanted(request) -> dict:
+    """Name and version or label of a request, as `Models.get` takes them."""
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    spec = request.model_spec
+    choice = spec.WhichOneof("version_choice")
+    version = spec.version.value if choice == "version" else None
+    return {"name": spec.name, "version": version, "label": spec.version_label if choice == "version_label" else None}
+
+
+def _inputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> dict[str, np.ndarray]:
+    """Inputs by name, with the words of `predict_util.cc` where they are not those of the signature."""
+    sent, known = set(request.inputs), set(endpoint.inputs)
+    if len(sent) != len(known):
+        sets = [",".join(sorted(names)) for names in (sent, known, sent - known, known - sent)]
+        raise invalid(
+            f"input size does not match signature: {len(sent)}!={len(known)} len({{{sets[0]}}}) != len({{{sets[1]}}}). "
+            f"Sent extra: {{{sets[2]}}}. Missing but required: {{{sets[3]}}}."
+        )
+    for name in sorted(sent - known):
+        expected = ", ".join(sorted(known))
+        raise invalid(f"input tensor alias not found in signature: {name}. Inputs expected to be in the set {{{expected}}}.")
+    return {name: _array(name, request.inputs[name], place) for name, place in endpoint.inputs.items()}
+
+
+def _require_outputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> None:
+    asked = list(request.output_filter)
+    for number, name in enumerate(asked):
+        if name not in endpoint.outputs:
+            expected = ",".join(sorted(endpoint.outputs))
+            raise invalid(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{expected}}}."
+            )
+        if name in asked[:number]:
+            raise invalid(f"duplicate output tensor alias: {name}")
+
+
+def _array(name: str, tensor: TensorProto, place: Place) -> np.ndarray:
+    dtype = place.dtype
+    if tensor.dtype != place.number:
+        received = tf.as_dtype(tensor.dtype).name if tensor.dtype else "no type"
+        raise invalid(f"Expected {dtype.name} for input {name}. Received: {received}.")
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > LIMIT:
+        raise invalid(f"Expected a whole shape of at most {LIMIT} bytes for input {name}. Received: {shape}.")
+    try:
+        if tensor.tensor_content and not dtype.hasobject:
+            return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
+        return tf.make_ndarray(tensor)
+    except (ValueError, TypeError) as problem:
+        raise invalid(f"Expected as many values as input {name} has places. Received: {problem}.") from None
+
+
+def _tensor(array: np.ndarray, as_content: bool) -> bytes:
+    """A serialized TensorProto. Of floats the bytes of the packed field are the array's own, so no number is touched."""
+    number = _CONTENT if as_content and array.dtype.kind != "O" else _RAW.get(array.dtype.name)
+    dtype = tf.as_dtype(array.dtype).as_datatype_enum
+    if number is None:
+        return (
+            tf.make_tensor_proto(array, dtype=dtype).SerializeToString() if array.dtype.kind == "O" else _values(array, dtype)
+        )
+    head = TensorProto(dtype=dtype)
+    for size in array.shape:
+        head.tensor_shape.dim.add(size=size)
+    return head.SerializeToString() + _field(number, array.tobytes())
+
+
+def _values(array: np.ndarray, dtype: int) -> bytes:
+    tensor = TensorProto(dtype=dtype)
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    field = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}.get(array.dtype.name)
+    field = field or ("half_val" if array.dtype.kind == "f" or array.dtype.name == "bfloat16" else "int_val")
+    flat = array.ravel().view("uint16") if field == "half_val" else array.ravel()
+    getattr(tensor, field).extend(flat.tolist())
+    return tensor.SerializeToString()
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of a serialized message."""
+    size, length = [], len(content)
+    while length > 0x7F:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([number << 3 | 2, *size, length]) + content

@@ -1,0 +1,69 @@
+"""The status codes that gRPC and TensorFlow share, and what each is over HTTP."""
+
+import enum
+
+
+class Code(enum.IntEnum):
+    """google.rpc.Code, by name and number."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+# As `http_server.cc` of TensorFlow Serving maps them; what is not here is 500.
+HTTP = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.UNAVAILABLE: 503,
+    Code.UNAUTHENTICATED: 401,
+}
+
+
+class RequestError(Exception):
+    """A request that is not answered; `code` and the text go to the client.
+
+    Errors that TensorFlow raises have the same `code` and `message`, see `told`.
+    """
+
+    def __init__(self, code: Code, message: str):
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def invalid(message: str) -> RequestError:
+    """What is wrong with the request itself."""
+    return RequestError(Code.INVALID_ARGUMENT, message)
+
+
+def told(error: BaseException) -> RequestError:
+    """Any exception as what the client is told of it."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(getattr(error, "error_code", None), int):  # of TensorFlow's own
+        return RequestError(Code(error.error_code), error.message)
+    return RequestError(Code.INTERNAL, f"The model failed on this request: {type(error).__name__}")

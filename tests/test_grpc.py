@@ -1,0 +1,267 @@
+"""gRPC with clients that are not the project's own: TensorFlow Serving's stubs, and `ovmsclient` in its own environment."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import half_plus_two
+import numpy as np
+import pytest
+import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.process import Server
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return half_plus_two.write(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def server(directory):
+    with Server(directory, rest_api_port=-1, max_num_load_retries=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def prediction(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def models(channel):
+    return model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+def _request(model="half_plus_two_tf2", signature="", version=None, **inputs) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = model, signature
+    if version is not None:
+        request.model_spec.version.value = version
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(
+            value if isinstance(value, tf.make_tensor_proto(0).__class__) else tf.make_tensor_proto(value)
+        )
+    return request
+
+
+def _floats(*values) -> np.ndarray:
+    return np.array(values, "float32")
+
+
+def test_predict(prediction):
+    response = prediction.Predict(_request(x=_floats(1, 2, 5)))
+    assert response.outputs["y"].float_val == [2.5, 3.0, 4.5]  # as TensorFlow Serving gives them, unless it is told otherwise
+    np.testing.assert_array_equal(tf.make_ndarray(response.outputs["y"]), _floats(2.5, 3, 4.5))
+    assert response.model_spec.name == "half_plus_two_tf2" and response.model_spec.version.value == 1
+    assert response.model_spec.signature_name == "serving_default"
+
+
+def test_values_may_come_in_any_field(prediction):
+    tensor = tf.make_tensor_proto(_floats(1))
+    tensor.ClearField("tensor_content")
+    del tensor.float_val[:]
+    tensor.float_val.extend([1, 2])
+    tensor.tensor_shape.dim[0].size = 2
+    assert prediction.Predict(_request(x=tensor)).outputs["y"].float_val == [2.5, 3.0]
+    tensor.tensor_shape.dim[0].size = 3  # the last value stands for the rest
+    assert prediction.Predict(_request(x=tensor)).outputs["y"].float_val == [2.5, 3.0, 3.0]
+
+
+def test_every_type_comes_back(prediction):
+    several = prediction.Predict(_request(signature="several", x=_floats(1, 2), n=np.array([1, -2], "int32"))).outputs
+    assert several["m"].int_val == [2, -1] and several["y"].float_val == [2.5, 3.0]
+    assert prediction.Predict(_request(signature="negate", flag=[True, False])).outputs["flag"].bool_val == [False, True]
+    text = prediction.Predict(_request(signature="echo", text=[b"a\xff", b""])).outputs
+    assert text["text"].string_val == [b"a\xff", b""] and set(text) == {"text", "text_bytes"}
+    assert tf.make_ndarray(prediction.Predict(_request(signature="total", x=_floats(1, 2))).outputs["total"]) == 3
+
+
+def test_an_output_filter(prediction):
+    request = _request(signature="several", x=_floats(1), n=np.array([1], "int32"))
+    request.output_filter.append("m")
+    assert set(prediction.Predict(request).outputs) == {"m"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "details"),
+    [
+        (predict_pb2.PredictRequest(), "INVALID_ARGUMENT", "Missing ModelSpec"),
+        (_request(model="", x=1.0, signature="x"), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+        (_request(model="nosuch"), "NOT_FOUND", "Servable not found for request: Latest(nosuch)"),
+        (_request(version=9), "NOT_FOUND", "Servable not found for request: Specific(half_plus_two_tf2, 9)"),
+        (_request(signature="nosuch"), "FAILED_PRECONDITION", 'Serving signature key "nosuch" not found.'),
+        (_request(), "INVALID_ARGUMENT", "input size does not match signature: 0!=1 len({}) != len({x}). Sent extra: {}. "),
+        (
+            _request(y=1.0),
+            "INVALID_ARGUMENT",
+            "input tensor alias not found in signature: y. Inputs expected to be in the set {x}.",
+        ),
+        (_request(x=np.array([1])), "INVALID_ARGUMENT", "Expected float32 for input x. Received: int64."),
+        (_request(signature="strict", n=np.array([-1], "int32")), "INVALID_ARGUMENT", "assertion failed: [negative"),
+        (_request(x=np.zeros((1, 1), "float32"), signature="total"), "INVALID_ARGUMENT", None),
+    ],
+)
+def test_errors_have_their_codes(prediction, request_, code, details):
+    if details is None:  # an unusual shape runs as it is
+        assert tf.make_ndarray(prediction.Predict(request_).outputs["total"]) == 0
+        return
+    with pytest.raises(grpc.RpcError) as raised:
+        prediction.Predict(request_)
+    assert raised.value.code().name == code and raised.value.details().startswith(details)
+
+
+def test_shapes_that_lie_are_refused(prediction):
+    for sizes in ([3], [-1], [2**40], [2**31, 2**31, 2**31]):
+        request = _request(x=_floats(1, 2))
+        del request.inputs["x"].tensor_shape.dim[:]
+        for size in sizes:
+            request.inputs["x"].tensor_shape.dim.add(size=size)
+        with pytest.raises(grpc.RpcError) as raised:
+            prediction.Predict(request)
+        assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert prediction.Predict(_request(x=_floats(1))).outputs["y"].float_val == [2.5]
+
+
+def test_an_unknown_output_is_refused(prediction):
+    for names, details in (
+        (["z"], "output tensor alias not found in signature: z"),
+        (["y", "y"], "duplicate output tensor alias: y"),
+    ):
+        request = _request(x=_floats(1))
+        request.output_filter.extend(names)
+        with pytest.raises(grpc.RpcError, match=details):
+            prediction.Predict(request)
+
+
+def test_classify_is_not_implemented(prediction):
+    with pytest.raises(grpc.RpcError) as raised:
+        prediction.Classify(classification_pb2.ClassificationRequest())
+    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_metadata(prediction):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "half_plus_two"
+    response = prediction.GetModelMetadata(request)
+    assert response.model_spec.version.value == 2
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    assert signatures.signature_def["serving_default"].inputs["x"].dtype == tf.float32.as_datatype_enum
+    for fields in ([], ["weights"]):
+        request.metadata_field[:] = fields
+        with pytest.raises(grpc.RpcError) as raised:
+            prediction.GetModelMetadata(request)
+        assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_status_and_health(models, channel):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "half_plus_two"
+    (version,) = models.GetModelStatus(request).model_version_status
+    assert (version.version, version.state) == (2, version.AVAILABLE)
+    health = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "tensorflow.serving.PredictionService"):
+        assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_calls_at_the_same_time_get_their_own_answers(prediction):
+    """Each waits for its own, whoever ran it and in which batch."""
+    wrong, bad = [], []
+
+    def ask(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(50):
+            x = rng.normal(size=rng.integers(1, 9)).astype("float32")
+            y = tf.make_ndarray(prediction.Predict(_request(x=x)).outputs["y"])
+            if not np.allclose(y, x / 2 + 2):
+                wrong.append((x, y))
+            n = rng.integers(-1, 5, 1).astype("int32")  # now and then one that fails, and must fail alone
+            try:
+                prediction.Predict(_request(signature="strict", n=n))
+                failed = False
+            except grpc.RpcError:
+                failed = True
+            bad.append(failed != (n[0] < 0))
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and not any(bad) and len(bad) == 400
+
+
+def test_reload(server, models, prediction, directory, tmp_path):
+    def reload(*configs):
+        request = model_management_pb2.ReloadConfigRequest()
+        for name, base_path in configs:
+            request.config.model_config_list.config.add(name=name, base_path=str(base_path), model_platform="tensorflow")
+        return models.HandleReloadConfigRequest(request)
+
+    both = [("half_plus_two", directory / "half_plus_two"), ("half_plus_two_tf2", directory / "half_plus_two_tf2")]
+    try:
+        assert reload(("other", directory / "half_plus_two_tf2")).status.error_code == 0
+        assert prediction.Predict(_request(model="other", x=_floats(2))).outputs["y"].float_val == [3.0]
+        with pytest.raises(grpc.RpcError, match="Servable not found"):
+            prediction.Predict(_request(x=_floats(2)))
+        for configs, code in (
+            ([("m", "relative/path")], "INVALID_ARGUMENT"),
+            ([("m", tmp_path), ("m", tmp_path)], "INVALID_ARGUMENT"),
+            ([("nosuch", tmp_path / "nosuch")], "UNKNOWN"),
+        ):
+            with pytest.raises(grpc.RpcError) as raised:
+                reload(*configs)
+            assert raised.value.code().name == code
+    finally:
+        reload(*both)
+    assert prediction.Predict(_request(x=_floats(2))).outputs["y"].float_val == [3.0]
+
+
+OVMS = """
+import sys
+import numpy as np
+from ovmsclient import make_grpc_client
+
+client = make_grpc_client(sys.argv[1])
+print(client.get_model_status(model_name="half_plus_two", model_version=2)[2]["state"])
+print(sorted(client.get_model_metadata(model_name="half_plus_two_tf2", model_version=1)["inputs"]))
+print(client.predict(inputs={"x": np.array([1, 2, 5], "float32")}, model_name="half_plus_two_tf2", model_version=1).tolist())
+"""
+
+
+def test_an_independent_client(server, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "ovmsclient>=2023.1"]
+    installed = subprocess.run(command, capture_output=True, text=True)
+    if installed.returncode:
+        pytest.skip(f"ovmsclient cannot be installed here: {installed.stderr[-300:]}")
+    done = subprocess.run([python, "-c", OVMS, server.grpc], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["AVAILABLE", "['x']", "[2.5, 3.0, 4.5]"], done.stderr
+
+
+def test_deadlines_are_kept(prediction):
+    start = time.perf_counter()
+    with pytest.raises(grpc.RpcError) as raised:
+        prediction.Predict(_request(signature="slow", turns=np.array([20_000], "int32")), timeout=0.3)
+    assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert time.perf_counter() - start < 5

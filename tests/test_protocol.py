@@ -1,0 +1,318 @@
+"""The rules of TensorFlow Serving's REST API on its own example model; each names the file of its source that has the rule."""
+
+import base64
+import gzip
+import io
+import json
+import subprocess
+import sys
+
+import half_plus_two
+import httpx
+import numpy as np
+import pytest
+
+from serving.process import Server
+
+CONFIG = """
+model_config_list {{
+  config {{
+    name: "half_plus_two" base_path: "{0}/half_plus_two" model_platform: "tensorflow"
+    model_version_policy {{ all {{}} }}
+    version_labels {{ key: "stable" value: 1 }}
+    version_labels {{ key: "canary" value: 2 }}
+  }}
+  config {{ name: "tf2" base_path: "{0}/half_plus_two_tf2" }}
+  config {{ name: "with space" base_path: "{0}/half_plus_two_tf2" }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    directory = half_plus_two.write(tmp_path_factory.mktemp("models"))
+    config = directory / "models.config"
+    config.write_text(CONFIG.format(directory))
+    monitoring = directory / "monitoring.config"
+    monitoring.write_text('prometheus_config { enable: true path: "/metrics" }')
+    with Server(model_config_file=config, monitoring_config_file=monitoring, rest_api_enable_cors_support=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def http(server):
+    with httpx.Client(base_url=server.url) as http:
+        yield http
+
+
+def _predict(http, body, model="tf2", **kwargs):
+    content = body if isinstance(body, (str, bytes)) else json.dumps(body)
+    return http.post(f"/v1/models/{model}:predict", content=content, **kwargs)
+
+
+# Paths: http_rest_api_util.cc
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/models/half_plus_two:predict", [4.0]),  # the highest version
+        ("/v1/models/half_plus_two/versions/1:predict", [3.0]),
+        ("/v1/models/half_plus_two/versions/2:predict", [4.0]),
+        ("/v1/models/half_plus_two/labels/stable:predict", [3.0]),
+        ("/v1/models/half_plus_two/labels/canary:predict", [4.0]),
+        ("/V1/Models/half_plus_two/Versions/1:Predict", [3.0]),
+        ("/v1/models/half%5Fplus_two/labels/st%61ble:predict", [3.0]),
+        ("/v1/models/half_plus_two:predict?anything=goes", [4.0]),
+    ],
+)
+def test_versions_and_labels_in_the_path(http, path, expected):
+    answer = http.post(path, content='{"instances": [2.0]}')
+    assert (answer.status_code, answer.json()) == (200, {"predictions": expected})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "error"),
+    [
+        ("POST", "/v1/models/nosuch:predict", 404, "Servable not found for request: Latest(nosuch)"),
+        ("POST", "/v1/models/tf2/versions/9:predict", 404, "Servable not found for request: Specific(tf2, 9)"),
+        ("POST", "/v1/models/tf2/labels/nosuch:predict", 400, "Unrecognized servable version label: nosuch"),
+        ("GET", "/v1/models/nosuch", 404, "Could not find any versions of model nosuch"),
+        ("GET", "/v1/models/tf2/versions/9", 404, "Could not find version 9 of model tf2"),
+        ("GET", "/v1/models/nosuch/metadata", 404, "Servable not found for request: Latest(nosuch)"),
+        ("GET", "/v1/models", 400, "Missing model name in request."),
+        ("GET", f"/v1/models/tf2/versions/{2**63}", 400, f"Failed to convert version: {2**63} to numeric."),
+        ("POST", "/v1/models/tf2:frobnicate", 400, "Malformed request: POST /v1/models/tf2:frobnicate"),
+        ("POST", "/v1/models/tf2", 400, "Malformed request: POST /v1/models/tf2"),
+        ("GET", "/v1/models/tf2:predict", 400, "Malformed request: GET /v1/models/tf2:predict"),
+        ("GET", "/v1/models/tf2/versions/x", 400, "Malformed request: GET /v1/models/tf2/versions/x"),
+        ("DELETE", "/v1/models/tf2", 400, "Malformed request: DELETE /v1/models/tf2"),
+        ("GET", "/v1/", 400, "Malformed request: GET /v1/"),
+        ("POST", "/v1/models/half_plus_two:classify", 501, "Expected :predict"),
+        ("POST", "/v1/models/half_plus_two:regress", 501, "Expected :predict"),
+        ("GET", "/", 404, "Not found"),
+        ("GET", "/v2/models/tf2", 404, "Not found"),
+    ],
+)
+def test_what_is_not_there(http, method, path, status, error):
+    answer = http.request(method, path, content='{"instances": [1.0]}' if method == "POST" else None)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"] and answer.json()["error"].startswith(error)
+
+
+def test_status(http):
+    """get_model_status_impl.cc; of a label it gives all versions, here the label's."""
+    state = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    versions = [{"version": "1", **state}, {"version": "2", **state}]
+    for path, expected in (("", versions), ("/versions/2", versions[1:]), ("/labels/stable", versions[:1])):
+        assert http.get(f"/v1/models/half_plus_two{path}").json() == {"model_version_status": expected}
+
+
+def test_metadata_are_proto_json_with_every_field(http):
+    metadata = http.get("/v1/models/half_plus_two/labels/stable/metadata").json()
+    assert metadata["model_spec"] == {"name": "half_plus_two", "signature_name": "", "version": "1"}
+    signatures = metadata["metadata"]["signature_def"]["signature_def"]
+    assert set(signatures) == {"serving_default", "regress_x_to_y", "classify_x_to_y"}
+    assert signatures["serving_default"]["inputs"]["x"] == {
+        "dtype": "DT_FLOAT",
+        "name": "x:0",
+        "tensor_shape": {"dim": [{"name": "", "size": "-1"}, {"name": "", "size": "1"}], "unknown_rank": False},
+    }
+    assert signatures["serving_default"]["method_name"] == "tensorflow/serving/predict"
+    assert "__saved_model_init_op" in http.get("/v1/models/tf2/metadata").json()["metadata"]["signature_def"]["signature_def"]
+
+
+# Rows, columns and values: json_tensor.cc
+
+
+@pytest.mark.parametrize(
+    ("signature", "key", "sent", "expected"),
+    [
+        ("", "instances", "[1.0, 2, 5e0]", [2.5, 3.0, 4.5]),
+        ("", "inputs", "[1, 2, 5]", [2.5, 3.0, 4.5]),
+        ("", "inputs", '{"x": [4]}', [4.0]),
+        ("", "instances", '[{"x": 4}]', [4.0]),
+        ("several", "instances", '[{"x": 1, "n": 2}, {"n": 3, "x": 2}]', [{"m": 3, "y": 2.5}, {"m": 4, "y": 3.0}]),
+        ("several", "inputs", '{"x": [1, 2], "n": [2, 3]}', {"m": [3, 4], "y": [2.5, 3.0]}),
+        ("negate", "instances", "[true, false]", [False, True]),
+        ("total", "inputs", "[1, 2.5]", 3.5),
+        ("echo", "instances", '["aé"]', [{"text": "aé", "text_bytes": {"b64": "YcOp"}}]),
+        ("echo", "inputs", '[{"b64": "YWI="}]', {"text": ["ab"], "text_bytes": [{"b64": "YWI="}]}),
+        ("echo", "inputs", '[{"b64": "YWI"}]', {"text": ["ab"], "text_bytes": [{"b64": "YWI="}]}),
+    ],
+)
+def test_rows_columns_and_types(http, signature, key, sent, expected):
+    name = f'"signature_name": "{signature}", ' if signature else ""
+    answer = _predict(http, f'{{{name}"{key}": {sent}}}')
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"predictions" if key == "instances" else "outputs": expected}
+
+
+def test_integers_stay_integers_and_floats_have_a_point(http):
+    several = '{"signature_name": "several", "inputs": {"x": [2, 4e20, -4e-20], "n": [2, 3, 4]}}'
+    text = _predict(http, several).text.replace(" ", "")
+    assert '"m":[3,4,5]' in text
+    numbers = text.split('"y":[')[1].split("]")[0].split(",")
+    assert numbers[0] == "3.0" and all(set(number) & set(".e") for number in numbers)
+    assert _predict(http, '{"instances": [0.2]}').text.replace(" ", "") == '{"predictions":[2.1]}'  # not 2.0999999046
+
+
+def test_nan_and_infinity_go_in_and_out(http):
+    answer = _predict(http, '{"instances": [NaN, Infinity, -Infinity, 0.2]}')
+    assert answer.status_code == 200
+    assert answer.text.replace(" ", "") == '{"predictions":[NaN,Infinity,-Infinity,2.1]}'
+
+
+def test_bodies_in_gzip(http):
+    body = gzip.compress(b'{"instances": [2.0]}')
+    assert _predict(http, body, headers={"content-encoding": "gzip"}).json() == {"predictions": [3.0]}
+    for broken in (body[:-9], b"no gzip"):
+        answer = _predict(http, broken, headers={"content-encoding": "gzip"})
+        assert answer.status_code == 400 and "gzip" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("", "JSON Parse error: The document is empty"),
+        ("{", "JSON Parse error"),
+        (b"\xff\xfe", "JSON Parse error"),
+        ("[" * 100_000, "JSON Parse error"),
+        ("[1]", "JSON Value: [1] Is not object"),
+        ({}, "Missing 'inputs' or 'instances' key"),
+        ({"instances": [1], "inputs": [1]}, "expecting only one of 'inputs' or 'instances'"),
+        ({"instances": []}, "No values in 'instances' array"),
+        ({"instances": 3}, "Expecting 'instances' to be an list/array"),
+        ({"instances": [1], "signature_name": 3}, "'signature_name' key must be a string value."),
+        ({"instances": [1], "signature_name": "nosuch"}, 'Serving signature name: "nosuch" not found in signature def'),
+        ({"instances": ["a"]}, 'JSON Value: "a" Type: String is not of expected type: float'),
+        ({"instances": [None]}, "JSON Value: null Type: Null is not of expected type: float"),
+        ({"instances": [True]}, "JSON Value: true Type: True is not of expected type: float"),
+        ({"instances": [{"b64": "AA=="}]}, "Type: Object is not of expected type: float"),
+        ({"instances": [[1, 2], [3]]}, "Expecting tensor size: 2 but got: 1"),
+        ({"instances": [[[1, 2]], [[1], [2]]]}, "Expecting shape [1,2] but got: [2,1]"),
+        ({"instances": [1, [2]]}, "Expecting shape [] but got: [1]"),
+        ({"instances": [1, {"x": 2}]}, "Expecting value/list but got object at item 1 of input list"),
+        ({"instances": [{"x": 1}, 2]}, "Expecting object but got list at item 1 of input list"),
+        ({"instances": [{"y": 1}]}, "keys must be equal to: x"),
+        ({"inputs": [[1, 2], [3]]}, "Encountered list at unexpected size: 1 at level: 1 expected size: 2"),
+        ({"inputs": [[1], 2]}, "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
+        ({"inputs": [1, [2]]}, "Encountered list at unexpected level: 1 expected < 1"),
+        ({"inputs": {"y": 1}}, "Missing named input: x in 'inputs' object."),
+        ({"signature_name": "several", "instances": [1]}, "instances is a plain list, but expecting list of objects"),
+        ({"signature_name": "several", "inputs": [1]}, "inputs is a plain value/list, but expecting an object"),
+        ({"signature_name": "several", "inputs": {"x": [1]}}, "Missing named input: n in 'inputs' object."),
+        ({"signature_name": "strict", "inputs": [1.0]}, "JSON Value: 1.0 Type: Number is not of expected type: int32"),
+        ({"signature_name": "strict", "inputs": [2**31]}, "JSON Value: 2147483648 Type: Number"),
+        ({"signature_name": "strict", "inputs": [10**30]}, "Type: Number is not of expected type: int32"),
+        ({"signature_name": "echo", "inputs": [1]}, "Type: Number is not of expected type: string"),
+        ({"signature_name": "echo", "inputs": [{"b64": "*"}]}, "Unable to base64 decode"),
+        ({"signature_name": "echo", "inputs": [{"b64": 3}]}, "not formatted correctly for base64 data"),
+        ({"signature_name": "total", "instances": [1]}, "Tensor name: total has no shape information"),
+        ({"signature_name": "strict", "inputs": [-1]}, "negative"),
+        ('{"inputs": {"\\ud800": 1}}', "Missing named input: x"),
+    ],
+)
+def test_a_bad_request_is_told_why_and_the_server_goes_on(http, body, error):
+    answer = _predict(http, body)
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["error"]
+    assert error in answer.json()["error"]
+    assert _predict(http, {"instances": [2.0]}).json() == {"predictions": [3.0]}
+
+
+def test_nesting_that_only_counts_right_is_refused(http):
+    """Seven numbers in three lists are not 2, 2 and 3: the fast way must not take them for a rectangle."""
+    for sent in ([[1], 2, [3]], [[1, 2], [3], [4, 5, 6]], [[[1], [2]], [[3, 4]]]):
+        assert _predict(http, {"inputs": sent}).status_code == 400
+        assert _predict(http, {"inputs": sent}, "half_plus_two").status_code == 400
+
+
+# What comes from http_server.cc
+
+
+def test_preflight_and_cors(http):
+    allowed = http.options("/v1/models/tf2:predict", headers={"origin": "https://example.org"})
+    assert allowed.status_code == 200 and allowed.headers["access-control-allow-origin"] == "*"
+    assert allowed.headers["access-control-allow-methods"] == "POST, GET"
+    refused = http.options("/v1/models/tf2:predict")
+    assert refused.status_code == 400 and "Origin header is missing" in refused.json()["error"]
+    assert _predict(http, {"instances": [1]}).headers["access-control-allow-origin"] == "*"
+
+
+def test_metrics_have_tensorflow_servings_names(http):
+    _predict(http, {"instances": [1]}, "with%20space")
+    _predict(http, {"instances": ["a"]}, "with%20space")
+    _predict(http, {"instances": [1]}, "nosuch")
+    page = http.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain")
+    lines = dict(line.rsplit(" ", 1) for line in page.text.splitlines() if not line.startswith("#"))
+    count = ':tensorflow:serving:request_count{model_name="with space",status="%s"}'
+    assert lines[count % "OK"] == "1.0" and lines[count % "INVALID_ARGUMENT"] == "1.0"
+    assert lines[':tensorflow:serving:request_latency_count{API="predict",entrypoint="REST",model_name="with space"}'] == "1.0"
+    assert "nosuch" not in page.text  # names that anybody can make up would fill the memory
+
+
+# Beyond TensorFlow Serving
+
+
+def test_arrays_as_npy_and_npz(http):
+    def sent(arrays, signature="", **headers):
+        file = io.BytesIO()
+        single = not isinstance(arrays, dict)
+        np.save(file, arrays) if single else np.savez(file, **arrays)
+        kind = "application/x-npy" if single else "application/x-npz"
+        query = f"?signature_name={signature}"
+        return http.post(f"/v1/models/tf2:predict{query}", content=file.getvalue(), headers={"content-type": kind, **headers})
+
+    for dtype in ("float32", "float64"):
+        answer = sent(np.array([1, 2], dtype))
+        assert answer.headers["content-type"] == "application/x-npy"
+        np.testing.assert_array_equal(np.load(io.BytesIO(answer.content)), np.array([2.5, 3], "float32"))
+    assert sent(np.ones(1), accept="application/json").json() == {"outputs": [2.5]}
+    answer = sent({"x": np.ones(2), "n": np.arange(2)}, "several")
+    assert answer.headers["content-type"] == "application/x-npz"
+    with np.load(io.BytesIO(answer.content)) as arrays:
+        assert {name: array.tolist() for name, array in arrays.items()} == {"m": [1, 2], "y": [2.5, 2.5]}
+    assert sent(np.array(["aé", "b"]), "echo").json()["outputs"]["text"] == ["aé", "b"]
+    for refused, signature, message in (
+        (np.array([1]), "", "Expected float32 for input x. Received: int64"),
+        (np.ones(1), "nosuch", "not found in signature def"),
+        (np.ones(1), "several", "Expected an .npz with n, x"),
+        (np.array([2**31]), "strict", "Expected integers in"),
+        (np.array([{}], object), "", "Expected an array as .npy"),
+        ({"x": np.ones(1)}, "several", "Expected inputs n, x. Received: x"),
+    ):
+        answer = sent(refused, signature)
+        assert answer.status_code == 400 and message in answer.json()["error"]
+    for kind, body in (("x-npy", b""), ("x-npy", b"\x93NUMPY\x01\x00v\x00{"), ("x-npz", b"PK"), ("x-npz", b"")):
+        answer = http.post("/v1/models/tf2:predict", content=body, headers={"content-type": f"application/{kind}"})
+        assert answer.status_code == 400 and "Expected" in answer.json()["error"]
+
+
+def test_health_and_documents(http):
+    assert http.get("/livez").text == "ok" and http.get("/readyz").status_code == 200
+    document = http.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.")
+    request = document["paths"]["/v1/models/tf2:predict"]["post"]["requestBody"]["content"]["application/json"]
+    for verb, example in request["examples"].items():
+        answer = _predict(http, example["value"])
+        assert answer.status_code == 200, (verb, answer.text)
+    page = http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html") and "openapi.json" in page.text
+
+
+def test_the_models_are_regenerated_by_their_script(tmp_path):
+    subprocess.run([sys.executable, half_plus_two.__file__, tmp_path], check=True, capture_output=True)
+    found = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("saved_model.pb"))
+    assert found == ["half_plus_two/1", "half_plus_two/2", "half_plus_two_tf2/1"]
+
+
+def test_base64_of_any_alphabet_and_length():
+    """absl::Base64Unescape takes both alphabets and does without padding."""
+    from serving.json_tensors import _decoded
+
+    for content in (b"", b"a", b"\xfb\xff", bytes(range(256))):
+        for text in (base64.b64encode(content), base64.urlsafe_b64encode(content), base64.b64encode(content).rstrip(b"=")):
+            assert _decoded({"b64": text.decode()}) == content
