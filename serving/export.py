@@ -20,6 +20,8 @@ import zoo
 from serving.images import Verb, verbs
 from zoo.signatures import Tensor
 
+__all__ = ["export", "export_run"]
+
 WARMUP = "tf_serving_warmup_requests"  # in assets.extra, by TensorFlow Serving's name
 SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that a server can show data without a data set
 

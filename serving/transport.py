@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(400, "Expected HTTP/1.1. Received: a request to change the protocol.")
+            pass  # answered as it is, over the protocol that it came by
         except httptools.HttpParserError as error:
             told = (
                 error.__context__ if isinstance(error.__context__, _Refused) else _Refused(400, f"Malformed request: {error}")
@@ -161,7 +161,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         path, _, query = self._url.decode("latin-1").partition("?")
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        method, keep_alive = self._parser.get_method().decode(), self._parser.should_keep_alive()
+        method = self._parser.get_method().decode()
+        keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
         self._waiting.append(Request(method, path, query, self._headers, body, keep_alive))
         if self._current is None:
             self._start()

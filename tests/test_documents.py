@@ -14,7 +14,7 @@ from serving.__main__ import _parser as serving_parser
 from training.__main__ import _parser as training_parser
 from training.experiments import EXPERIMENTS, FIELDS
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/serving.md")
 
 
 def _blocks(document: str, language: str) -> list[str]:
@@ -55,7 +55,7 @@ def test_commands_are_ones_that_there_are(document):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_pictures_are_there(document):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text()):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+        assert target.startswith("https://") or (ROOT / document).parent.joinpath(target).exists(), target
 
 
 def test_no_path_of_a_machine_in_the_product():

@@ -1,0 +1,29 @@
+"""The embedded server's transport without a model: /bytes gives a body back, /json reads its numbers and writes them again.
+
+python benchmarks/serving/echo_server.py PORT
+"""
+
+import socket
+import sys
+
+from peers.peers import WIDTH
+
+from serving import (
+    json_tensors,
+    quiet,
+    transport,
+)
+from serving.servable import Endpoint, Place
+
+PLACE = Place(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
+ENDPOINT = Endpoint({"x": PLACE}, {"x": PLACE}, None, True)
+
+
+def handle(request: transport.Request, respond) -> None:
+    body = request.body
+    if request.path == "/json":
+        body = json_tensors.write(json_tensors.read(body, lambda name: ENDPOINT).values, rows=True)
+    respond(transport.Answer(body))
+
+
+transport.run(handle, socket.create_server(("127.0.0.1", int(sys.argv[1]))), lambda: print("ready", flush=True), grace=0)
