@@ -1,6 +1,6 @@
 """The embedded server's transport without a model: /bytes gives a body back, /json reads its numbers and writes them again.
 
-python benchmarks/serving/echo_server.py PORT
+python benchmarks/servers/echo_server.py PORT
 """
 
 import socket

@@ -1,6 +1,6 @@
 """The embedded server against its own echo, against calls without a server, and against other servers, all in one run.
 
-    python benchmarks/serving --folder serving-benchmark --plot docs/serving.png
+    python benchmarks/servers --folder servers-benchmark --plot docs/serving.png
 
 Every server answers for the same dense model 784-128-32-128-784; each other server has a virtual environment of its own in the
 folder (2 GB each). Load and server share the machine. Figures that are compared are measured in turn, several times; medians
@@ -49,7 +49,7 @@ tf.saved_model.save(module, sys.argv[1], signatures={{"serving_default": call}})
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("serving-benchmark"))
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("servers-benchmark"))
     parser.add_argument("--peers", default=",".join(PEERS), help="names, by commas; none for none")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the look at the memory")
