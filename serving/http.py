@@ -62,9 +62,9 @@ class Application:
         """Answers one request, in the event loop's thread; large ones are read and written in another."""
         if self._cors:
             respond = functools.partial(_with_headers, respond, self._cors)
-        if request.path[:4].lower() != "/v1/":
-            return respond(self._page(request))
         try:
+            if request.path[:4].lower() != "/v1/":
+                return respond(self._page(request))
             if request.method == "OPTIONS":
                 return respond(_preflight(request))
             name, verb, wanted = _parsed(request.method, request.path)

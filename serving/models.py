@@ -217,7 +217,9 @@ class Models:
             version.unload()
         if gone:
             self._publish(name)
+            gc.unfreeze()  # the server freezes what it starts with
             gc.collect()  # a session is part of a cycle with its graph
+            gc.freeze()
 
     def _publish(self, name: str) -> None:
         versions = self._versions[name].items()

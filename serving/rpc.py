@@ -19,11 +19,12 @@ from serving.servable import Endpoint, Place
 from serving.status import Code, RequestError, invalid, told
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-THREADS = 16
+THREADS = 4
 LIMIT = (1 << 31) - 1  # bytes of a message
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-_RAW = {"float32": 5, "float64": 6}  # fields of a TensorProto whose packed form is the array's own bytes
+_RAW = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # fields of a TensorProto that are packed as the array is
 _CONTENT = 4  # `tensor_content`
+_VALUES = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}
 
 
 class Service:
@@ -92,10 +93,10 @@ class Service:
             raise RequestError(problem.code, endpoint.misfit(values) + problem.message) from None
         answered = ModelSpec(name=spec.name, signature_name=signature)
         answered.version.value = servable.version
-        names = list(request.output_filter) or list(outputs)
-        return _field(2, answered.SerializeToString()) + b"".join(
-            _field(1, _field(1, name.encode()) + _field(2, _tensor(outputs[name], self._as_content))) for name in names
-        )
+        parts = _field(2, [answered.SerializeToString()])
+        for name in list(request.output_filter) or outputs:
+            parts += _field(1, _field(1, [name.encode()]) + _field(2, _tensor(outputs[name], self._as_content)))
+        return b"".join(parts)
 
     def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
         """The signatures of a model."""
@@ -210,35 +211,24 @@ def _array(name: str, tensor: TensorProto, place: Place) -> np.ndarray:
         raise invalid(f"Expected as many values as input {name} has places. Received: {problem}.") from None
 
 
-def _tensor(array: np.ndarray, as_content: bool) -> bytes:
-    """A serialized TensorProto. Of floats the bytes of the packed field are the array's own, so no number is touched."""
-    number = _CONTENT if as_content and array.dtype.kind != "O" else _RAW.get(array.dtype.name)
-    dtype = tf.as_dtype(array.dtype).as_datatype_enum
-    if number is None:
-        return (
-            tf.make_tensor_proto(array, dtype=dtype).SerializeToString() if array.dtype.kind == "O" else _values(array, dtype)
-        )
-    head = TensorProto(dtype=dtype)
-    for size in array.shape:
-        head.tensor_shape.dim.add(size=size)
-    return head.SerializeToString() + _field(number, array.tobytes())
-
-
-def _values(array: np.ndarray, dtype: int) -> bytes:
-    tensor = TensorProto(dtype=dtype)
+def _tensor(array: np.ndarray, as_content: bool) -> list:
+    """The parts of a serialized TensorProto. Of floats the packed field is the array's own bytes, so no number is touched."""
+    tensor = TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
-    field = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}.get(array.dtype.name)
-    field = field or ("half_val" if array.dtype.kind == "f" or array.dtype.name == "bfloat16" else "int_val")
-    flat = array.ravel().view("uint16") if field == "half_val" else array.ravel()
-    getattr(tensor, field).extend(flat.tolist())
-    return tensor.SerializeToString()
+    number = _CONTENT if as_content and array.dtype.kind != "O" else _RAW.get(array.dtype)
+    if number is not None:
+        return [tensor.SerializeToString(), *_field(number, [memoryview(np.ascontiguousarray(array)).cast("B")])]
+    half = array.dtype.itemsize == 2 and array.dtype.kind not in "iu"
+    field = "string_val" if array.dtype.kind == "O" else "half_val" if half else _VALUES.get(array.dtype.name, "int_val")
+    getattr(tensor, field).extend((array.view("uint16") if half else array).ravel().tolist())
+    return [tensor.SerializeToString()]
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of a serialized message."""
-    size, length = [], len(content)
+def _field(number: int, parts: list) -> list:
+    """The parts of a length-delimited field of a serialized message; nothing is copied until they are joined."""
+    size, length = [], sum(map(len, parts))
     while length > 0x7F:
         size.append(length & 0x7F | 0x80)
         length >>= 7
-    return bytes([number << 3 | 2, *size, length]) + content
+    return [bytes([number << 3 | 2, *size, length]), *parts]

@@ -144,6 +144,7 @@ def _config() -> tf.compat.v1.ConfigProto:
     # Without a GPU the graph optimizer gains little (nothing for convolutions, a tenth for small dense models), and takes a
     # quarter of a second for every signature of a model that has many.
     config = tf.compat.v1.ConfigProto()
+    config.experimental.disable_thread_spinning = True
     config.graph_options.rewrite_options.disable_meta_optimizer = not tf.config.list_physical_devices("GPU")
     return config
 
