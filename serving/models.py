@@ -191,12 +191,12 @@ class Models:
 
     def _follow(self, config: ModelServerConfig) -> None:
         configs = {model.name: model for model in config.model_config_list.config}
-        self._configs = configs
+        before, self._configs = self._configs, configs
         for name in sorted(self._versions.keys() | configs.keys()):
             wanted = _wanted(configs[name]) if name in configs else {}
             if wanted is not None:
                 self._settle(name, wanted)
-            if not self._versions.get(name):
+            if name in configs.keys() - before.keys() and not self._versions.get(name):
                 log.warning("Expected a version of model %s. Received: none yet in %s.", name, configs[name].base_path)
         self._label(configs)
 
@@ -252,7 +252,9 @@ def _wanted(config: ModelConfig) -> dict[int, pathlib.Path] | None:
     try:
         with os.scandir(config.base_path) as entries:
             found = {
-                int(entry.name): pathlib.Path(entry.path) for entry in entries if entry.name.isdecimal() and entry.is_dir()
+                int(entry.name): pathlib.Path(entry.path)
+                for entry in entries
+                if entry.name.isdecimal() and len(entry.name) < 19 and entry.is_dir()
             }
     except OSError:
         return None
