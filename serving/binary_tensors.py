@@ -6,10 +6,11 @@ import struct
 
 import numpy as np
 
+from serving.client import NPY, NPZ
 from serving.servable import Endpoint
 from serving.status import invalid
 
-NPY, NPZ, PNG = "application/x-npy", "application/x-npz", "image/png"
+PNG = "image/png"
 
 
 def takes(content_type: bytes) -> bool:

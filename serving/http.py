@@ -18,7 +18,7 @@ from serving import binary_tensors, json_tensors, metrics, openapi
 from serving.batcher import Batcher
 from serving.models import Models
 from serving.servable import Servable
-from serving.status import HTTP, Code, RequestError, invalid, told
+from serving.status import HTTP, Code, RequestError, as_json, invalid, told
 from serving.transport import BODY_LIMIT, JSON, Answer, Request
 
 # As in `http_rest_api_util.cc` of TensorFlow Serving; there the last word must be in small letters, here it need not.
@@ -83,7 +83,7 @@ class Application:
         if page is not None and request.method in ("GET", "HEAD"):
             return page()
         message = f"Not found: {request.method} {request.path}. Expected /v1/models/… or {', '.join(self._pages)}."
-        return Answer(json_tensors.error(message), JSON, 404)
+        return Answer(as_json(message), JSON, 404)
 
     def _ready(self) -> Answer:
         return Answer(b"ok", TEXT) if self.models.ready else Answer(b"models are loading", TEXT, 503)
@@ -212,7 +212,7 @@ def _written(accepted: str, outputs: dict[str, np.ndarray]) -> Answer:
 
 
 def _failed(problem: RequestError) -> Answer:
-    return Answer(json_tensors.error(problem.message), JSON, HTTP.get(problem.code, 500))
+    return Answer(as_json(problem.message), JSON, HTTP.get(problem.code, 500))
 
 
 _TOO_LATE = _failed(RequestError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model"))

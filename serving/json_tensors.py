@@ -62,10 +62,6 @@ def write(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
     return _dumped({"predictions" if rows else "outputs": value}, all(map(_is_finite, outputs.values())))
 
 
-def error(message: str) -> bytes:
-    return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})  # a lone surrogate has no UTF-8
-
-
 # The fast way
 
 

@@ -2,6 +2,8 @@
 
 import enum
 
+import orjson
+
 
 class Code(enum.IntEnum):
     """google.rpc.Code, by name and number."""
@@ -67,3 +69,8 @@ def told(error: BaseException) -> RequestError:
     if isinstance(getattr(error, "error_code", None), int):  # of TensorFlow's own
         return RequestError(Code(error.error_code), error.message)
     return RequestError(Code.INTERNAL, f"The model failed on this request: {type(error).__name__}")
+
+
+def as_json(message: str) -> bytes:
+    """The body of an answer that is an error."""
+    return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})  # a lone surrogate has no UTF-8

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import httptools
 
+from serving.status import as_json
+
 IDLE = 75  # seconds after which a silent connection is closed
 BACKLOG = 2048
 HEAD_LIMIT, BODY_LIMIT = 1 << 16, 1 << 30  # bytes
@@ -191,10 +193,8 @@ class Connection(asyncio.Protocol):
             self._start()
 
     def _refuse(self, status: int, message: str) -> None:
-        from serving.json_tensors import error
-
         if not self._transport.is_closing():
-            self._transport.write(_head(answer := Answer(error(message), JSON, status), False) + answer.body)
+            self._transport.write(_head(answer := Answer(as_json(message), JSON, status), False) + answer.body)
             self._transport.close()
 
 

@@ -265,3 +265,19 @@ def test_deadlines_are_kept(prediction):
         prediction.Predict(_request(signature="slow", turns=np.array([20_000], "int32")), timeout=0.3)
     assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert time.perf_counter() - start < 5
+
+
+def test_tls(directory, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    config = tmp_path / "ssl.config"
+    quoted = [path.read_text().replace("\n", "\\n") for path in (key, certificate)]
+    config.write_text(f'server_key: "{quoted[0]}" server_cert: "{quoted[1]}"')
+    with Server(directory, rest_api_port=-1, ssl_config_file=config) as server:
+        with grpc.secure_channel(server.grpc, grpc.ssl_channel_credentials(certificate.read_bytes())) as channel:
+            predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            assert predict(_request(x=_floats(2))).outputs["y"].float_val == [3.0]
+        with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError):
+            prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(_request(x=_floats(2)), timeout=5)
