@@ -72,7 +72,7 @@ class Batcher:
             tf.errors.OpError: from the model.
         """
         future = Future()
-        self.enqueue(Task(values, lambda result: settle(future, result), alone))
+        self.enqueue(Task(values, lambda result: _settle(future, result), alone))
         self.step()
         return future.result()
 
@@ -187,10 +187,7 @@ def _split(outputs: list[np.ndarray], rows: list[int]) -> list[list[np.ndarray]]
     return [[output[end - count : end] for output in outputs] for count, end in zip(rows, ends, strict=True)]
 
 
-def settle(future, result: list[np.ndarray] | BaseException) -> None:
-    """Gives a future, of either kind, its result or its exception."""
-    if future.cancelled():
-        return
+def _settle(future: Future, result: list[np.ndarray] | BaseException) -> None:
     if isinstance(result, BaseException):
         future.set_exception(result)
     else:

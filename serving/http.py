@@ -76,7 +76,7 @@ class Application:
         if len(request.body) < LARGE:
             call.start()
         else:
-            asyncio.get_running_loop().run_in_executor(None, call.run)
+            call.start_beside()
 
     def _page(self, request: Request) -> Answer:
         page = self._pages.get(request.path)
@@ -127,17 +127,23 @@ class _Call:
             batcher = self._endpoint.batcher
             batcher.enqueue(self._endpoint.task(self._values, self._done))
             if not batcher.quick:
-                self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
+                self._limit_time()
             self._application.step_soon(batcher)
         except Exception as error:
             self._fail(error)
 
-    def run(self) -> None:
-        """All of it in the calling thread, which is not the event loop's."""
+    def start_beside(self) -> None:
+        """Has all of it done in another thread."""
+        self._limit_time()
+        self._loop.run_in_executor(None, self._run)
+
+    def _limit_time(self) -> None:
+        self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
+
+    def _run(self) -> None:
         try:
             self._read()
-            task = self._endpoint.task(self._values, None)
-            self._done(self._endpoint.batcher.run(task.values, task.alone))
+            self._give(self._endpoint.run(self._values))
         except Exception as error:
             self._fail(error)
 
@@ -163,8 +169,7 @@ class _Call:
 
     def _done(self, result: list[np.ndarray] | BaseException) -> None:
         if isinstance(result, BaseException):
-            problem = told(result)
-            return self._fail(RequestError(problem.code, self._endpoint.misfit(self._values) + problem.message))
+            return self._fail(self._endpoint.told(result, self._values))
         outputs = dict(zip(self._endpoint.outputs, result, strict=True))
         if threading.get_ident() == self._thread and sum(output.nbytes for output in result) >= LARGE:
             self._loop.run_in_executor(None, self._give, outputs)

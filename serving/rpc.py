@@ -19,7 +19,7 @@ from serving.servable import Endpoint, Place
 from serving.status import Code, RequestError, invalid, told
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-THREADS = 4
+THREADS = 64  # calls on their way; most of them wait for the model
 LIMIT = (1 << 31) - 1  # bytes of a message
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _RAW = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # fields of a TensorProto that are packed as the array is
@@ -74,8 +74,7 @@ class Service:
         """Runs a signature: a serialized PredictResponse.
 
         Raises:
-            RequestError: the model, the signature or its inputs are others.
-            tf.errors.OpError: from the model.
+            RequestError: the model, the signature or its inputs are others, or the model refuses them.
         """
         spec = request.model_spec
         servable = self._models.get(**_wanted(request))
@@ -85,12 +84,7 @@ class Service:
             raise RequestError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
         values = _inputs(request, endpoint)
         _require_outputs(request, endpoint)
-        task = endpoint.task(values, None)
-        try:
-            outputs = dict(zip(endpoint.outputs, endpoint.batcher.run(task.values, task.alone), strict=True))
-        except Exception as error:
-            problem = told(error)
-            raise RequestError(problem.code, endpoint.misfit(values) + problem.message) from None
+        outputs = endpoint.run(values)
         answered = ModelSpec(name=spec.name, signature_name=signature)
         answered.version.value = servable.version
         parts = _field(2, [answered.SerializeToString()])
@@ -130,8 +124,8 @@ class Service:
         return model_management_pb2.ReloadConfigResponse()
 
 
-def start(service: Service, address: str, credentials: grpc.ServerCredentials | None, shared: bool) -> tuple[grpc.Server, int]:
-    """A server that answers at `address`, and its port.
+def start(service: Service, address: str, credentials: grpc.ServerCredentials | None, shared: bool) -> grpc.Server:
+    """A server that answers at `address`.
 
     Args:
         shared: whether other processes listen on the same port.
@@ -151,11 +145,11 @@ def start(service: Service, address: str, credentials: grpc.ServerCredentials | 
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     server.add_generic_rpc_handlers(service.handlers())
     try:
-        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError:
         raise ValueError(f"Expected a free port for gRPC. Received: {address}. Try --port=0.") from None
     server.start()
-    return server, port
+    return server
 
 
 def _wanted(request) -> dict:

@@ -12,7 +12,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving.batcher import Batcher, Limits, Task
 from serving.quiet import tensorflow as tf
-from serving.status import invalid
+from serving.status import RequestError, invalid, told
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_RECORDS = 1000  # at most, as in TensorFlow Serving
@@ -55,12 +55,27 @@ class Endpoint(NamedTuple):
         fit = self.joins and all(map(Place.takes, self.inputs.values(), ordered))
         return Task(ordered, done, not fit or any(len(value) != len(ordered[0]) for value in ordered[1:]))
 
-    def misfit(self, values: dict[str, np.ndarray]) -> str:
-        """What the signature has to say of the shapes of `values`; nothing where they fit."""
+    def run(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name for `values` by name; blocks, and may be called from any thread.
+
+        Raises:
+            RequestError: the queue is full, or what the model has to say of the values.
+        """
+        task = self.task(values, None)
+        try:
+            outputs = self.batcher.run(task.values, task.alone)
+        except Exception as error:
+            raise self.told(error, values) from None
+        return dict(zip(self.outputs, outputs, strict=True))
+
+    def told(self, error: BaseException, values: dict[str, np.ndarray]) -> RequestError:
+        """What the client is told of an error, after what the signature has to say of the shapes of `values`."""
+        problem = told(error)
         for name, place in self.inputs.items():
             if not place.takes(values[name]):
-                return f"Expected shape {place.shape} for input {name}. Received: {values[name].shape}. "
-        return ""
+                expected = f"Expected shape {place.shape} for input {name}. Received: {values[name].shape}. "
+                return RequestError(problem.code, expected + problem.message)
+        return problem
 
 
 class Servable:
@@ -122,8 +137,7 @@ class Servable:
             if log.WhichOneof("log_type") == "predict_log":
                 request = log.predict_log.request
                 endpoint = self.endpoint(request.model_spec.signature_name)
-                values = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
-                endpoint.batcher.run([values[name] for name in endpoint.inputs], alone=True)
+                endpoint.run({name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of a signature, `serving_default` where the name is empty.

@@ -113,7 +113,7 @@ def _serve_here(options: Options, listener: socket.socket | None, ready) -> None
         if options.port != OFF:
             reload = functools.partial(_reload, models) if options.workers == 1 else None
             service = rpc.Service(models, reload, options.enable_serialization_as_tensor_content)
-            server, _ = rpc.start(service, f"{options.host}:{options.port}", credentials, options.workers > 1)
+            server = rpc.start(service, f"{options.host}:{options.port}", credentials, options.workers > 1)
             stack.callback(lambda: server.stop(GRACE).wait())
         timeout = options.rest_api_timeout_in_ms / 1000
         app = Application(models, timeout, options.rest_api_enable_cors_support, metrics_path)

@@ -252,9 +252,7 @@ def test_an_independent_client(server, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "ovmsclient>=2023.1"]
-    installed = subprocess.run(command, capture_output=True, text=True)
-    if installed.returncode:
-        pytest.skip(f"ovmsclient cannot be installed here: {installed.stderr[-300:]}")
+    subprocess.run(command, check=True)  # from the package index that the project itself is installed from
     done = subprocess.run([python, "-c", OVMS, server.grpc], capture_output=True, text=True)
     assert done.stdout.splitlines() == ["AVAILABLE", "['x']", "[2.5, 3.0, 4.5]"], done.stderr
 
