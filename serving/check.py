@@ -22,8 +22,9 @@ def check(directory: str) -> None:
         for model, path in _latest(pathlib.Path(directory)).items():
             print(f"{model} at {server.url}/v1/models/{model}", flush=True)
             with Client(server.url, model) as client:
-                for verb, sent, answer in ask(client, _rows(client, path)):
-                    print(f"  {verb:<14} {sent[0].shape!s:>16} -> {answer.shape!s:<16} {_range(answer)}")
+                for verb, sent, answers in ask(client, _rows(client, path)):
+                    for name, answer in answers.items():
+                        print(f"  {verb:<15} {sent[0].shape!s:>16} -> {name:<11} {answer.shape!s:<16} {_range(answer)}")
     print("Server stopped.")
 
 
@@ -39,22 +40,32 @@ def _rows(client: Client, path: pathlib.Path) -> dict[str, np.ndarray]:
     if not sample.exists():
         return {"x": client.generate(np.arange(ROWS))}
     with np.load(sample) as arrays:
-        return {name: arrays[name][:ROWS] for name in ("x", "label") if name in arrays}
+        return {name: arrays[name][:ROWS] for name in ("x", "label", "source", "target") if name in arrays}
 
 
-def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list[np.ndarray], np.ndarray]]:
-    """Yields verb, arguments and answer for each verb of the model, on data `x` `(B, *shape)`, `label` beside them where the
-    model wants labels; `decode` gets the codes of x."""
-    count = len(rows["x"])
-    values = {"label": np.zeros(count, "int32"), "seed": np.arange(count, dtype="int32"), **rows}
+def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list[np.ndarray], dict[str, np.ndarray]]]:
+    """Yields verb, arguments and answers by name for each verb of the model, on data `x` `(B, *shape)`, `label` beside them
+    where the model wants labels, or on texts `source` and `target` `(B,)`; `decode` gets the codes of x."""
+    count = len(next(iter(rows.values())))
+    ones, whole = np.ones(count, "float32"), np.arange(count, dtype="int32")
+    values = {
+        "label": 0 * whole,
+        "seed": whole,
+        "length_penalty": ones,
+        "temperature": ones,
+        "top_k": whole,
+        "top_p": ones,
+        **rows,
+    }
     verbs = [verb for verb in client.signatures if hasattr(client, verb)]
     for verb in sorted(verbs, key=lambda verb: (verb != "encode", verb)):
         inputs = [values[name] for name in client.order(verb)]
         answer = getattr(client, verb)(*inputs)
+        answers = answer if isinstance(answer, dict) else dict.fromkeys(client.signatures[verb]["outputs"], answer)
         if verb == "encode":
             values["code"] = answer
-        yield verb, inputs, answer
+        yield verb, inputs, answers
 
 
 def _range(values: np.ndarray) -> str:
-    return f"{values.min():.3g} … {values.max():.3g}"
+    return repr(str(values.flat[0])) if values.dtype.kind == "U" else f"{values.min():.3g} … {values.max():.3g}"

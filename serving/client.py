@@ -2,14 +2,15 @@
 
 import io
 import json
+from collections.abc import Sequence
 
 import httpx
 import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
-ARGUMENTS = ("x", "code", "label", "seed")
-DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64"}
+ARGUMENTS = ("x", "code", "label", "source", "target", "length_penalty", "seed", "temperature", "top_k", "top_p")
+DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64", "DT_STRING": "str"}
 NPY, NPZ = "application/x-npy", "application/x-npz"
 
 
@@ -43,25 +44,29 @@ class Client:
         self._binary = binary
         self._signatures: dict | None = None
 
+    # A verb takes NumPy arrays, or sequences of strings where the model is of texts. It gives an array, or a dict of them where
+    # the signature has several outputs.
+
     def encode(self, x: ArrayLike) -> np.ndarray:
-        """Data `(B, *shape)` to codes `(B, k)`."""
+        """Data `(B, *shape)`, or texts `(B,)`, to codes `(B, k)`."""
         return self._call("encode", x)
 
-    def decode(self, code: ArrayLike) -> np.ndarray:
-        """Codes `(B, k)` to data `(B, *shape)`."""
-        return self._call("decode", code)
+    def decode(self, *code: ArrayLike) -> np.ndarray:
+        """Codes `(B, k)` to data `(B, *shape)`; of a transformer source and target to log p of each token."""
+        return self._call("decode", *code)
 
-    def reconstruct(self, x: ArrayLike) -> np.ndarray:
-        """Data `(B, *shape)` to their reconstructions, of the same shape."""
+    def reconstruct(self, x: ArrayLike) -> np.ndarray | dict[str, np.ndarray]:
+        """Data `(B, *shape)` to their reconstructions, of the same shape; texts as `generate`."""
         return self._call("reconstruct", x)
 
-    def generate(self, seed: ArrayLike) -> np.ndarray:
-        """New data `(B, *shape)`, one for each integer seed `(B,)`."""
+    def generate(self, seed: ArrayLike) -> np.ndarray | dict[str, np.ndarray]:
+        """New data `(B, *shape)`, one for each integer seed `(B,)`; of a transformer, for each source `(B,)`, `target`, `score`
+        and `unknown` `(B,)`."""
         return self._call("generate", seed)
 
-    def score(self, x: ArrayLike) -> np.ndarray:
-        """log p(x) or its bound in nats, `(B,)`; higher is more typical."""
-        return self._call("score", x)
+    def score(self, *x: ArrayLike) -> np.ndarray:
+        """log p(x) or its bound in nats, `(B,)`, of a transformer log p(target | source); higher is more typical."""
+        return self._call("score", *x)
 
     def score_code(self, x: ArrayLike) -> np.ndarray:
         """log-density of the codes in nats, `(B,)`; higher is more typical."""
@@ -87,6 +92,28 @@ class Client:
         """Data `(B, *shape)` to the predicted numbers `(B,)`, by a regressor."""
         return self._call("regress", x)
 
+    def encode_states(self, source: Sequence[str]) -> np.ndarray:
+        """Texts `(B,)` to the states of their tokens, `(B, length + 1, width)`, by a transformer."""
+        return self._call("encode_states", source)
+
+    def next(self, source: Sequence[str], target: Sequence[str]) -> dict[str, np.ndarray]:
+        """What may follow the targets `(B,)`: `token` and `probability` `(B, choices)`, by a transformer."""
+        return self._call("next", source, target)
+
+    def generate_beam(self, source: Sequence[str], length_penalty: ArrayLike) -> dict[str, np.ndarray]:
+        """The best targets for each source, `target` and `score` `(B, beams)`, and `unknown` `(B,)`, by a transformer."""
+        return self._call("generate_beam", source, length_penalty)
+
+    def generate_sample(
+        self, source: Sequence[str], seed: ArrayLike, temperature: ArrayLike, top_k: ArrayLike, top_p: ArrayLike
+    ) -> dict[str, np.ndarray]:
+        """A drawn target for each source, `target`, `score` and `unknown` `(B,)`, by a transformer."""
+        return self._call("generate_sample", source, seed, temperature, top_k, top_p)
+
+    def attend(self, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
+        """What each target token looks at, `(B, heads, target length + 1, source length + 1)`, by a transformer."""
+        return self._call("attend", source, target)
+
     @property
     def signatures(self) -> dict:
         """The served signatures by name, as the server's metadata give them."""
@@ -105,21 +132,22 @@ class Client:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _call(self, verb: str, *values) -> np.ndarray:
+    def _call(self, verb: str, *values) -> np.ndarray | dict[str, np.ndarray]:
         if verb not in self.signatures:
             raise ServerError(404, f"Expected a signature of this model: {', '.join(self.signatures)}. Received: {verb}.")
         inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
         columns = {name: _column(value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
-        (output,) = outputs.values()
         answer = self._post_binary(verb, columns) if self._binary else self._post(verb, columns)
-        return np.asarray(answer, dtype=DTYPES[output["dtype"]])
+        answers = answer if len(outputs) > 1 else dict.fromkeys(outputs, answer)
+        arrays = {name: np.asarray(answers[name], dtype=DTYPES[output["dtype"]]) for name, output in outputs.items()}
+        return arrays if len(arrays) > 1 else arrays.popitem()[1]
 
-    def _post(self, verb: str, columns: dict[str, np.ndarray]) -> list:
+    def _post(self, verb: str, columns: dict[str, np.ndarray]) -> list | dict[str, list]:
         request = {"signature_name": verb, "inputs": columns}
         if not all(np.isfinite(column).all() for column in columns.values() if column.dtype.kind == "f"):
             body = json.dumps(request, default=np.ndarray.tolist).encode()  # writes NaN, where orjson writes null
         else:
-            body = orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY)
+            body = orjson.dumps(request, default=np.ndarray.tolist, option=orjson.OPT_SERIALIZE_NUMPY)
         return _answer(self._http.post(self._predict, content=body))["outputs"]
 
     def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -17,17 +17,20 @@ import numpy as np
 import PIL.Image
 
 import zoo
-from serving.images import Verb, verbs
+from serving import images, texts
+from serving.images import Verb
 from zoo.signatures import Tensor
 
 __all__ = ["export", "export_run"]
+
+Model = zoo.Autoencoder | zoo.Predictor | zoo.Transformer
 
 WARMUP = "tf_serving_warmup_requests"  # in assets.extra, by TensorFlow Serving's name
 SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that a server can show data without a data set
 
 
 def export(
-    model: zoo.Autoencoder | zoo.Predictor,
+    model: Model,
     directory: str | os.PathLike,
     name: str | None = None,
     version: int | None = None,
@@ -61,7 +64,7 @@ def export(
     for left in target.parent.glob(f".writing-{target.name}-*"):  # by an export that was killed
         shutil.rmtree(left, ignore_errors=True)
     try:
-        served = verbs(model)
+        served = texts.verbs(images.verbs(model))
         _save(model, served, str(beside))
         (beside / "assets.extra").mkdir()
         _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
@@ -109,12 +112,13 @@ def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
     return target
 
 
-def _save(model: zoo.Autoencoder | zoo.Predictor, served: dict[str, Verb], path: str) -> None:
+def _save(model: Model, served: dict[str, Verb], path: str) -> None:
     # A module that tracks the raw variables stores every weight once, and restores them in a Session as TF Serving does.
     import tensorflow as tf
 
     module = tf.Module()
     module.tensors = [variable.value for variable in model.variables]
+    module.resources = [resource for verb in served.values() for resource in verb.resources]
     signatures = {name: _function(verb) for name, verb in served.items()}
     tf.saved_model.save(module, path, signatures={"serving_default": signatures[model.serving_default], **signatures})
 
@@ -123,11 +127,12 @@ def _function(verb: Verb):
     import tensorflow as tf
 
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in verb.signature.inputs.items()]
-    (output,) = verb.signature.outputs
 
     @tf.function(input_signature=specs, autograph=False)
     def function(*inputs):
-        return {output: verb.call(*inputs)}
+        results, outputs = verb.call(*inputs), verb.signature.outputs
+        results = results if isinstance(results, dict) else dict.fromkeys(outputs, results)
+        return {name: tf.ensure_shape(results[name], tensor.shape) for name, tensor in outputs.items()}
 
     return function
 
@@ -137,7 +142,7 @@ def _write_warmup(path: pathlib.Path, name: str, served: dict[str, Verb]) -> Non
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
     with tf.io.TFRecordWriter(str(path)) as records:
-        for verb, (signature, _) in served.items():
+        for verb, (signature, *_) in served.items():
             log = PredictionLog()
             request = log.predict_log.request
             request.model_spec.name, request.model_spec.signature_name = name, verb
@@ -147,7 +152,9 @@ def _write_warmup(path: pathlib.Path, name: str, served: dict[str, Verb]) -> Non
 
 
 def _one(tensor: Tensor) -> np.ndarray:
-    """One row of zeros, or of a black picture."""
+    """One row of zeros, of the vocabulary's first token, or of a black picture."""
+    if tensor.vocabulary:
+        return np.array([tensor.vocabulary.tokens[0]])
     if tensor.dtype != "string":
         return np.zeros((1, *tensor.shape[1:]), tensor.dtype)
     file = io.BytesIO()

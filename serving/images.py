@@ -14,13 +14,14 @@ FILES = Tensor((None,), "string")
 
 
 class Verb(NamedTuple):
-    """A signature and the function of its tensors that answers it."""
+    """A signature, the function of its tensors that answers it, and what the SavedModel has to keep for that."""
 
     signature: Signature
     call: Callable
+    resources: tuple = ()
 
 
-def verbs(model: zoo.Autoencoder | zoo.Predictor) -> dict[str, Verb]:
+def verbs(model: zoo.Autoencoder | zoo.Predictor | zoo.Transformer) -> dict[str, Verb]:
     """The verbs that a model declares, and those with pictures that follow from them."""
     declared = {name: Verb(signature, getattr(model, name)) for name, signature in model.signatures().items()}
     more = {}

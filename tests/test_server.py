@@ -44,7 +44,8 @@ def test_the_client_answers_as_the_model_does(server, model, digits, batch, bina
     with serving.Client(server.url, MODEL, binary=binary) as client:
         answers = list(ask(client, {"x": digits[:batch], "label": np.arange(batch)}))
         assert {verb for verb, _, _ in answers} == set(model.signatures())
-        for verb, sent, answer in answers:
+        for verb, sent, outputs in answers:
+            (answer,) = outputs.values()
             expected = np.asarray(getattr(model, verb)(*sent))
             assert answer.dtype == expected.dtype
             np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5, err_msg=verb)

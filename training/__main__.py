@@ -1,10 +1,10 @@
-"""python -m training list | train | evaluate | report | tune | generate | preset | figures"""
+"""python -m training list | train | evaluate | report | tune | generate | preset | figures | split"""
 
 import argparse
 import sys
 
 import zoo
-from training import commands
+from training import commands, pairs
 from training.cards import write_preset
 from training.experiments import EXPERIMENTS, FIELDS, Experiment, find
 from training.run import Run
@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     preset = command("preset", _preset, "write a finished run as a preset that zoo.load reads, with its model card")
     preset.add_argument("run", help="folder of a run")
     preset.add_argument("--output", metavar="DIR", default="presets", help="becomes DIR/EXPERIMENT (default: presets)")
+    split = command("split", _split, "write the splits of pairs of texts as train.tsv, validation.tsv and test.tsv")
+    split.add_argument("dataset", help="cmudict/random, cmudict/stem, misspellings or pairs:FILE.tsv")
+    split.add_argument("--output", metavar="DIR", default="split", help="the folder, which pairs:DIR reads (default: split)")
     figures = command("figures", _figures, "print the figures of finished runs as a table in Markdown")
     figures.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
     return parser
@@ -112,6 +115,11 @@ def _generate(options, settings) -> None:
 def _preset(options, settings) -> None:
     _none(settings)
     print(write_preset(options.run, options.output))
+
+
+def _split(options, settings) -> None:
+    _none(settings)
+    print(pairs.write(options.dataset, options.output))
 
 
 def _figures(options, settings) -> None:

@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 from training import files
 
+SHOWN = ("squared_error", "val_squared_error", "sequence_error", "val_sequence_error")
+
 
 class Checkpoint(keras.callbacks.Callback):
     """Writes the whole state of training after every epoch: weights, random seeds, optimizer and history.
@@ -80,7 +82,7 @@ class Progress(keras.callbacks.Callback):
         self.bar = tqdm(total=total, initial=done, desc=self.description, unit="epoch", dynamic_ncols=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        shown = {name: f"{logs[name]:.4g}" for name in ("squared_error", "val_squared_error") if name in logs}
+        shown = {name: f"{logs[name]:.4g}" for name in SHOWN if name in logs}
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 import zoo
-from training import evaluation, files
+from training import evaluation, files, sequences
 from training.commands import open_data
 from training.run import Run
 
@@ -14,6 +14,7 @@ HALF_COSTS = 1e-3  # most that weights in float16 may change the test figure, as
 SAMPLE = 32  # examples beside a preset
 
 LICENCES = {
+    "cmudict/random": "BSD 2-clause (Carnegie Mellon University)",
     "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
     "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository)",
 }
@@ -22,8 +23,8 @@ LICENCES = {
 def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathlib.Path:
     """Writes the model of a finished run as the preset `output/EXPERIMENT`, with its card.
 
-    Weights are stored in float16 where that changes the test figure (squared error, or a predictor's error) by less than a
-    thousandth of it, otherwise in float32.
+    Weights are stored in float16 where that changes the test figure (squared error, a predictor's error, or a transformer's
+    −log p) by less than a thousandth of it, otherwise in float32.
 
     Raises:
         ValueError: no finished run there.
@@ -45,10 +46,9 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
         dtype = "float32"
         zoo.save_preset(model, target, dtype)
     with np.load(run.sample) as rows:
-        x = rows["x"][:SAMPLE]
-        sample = {"x": np.round(255 * x).astype("uint8") if x.min() >= 0 and x.max() <= 1 else x}
-        if "label" in rows:
-            sample["label"] = rows["label"][:SAMPLE]
+        sample = {name: rows[name][:SAMPLE] for name in ("x", "label", "source", "target") if name in rows}
+    if "x" in sample and sample["x"].min() >= 0 and sample["x"].max() <= 1:
+        sample["x"] = np.round(255 * sample["x"]).astype("uint8")
     files.write(target / zoo.presets.SAMPLE, lambda path: np.savez_compressed(path, **sample))
     text = card(run, dtype)
     files.write(target / zoo.presets.CARD, lambda path: path.write_text(text, encoding="utf-8"))
@@ -93,6 +93,8 @@ certain sign of them. {_limits(experiment)}
 
 
 def _limits(experiment) -> str:
+    if experiment.body == "transformer":
+        return "A target is written for any source, a meaningless one too."
     if experiment.target != "none":
         return "The answer to an input outside the training classes is one of them all the same."
     if experiment.binarize != "none":
@@ -101,6 +103,8 @@ def _limits(experiment) -> str:
 
 
 def _figure(model, data) -> float:
+    if isinstance(model, zoo.Transformer):
+        return -sequences.score(model, data.test)
     if isinstance(model, zoo.Predictor):
         metrics, _ = evaluation.evaluate_predictor(model, data)
         return metrics["test/error"] if model.classifier else metrics["test/rmse"]

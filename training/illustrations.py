@@ -6,22 +6,26 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+import zoo
 from training import evaluation, files, inside, pictures
 from training.data import Data
+from training.pairs import Pairs
 from training.run import Run
 
 MOST_ROWS = 4_000  # test examples in the pictures of the codes
 SHOWN = 12  # examples in a row
 WAYS = 3  # pairs of examples that are interpolated between
+FEWEST = 20  # sources of a length whose errors are shown
 CLUSTERS = 10  # where no classes tell their number
 
 Entry = tuple[str, str, str, Figure]  # name, title, caption and figure
 
 
-def of(run: Run, model: keras.Model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
+def of(run: Run, model: keras.Model, data: Data | Pairs, metrics: dict[str, float]) -> Iterator[Entry]:
     """The pictures of a run, in the page's order."""
-    figures = _autoencoder if run.experiment().target == "none" else _predictor
-    yield from figures(run, model, data, metrics)
+    figures = {zoo.Autoencoder: _autoencoder, zoo.Predictor: _predictor, zoo.Transformer: _transformer}
+    kind = next(kind for kind in figures if isinstance(model, kind))
+    yield from figures[kind](run, model, data, metrics)
 
 
 def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
@@ -131,6 +135,56 @@ def _predictor(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
             "Test examples with their class and the answer." if model.classifier else "Test examples, target and answer.",
             pictures.samples(_shades(x)(x[rows]), captions=captions),
         )
+
+
+def _transformer(run: Run, model, data: Pairs, metrics) -> Iterator[Entry]:
+    yield (
+        "learning_curve",
+        "Learning curve",
+        "Share of the targets of which some token is not the likeliest one, after every epoch.",
+        pictures.learning_curve(files.read_json(run.history), "sequence_error", metrics["greedy/sequence_error_rate"]),
+    )
+    listed = data.test.references()
+    with np.load(run.codes) as saved:
+        sources, answers = saved["test_ids"].tolist(), saved["test_answers"]
+    forms = {"": lambda text: text} | ({"without stress": data.plain} if data.plain else {})
+    lengths = np.array([len(model.source_vocabulary.split(source)) for source in sources])
+    common = [length for length in np.unique(lengths) if np.sum(lengths == length) >= FEWEST]
+    by_length, coverage = {}, {}
+    for form, plain in forms.items():
+        right = np.array(
+            [[plain(text) in map(plain, listed[source]) for text in row] for source, row in zip(sources, answers, strict=True)]
+        )
+        errors = [100 * (1 - right[lengths == length, 0].mean()) for length in common]
+        by_length[f"beam search {form}".strip()] = (common, errors)
+        found = 100 * np.logical_or.accumulate(right, axis=1).mean(axis=0)
+        coverage[f"beam search {form}".strip()] = (np.arange(1, len(found) + 1), found)
+    yield (
+        "error_by_length",
+        "Errors by length",
+        f"Sources of the test split whose best target is not listed, by their length; lengths of {FEWEST} sources or more.",
+        pictures.lines(by_length, "tokens of the source", "wrong, %"),
+    )
+    yield (
+        "coverage",
+        "Coverage of the n best",
+        "Sources of the test split of which a listed target is among the n best that beam search finds.",
+        pictures.lines(coverage, "n", "found, %"),
+    )
+    shown = [i for i in range(0, len(sources), max(1, len(sources) // 7)) if 5 <= lengths[i] <= 12][:6] or [len(sources) // 2]
+    words, written = [sources[i] for i in shown], answers[shown, 0].tolist()
+    maps = _numpy(model.attend(words, written)).mean(axis=1)
+    read, wrote = (
+        [vocabulary.split(text) for text in texts]
+        for vocabulary, texts in ((model.source_vocabulary, words), (model.target_vocabulary, written))
+    )
+    yield (
+        "attention",
+        "Attention",
+        "What the decoder looks at: source tokens from left to right, written tokens from top to bottom, the average of the "
+        "heads. The rest goes to the source's end.",
+        pictures.attention([m[: len(w), : len(r)] for m, w, r in zip(maps, wrote, read, strict=True)], wrote, read),
+    )
 
 
 def _between(model, shades, train, codes, labels) -> Entry:

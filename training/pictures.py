@@ -96,6 +96,31 @@ def learning_curve(history: list[dict[str, float]], metric: str, test: float, pc
     return figure
 
 
+def lines(series: dict[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
+    """Curves `(x, y)` by name."""
+    figure, axes = _single(8, 4.2)
+    for i, (name, (x, y)) in enumerate(series.items()):
+        axes.plot(x, y, marker="o", ms=4, lw=1.6, color=(MODEL, PCA, DATA)[i % 3], label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    return figure
+
+
+def attention(maps: list[np.ndarray], rows: list[list[str]], columns: list[list[str]]) -> Figure:
+    """Weights `(tokens written, tokens read)` in [0, 1] of several pairs, with their tokens, side by side."""
+    across = min(3, len(maps))
+    figure, axes = _grid(-(-len(maps) // across), across, 3.4, 3.4)
+    for ax, weights, written, read in zip(axes.flat, maps, rows, columns, strict=False):
+        ax.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        ax.set_xticks(np.arange(len(read)), read, fontsize=9)
+        ax.set_yticks(np.arange(len(written)), written, fontsize=9)
+        ax.tick_params(length=0)
+    return figure
+
+
 def confusion(targets: np.ndarray, answers: np.ndarray, classes: tuple[str, ...]) -> Figure:
     """Counts of examples by class (rows) and answer (columns)."""
     count = len(classes)

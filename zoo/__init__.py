@@ -12,6 +12,8 @@ from zoo.predictor import Predictor, coder
 from zoo.presets import card, list, load, sample, save_preset
 from zoo.quantization import VectorQuantized
 from zoo.signatures import Signature, Tensor
+from zoo.transformer import Transformer
+from zoo.vocabulary import Vocabulary
 
 __all__ = [
     "LARGEST_COVARIANCE",
@@ -30,7 +32,9 @@ __all__ = [
     "Signature",
     "SquaredError",
     "Tensor",
+    "Transformer",
     "VectorQuantized",
+    "Vocabulary",
     "card",
     "coder",
     "conv",

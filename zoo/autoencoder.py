@@ -14,7 +14,7 @@ from zoo.likelihoods import Likelihood
 from zoo.signatures import Signature, Tensor
 
 
-class _PerExample(keras.losses.Loss):
+class PerExample(keras.losses.Loss):
     """Hands per-example losses to Keras, which averages them rightly over replicas too."""
 
     def call(self, y_true, y_pred):
@@ -76,7 +76,7 @@ class Autoencoder(keras.Model):
         self.squared_error = keras.metrics.Mean(name="squared_error")
         parts = ("reconstruction", "kl") if bottleneck.prior else ()
         self._nats = {name: keras.metrics.Mean(name=name) for name in parts}
-        self._mean_loss = _PerExample(name="mean")
+        self._mean_loss = PerExample(name="mean")
         self._build_parts()
 
     def _build_parts(self):
@@ -119,23 +119,23 @@ class Autoencoder(keras.Model):
 
         They are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
         """
-        return self.decode(self.density(self._integers(seed)))
+        return self.decode(self.density(integers(seed)))
 
     def generate_class(self, label: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
         """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), where the density has classes."""
-        label = self._integers(label, 0, self.density.classes - 1)
+        label = integers(label, 0, self.density.classes - 1)
         label = ops.where(label < 0, self.density.classes, label)  # out of range in a graph too, where -1 would be the last
-        return self.decode(self.density(self._integers(seed), label))
+        return self.decode(self.density(integers(seed), label))
 
     def generate_prior(self, seed: ArrayLike) -> keras.KerasTensor:
         """As `generate`, from the standard normal prior, where the bottleneck has one."""
-        return self.decode(noise.normal(self._integers(seed), self.k))
+        return self.decode(noise.normal(integers(seed), self.k))
 
     def vary(self, x: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
         """For each of the data `(B, *shape)` another one like it: from a code drawn from its posterior by its seed `(B,)`,
         where the bottleneck has a prior."""
         features = self.encoder(self._rows(x, self.shape), training=False)
-        draws = noise.normal(self._integers(seed), self.k, stream=3)
+        draws = noise.normal(integers(seed), self.k, stream=3)
         return self.decode(self.bottleneck.draw(features, draws[None])[0][0])
 
     def score(self, x: ArrayLike) -> keras.KerasTensor:
@@ -159,7 +159,7 @@ class Autoencoder(keras.Model):
             seed: of each row, `(B,)`.
         """
         x = self._rows(x, self.shape)
-        draws = ops.reshape(noise.normal(self._integers(seed), samples * self.k, stream=4), (-1, samples, self.k))
+        draws = ops.reshape(noise.normal(integers(seed), samples * self.k, stream=4), (-1, samples, self.k))
         features = self.encoder(x, training=False)
         codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)))  # (S, B, k), (S, B, k)
         log_weight = self.likelihood.log_prob(x, self._judged(codes)) - ops.sum(cost, axis=-1)  # (S, B)
@@ -285,16 +285,6 @@ class Autoencoder(keras.Model):
         require_rows(x, shape)
         return as_float(x)
 
-    @staticmethod
-    def _integers(values, low: int = -(2**31), high: int = 2**31 - 1):
-        """`values` `(B,)` as int32, refused where they are not integers in [low, high]."""
-        if isinstance(values, (list, tuple, np.ndarray)):
-            values = np.asarray(values)
-            if values.size and (values.dtype.kind not in "iu" or values.min() < low or values.max() > high):
-                raise ValueError(f"Expected integers in [{low}, {high}]. Received: {values}. Try [{max(low, 1)}].")
-        require_rows(values, ())
-        return ops.convert_to_tensor(values, dtype="int32")
-
 
 _PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption")
 
@@ -317,6 +307,16 @@ def require_rows(x: ArrayLike, shape: tuple[int, ...]) -> None:
     if len(received) != len(shape) + 1 or received[1:] != shape:
         hint = "x[None] for a single row" if received == shape else f"x.reshape({(-1, *shape)})"
         raise ValueError(f"Expected shape {('batch', *shape)}. Received: shape {received}. Try {hint}.")
+
+
+def integers(values: ArrayLike, low: int = -(2**31), high: int = 2**31 - 1) -> keras.KerasTensor:
+    """`values` `(B,)` as int32; ValueError where they are not integers in [low, high]."""
+    if isinstance(values, (list, tuple, np.ndarray)):
+        values = np.asarray(values)
+        if values.size and (values.dtype.kind not in "iu" or values.min() < low or values.max() > high):
+            raise ValueError(f"Expected integers in [{low}, {high}]. Received: {values}. Try [{max(low, 1)}].")
+    require_rows(values, ())
+    return ops.convert_to_tensor(values, dtype="int32")
 
 
 def known_shape(encoder: keras.Model) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo.autoencoder import Autoencoder
 from zoo.predictor import Predictor
+from zoo.transformer import Transformer
 
 FOLDER = pathlib.Path(__file__).parent / "presets"
 CONFIG, WEIGHTS, CARD, SAMPLE = "preset.json", "weights.npz", "card.md", "sample.npz"
@@ -24,7 +25,7 @@ def list() -> builtins.list[str]:
     return sorted(path.parent.name for path in FOLDER.glob(f"*/{CONFIG}"))
 
 
-def load(name: str | os.PathLike) -> Autoencoder | Predictor:
+def load(name: str | os.PathLike) -> Autoencoder | Predictor | Transformer:
     """A trained model.
 
     Args:
@@ -39,7 +40,7 @@ def load(name: str | os.PathLike) -> Autoencoder | Predictor:
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise ValueError(f"format {config.get('format') if isinstance(config, dict) else config!r}, not {FORMAT}")
         model = keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
-        if not isinstance(model, Autoencoder | Predictor):
+        if not isinstance(model, Autoencoder | Predictor | Transformer):
             raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
         with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
             _assign(model, weights)
@@ -52,7 +53,9 @@ def load(name: str | os.PathLike) -> Autoencoder | Predictor:
     return model
 
 
-def save_preset(model: Autoencoder | Predictor, folder: str | os.PathLike, dtype: str = "float32") -> pathlib.Path:
+def save_preset(
+    model: Autoencoder | Predictor | Transformer, folder: str | os.PathLike, dtype: str = "float32"
+) -> pathlib.Path:
     """Writes a model to a folder that `load` reads, whole or not at all; a preset that is there already is replaced, card and
     examples too.
 
@@ -96,7 +99,8 @@ def save_preset(model: Autoencoder | Predictor, folder: str | os.PathLike, dtype
 
 
 def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Some test examples that lie beside a preset: `x` `(n, *shape)`, float32, and `label` `(n,)` where there are labels.
+    """Some test examples that lie beside a preset: `x` `(n, *shape)`, float32, and `label` `(n,)` where there are labels; of
+    texts `source` and `target` `(n,)`.
 
     Raises:
         ValueError: no such preset, or one without examples.
@@ -106,7 +110,9 @@ def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
         raise ValueError(f"Expected a preset with examples. Received: {path.parent}. Try {_names()}.")
     with np.load(path, allow_pickle=False) as arrays:
         rows = dict(arrays)
-    return rows | {"x": rows["x"] / np.float32(255) if rows["x"].dtype == np.uint8 else rows["x"]}
+    if "x" in rows and rows["x"].dtype == np.uint8:
+        rows["x"] = rows["x"] / np.float32(255)
+    return rows
 
 
 def card(name: str | os.PathLike) -> str:

@@ -2,12 +2,16 @@
 
 from typing import NamedTuple
 
+from zoo.vocabulary import Vocabulary
+
 
 class Tensor(NamedTuple):
-    """Shape and dtype of one named tensor; None is the batch axis."""
+    """Shape and dtype of one named tensor; None is the batch axis. Strings are texts of the tokens of a vocabulary: behind
+    each the verb itself sees a further axis, of token numbers."""
 
     shape: tuple[int | None, ...]
     dtype: str = "float32"
+    vocabulary: Vocabulary | None = None
 
 
 class Signature(NamedTuple):

@@ -1,0 +1,89 @@
+"""Signatures that take and give texts, with the vocabularies in the graph: plain string operations and lookup tables."""
+
+import functools
+import sys
+import unicodedata
+
+import tensorflow as tf
+
+from serving.images import Verb
+from zoo.signatures import Tensor
+from zoo.vocabulary import END, PAD, SPECIAL, UNKNOWN, Vocabulary
+
+UNLISTED = "\0"  # what the table of spellings answers for a character that is read as itself
+
+
+def verbs(declared: dict[str, Verb]) -> dict[str, Verb]:
+    """The verbs with strings for tensors where the signature has texts; the verbs themselves know token numbers alone."""
+    reader = functools.cache(Reader)
+    return {name: _in_strings(verb, reader) for name, verb in declared.items()}
+
+
+def _in_strings(verb: Verb, reader) -> Verb:
+    inputs, outputs = verb.signature
+    readers = {name: reader(tensor.vocabulary) for name, tensor in inputs.items() if tensor.vocabulary}
+    if not readers:
+        return verb
+
+    def call(*values):
+        texts = dict(zip(inputs, values, strict=True))
+        results = verb.call(*(readers[name](text, name) if name in readers else text for name, text in texts.items()))
+        results = results if isinstance(results, dict) else dict.fromkeys(outputs, results)
+        return {name: _written(results[name], tensor) for name, tensor in outputs.items()}
+
+    return Verb(verb.signature, call, tuple(readers.values()))
+
+
+class Reader(tf.Module):
+    """Texts `(B,)` to the token numbers `(B, T)` that `Vocabulary.numbers` gives, with tables that the SavedModel keeps."""
+
+    def __init__(self, vocabulary: Vocabulary):
+        super().__init__()
+        self._length, self._separator = vocabulary.length, vocabulary.separator
+        self._numbers = _table(vocabulary.tokens, tf.range(len(SPECIAL), vocabulary.size), UNKNOWN)
+        if not self._separator:
+            self._spellings = _table(*zip(*_spellings(vocabulary), strict=True), UNLISTED)
+
+    def __call__(self, texts: tf.Tensor, name: str) -> tf.Tensor:
+        tokens = tf.strings.split(texts) if self._separator else self._characters(texts)
+        lengths, least = tokens.row_lengths(), int(name == "source")
+        tf.debugging.Assert(
+            tf.reduce_all((lengths >= least) & (lengths <= self._length)),
+            [f"Expected {least} to {self._length} tokens in every text of input {name}. Received, text by text:", lengths],
+        )
+        numbers = tokens.with_flat_values(self._numbers.lookup(tokens.flat_values))
+        ends = tf.fill([tf.shape(texts)[0], 1], END)
+        return tf.concat([numbers, ends], axis=1).to_tensor(PAD)
+
+    def _characters(self, texts):
+        characters = tf.strings.unicode_split(texts, "UTF-8")
+        found = self._spellings.lookup(characters.flat_values)
+        spelt = characters.with_flat_values(tf.where(found == UNLISTED, characters.flat_values, found))
+        return tf.strings.unicode_split(tf.strings.reduce_join(spelt, axis=1), "UTF-8")
+
+
+def _table(keys, values, default) -> tf.lookup.StaticHashTable:
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(values)), default)
+
+
+def _spellings(vocabulary: Vocabulary) -> list[tuple[str, str]]:
+    """Every character that is read as something else, and what that is."""
+    rows = [(UNLISTED, UNLISTED)]
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        if unicodedata.category(character) not in ("Cn", "Co", "Cs"):  # unassigned, private and surrogate
+            spelling = vocabulary.spelling(character)
+            if spelling != character:
+                rows.append((character, spelling))
+    return rows
+
+
+def _written(result, tensor: Tensor):
+    """Token numbers `(…, T)` as texts `(…)`, as `Vocabulary.texts` gives them; other tensors as they are."""
+    vocabulary = tensor.vocabulary
+    if vocabulary is None:
+        return result
+    ended = tf.cumsum(tf.cast(result == END, tf.int32), axis=-1) > 0
+    names = tf.gather(tf.constant((*SPECIAL, *vocabulary.tokens)), result)
+    kept = tf.where(ended | (result == PAD), "", names)
+    return tf.strings.strip(tf.strings.reduce_join(kept, axis=-1, separator=vocabulary.separator))

@@ -1,0 +1,120 @@
+"""A transformer as TensorFlow Serving and the embedded server run it: strings in, strings out."""
+
+import random
+import unicodedata
+
+import httpx
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import serving
+import zoo
+from serving.check import ask
+from serving.export import export
+from serving.process import Server
+from serving.texts import Reader
+
+WORDS = ["hedge", "Ǆab", "b", "Zoé&co", "a" * 12]
+TARGETS = ["B", "", "AH0 B", "EY1 ZZZ", "B B B B B"]
+
+
+@pytest.fixture(scope="module")
+def model() -> zoo.Transformer:
+    keras.utils.set_random_seed(0)
+    letters, sounds = zoo.Vocabulary("abcdefghijklmnopqrstuvwxyz'", 12), zoo.Vocabulary(["AH0", "B", "EY1"], 5, " ")
+    return zoo.Transformer(letters, sounds, width=16, depth=1, heads=2, beams=3, choices=4)
+
+
+@pytest.fixture(scope="module")
+def directory(model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("texts")
+    export(model, directory, "sounds")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def server(directory):
+    with Server(directory) as server:
+        yield server
+
+
+def _python(model, verb, values) -> dict[str, np.ndarray]:
+    answer = getattr(model, verb)(*(value.tolist() if value.dtype.kind == "U" else value for value in values))
+    answers = answer if isinstance(answer, dict) else dict.fromkeys(model.signatures()[verb].outputs, answer)
+    return {name: np.asarray(value) for name, value in answers.items()}
+
+
+def _assert_same(received, expected, name):
+    if expected.dtype.kind == "U":
+        assert np.asarray(received).tolist() == expected.tolist(), name
+    else:
+        np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_every_signature_answers_in_a_session_as_in_python(model, directory, batch):
+    values = {
+        "source": WORDS, "target": TARGETS, "length_penalty": [0.0, 1, 0, 1, 0], "seed": [*range(5)],
+        "temperature": [1.0, 0, 2, 1, 1], "top_k": [0, 1, 2, 3, 0], "top_p": [1.0, 1, 1, 0.5, 0.9],
+    }  # fmt: skip
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(directory / "sounds" / "1"))
+    served = {name: part for name, part in graph.signature_def.items() if part.inputs}
+    assert set(served) == {"serving_default", *model.signatures()}
+    for name, signature in served.items():
+        verb = model.serving_default if name == "serving_default" else name
+        inputs, outputs = model.signatures()[verb]
+        columns = {key: np.array(values[key][:batch], None if t.vocabulary else t.dtype) for key, t in inputs.items()}
+        feeds = {signature.inputs[key].name: column for key, column in columns.items()}
+        received = session.run({key: signature.outputs[key].name for key in outputs}, feeds)
+        expected = _python(model, verb, columns.values())
+        for key, tensor in outputs.items():
+            assert tf.TensorShape(signature.outputs[key].tensor_shape).as_list() == list(tensor.shape)
+            texts = np.char.decode(received[key].astype("S"), "utf-8") if tensor.vocabulary else received[key]
+            _assert_same(texts, expected[key], verb)
+    session.close()
+
+
+@pytest.mark.parametrize("tokens", ["abcdefghijklmnopqrstuvwxyz'", "ABCé½ß̈ ", "あかが한ﬁ"])
+def test_the_graph_reads_characters_as_python_does(tokens):
+    vocabulary = zoo.Vocabulary(dict.fromkeys(tokens), 60)
+    chance = random.Random(0)
+    known = [chr(code) for code in range(32, 0x30000) if unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs")]
+    texts = ["".join(chance.choices(known, k=8)) for _ in range(2000)]
+    texts += ["é", "é", "ﬁne", "ẞ", "CAFÉ", "½", "👩‍🚀", "ǆ", "Å", "が", "한", tokens]
+    texts = [text for text in texts if len(vocabulary.split(text)) <= 60]
+    np.testing.assert_array_equal(Reader(vocabulary)(tf.constant(texts), "target"), vocabulary.numbers(texts))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_client_answers_as_the_model_does(server, model, binary):
+    with serving.Client(server.url, "sounds", binary=binary) as client:
+        answers = list(ask(client, {"source": np.array(WORDS), "target": np.array(TARGETS)}))
+        assert {verb for verb, _, _ in answers} == set(model.signatures())
+        for verb, sent, outputs in answers:
+            expected = _python(model, verb, sent)
+            assert set(outputs) == set(expected)
+            for name, received in outputs.items():
+                _assert_same(received, expected[name], verb)
+
+
+def test_plain_json_needs_nothing_but_strings(server, model):
+    answer = httpx.post(f"{server.url}/v1/models/sounds:predict", json={"instances": ["hedge", "Zoé&co"]}).json()["predictions"]
+    expected = model.generate(["hedge", "Zoé&co"])
+    assert [row["target"] for row in answer] == list(expected["target"])
+    assert [row["unknown"] for row in answer] == [0, 1]
+    np.testing.assert_allclose([row["score"] for row in answer], expected["score"], rtol=1e-4)
+
+
+def test_a_text_that_cannot_be_read_is_refused_and_the_server_goes_on(server):
+    url = f"{server.url}/v1/models/sounds:predict"
+    for bad in ("", "a" * 13, "\u0301"):  # a combining mark alone
+        answer = httpx.post(url, json={"instances": ["ab", bad]})
+        assert answer.status_code == 400
+        assert "Expected 1 to 12 tokens in every text of input source. Received, text by text:" in answer.json()["error"]
+    refused = httpx.post(url, json={"signature_name": "score", "inputs": {"source": ["ab"], "target": ["B B B B B B"]}})
+    assert refused.status_code == 400 and "Expected 0 to 5 tokens" in refused.json()["error"]
+    assert httpx.post(url, json={"instances": ["ab"]}).status_code == 200

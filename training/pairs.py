@@ -1,0 +1,186 @@
+"""Pairs of texts: their splits, their vocabularies, and the batches of similar lengths that a transformer is trained on."""
+
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from training import files, words
+from training.catalogue import open_texts
+
+POOL = 100  # batches that are shuffled together, then sorted by length
+SPLITS = ("train", "validation", "test")
+MINIMUM_ROWS = 100
+
+
+class PairSplit(NamedTuple):
+    """Texts `source` and `target` `(n,)`, and their token numbers `(n, longest)`, padded with 0."""
+
+    source: np.ndarray
+    target: np.ndarray
+    source_tokens: np.ndarray
+    target_tokens: np.ndarray
+
+    @property
+    def size(self) -> int:
+        return len(self.source)
+
+    def batches(self, batch_size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
+        """One pass in the split's own order, as texts."""
+        for start in range(0, self.size, batch_size):
+            rows = slice(start, start + batch_size)
+            yield {"source": self.source[rows], "target": self.target[rows]}
+
+    def references(self) -> dict[str, list[str]]:
+        """The targets of each distinct source, in their order."""
+        targets = {}
+        for source, target in zip(self.source.tolist(), self.target.tolist(), strict=True):
+            targets.setdefault(source, []).append(target)
+        return targets
+
+    def inputs(self, batch_size: int, drop_remainder: bool = False) -> tf.data.Dataset:
+        """Batches `{"source": (B, S), "target": (B, T)}` sorted by length, for `evaluate`."""
+        order = np.lexsort(self._lengths())
+        starts = range(0, self.size - batch_size + 1 if drop_remainder else self.size, batch_size)
+        return self._batches(lambda: (order[start : start + batch_size] for start in starts), len(starts))
+
+    def training(self, batch_size: int, steps: int, epochs: range, seed: int = 0) -> tf.data.Dataset:
+        """As `inputs`, for every step of each epoch, shuffled anew in each; rows of a batch have similar lengths.
+
+        A batch depends on the seed and on its step alone, so a run that goes on after a kill sees the same batches.
+        """
+
+        def rows():
+            for epoch in epochs:
+                yield from self._epoch(np.random.default_rng((seed, epoch)), batch_size, steps)
+
+        return self._batches(rows, steps * len(epochs))
+
+    def _epoch(self, random: np.random.Generator, batch_size: int, steps: int) -> Iterator[np.ndarray]:
+        order = random.permutation(self.size)[: steps * batch_size]
+        lengths = self._lengths()
+        for start in range(0, len(order), POOL * batch_size):
+            pool = order[start : start + POOL * batch_size]
+            pool = pool[np.lexsort([column[pool] for column in lengths])].reshape(-1, batch_size)
+            yield from pool[random.permutation(len(pool))]
+
+    def _lengths(self) -> list[np.ndarray]:
+        """Of the targets and the sources, which `lexsort` sorts by first."""
+        return [np.count_nonzero(tokens, axis=1) for tokens in (self.target_tokens, self.source_tokens)]
+
+    def _batches(self, rows: Callable[[], Iterator[np.ndarray]], count: int) -> tf.data.Dataset:
+        columns = {"source": self.source_tokens, "target": self.target_tokens}
+        multiple = 1 if keras.backend.backend() == "tensorflow" else 8  # few shapes, where each of them is compiled
+
+        def batches():
+            for chosen in rows():
+                yield {name: _cut(column[chosen], multiple) for name, column in columns.items()}
+
+        spec = {name: tf.TensorSpec((None, None), tf.int32) for name in columns}
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=spec)
+        return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(8)
+
+
+class Pairs(NamedTuple):
+    """The splits of one data set of pairs, and the vocabularies of its training split.
+
+    `plain` maps a target to what remains of it where only a part of it counts, a pronunciation to one without stress.
+    """
+
+    name: str
+    source_vocabulary: zoo.Vocabulary
+    target_vocabulary: zoo.Vocabulary
+    train: PairSplit
+    validation: PairSplit
+    test: PairSplit
+    plain: Callable[[str], str] | None = None
+
+    @property
+    def splits(self) -> dict[str, PairSplit]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def load(dataset: str) -> Pairs:
+    """Opens a data set of pairs of texts.
+
+    Args:
+        dataset: `cmudict/random`, `cmudict/stem`, `misspellings`, any TFDS name whose supervised keys are two texts, or
+            `pairs:PATH`, a file of lines SOURCE tab TARGET, or a folder of `train.tsv`, `validation.tsv` and `test.tsv`.
+
+    A file is split by source, 90 to 5 to 5, always alike: all targets of a source are on one side. The vocabularies are those
+    of the training split: words where its texts have whitespace, otherwise characters, and one for both sides where the
+    target's tokens are all found in the source.
+
+    Raises:
+        ValueError: no such data, or not of the form that the source reads.
+    """
+    kind, _, path = dataset.partition(":")
+    texts = _read(pathlib.Path(path)) if kind == "pairs" else open_texts(dataset)
+    sides = {split: [[row[side] for row in rows] for side in (0, 1)] for split, rows in texts.items()}
+    vocabularies = [_vocabulary([sides[split][side] for split in SPLITS]) for side in (0, 1)]
+    if set(vocabularies[1].tokens) <= set(vocabularies[0].tokens):
+        length = max(vocabulary.length for vocabulary in vocabularies)
+        vocabularies = [zoo.Vocabulary(vocabularies[0].tokens, length, vocabularies[0].separator)] * 2
+    splits = [
+        PairSplit(*map(np.array, both), *(words.numbers(side) for words, side in zip(vocabularies, both, strict=True)))
+        for both in (sides[split] for split in SPLITS)
+    ]
+    return Pairs(dataset, *vocabularies, *splits, plain=words.without_stress if dataset.startswith("cmudict") else None)
+
+
+def write(dataset: str, folder: str | os.PathLike) -> pathlib.Path:
+    """Writes the splits of a data set of pairs to `train.tsv`, `validation.tsv` and `test.tsv` in a folder, which `load` reads
+    again as `pairs:FOLDER`.
+
+    Returns:
+        The folder.
+    """
+    data, folder = load(dataset), pathlib.Path(folder)
+    for name, split in data.splits.items():
+        rows = "".join(f"{source}\t{target}\n" for source, target in zip(split.source, split.target, strict=True))
+        files.write(folder / f"{name}.tsv", lambda path, rows=rows: path.write_text(rows, encoding="utf-8"))
+    return folder
+
+
+def _read(path: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
+    if path.is_dir():
+        return {split: _rows(path / f"{split}.tsv") for split in SPLITS}
+    rows = _rows(path)
+    sources = sorted({source for source, _ in rows})
+    side = dict(zip(sources, words.dealt(len(sources)), strict=True))
+    return {split: [row for row in rows if side[row[0]] == split] for split in SPLITS}
+
+
+def _rows(path: pathlib.Path) -> list[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected a text file in UTF-8. Received: {path} ({error}). Try pairs:FILE.tsv.") from None
+    rows = [tuple(line.split("\t")) for line in lines if line]
+    bad = next((number for number, row in enumerate(rows, 1) if len(row) != 2 or not row[0].strip()), 0)
+    if bad or len(rows) < MINIMUM_ROWS:
+        received = f"{lines[bad - 1]!r} in line {bad}" if bad else f"{len(rows)} lines"
+        raise ValueError(
+            f"Expected at least {MINIMUM_ROWS} lines of SOURCE, a tab and TARGET. Received: {received} of {path}. "
+            "Try removing what is no pair."
+        )
+    return rows
+
+
+def _vocabulary(texts: list[list[str]]) -> zoo.Vocabulary:
+    """Of one side's texts in the training split; no text of the splits is too long for it."""
+    separator = " " if any(len(text.split()) > 1 for text in texts[0]) else ""
+    longest = max(len(text.split()) if separator else len(text) for part in texts for text in part)
+    return zoo.Vocabulary.of(texts[0], separator, longest)
+
+
+def _cut(tokens: np.ndarray, multiple: int) -> np.ndarray:
+    """Token numbers without the columns that are padding in all rows, up to a multiple of columns."""
+    longest = int(np.count_nonzero(tokens, axis=1).max())
+    width = -(-longest // multiple) * multiple
+    return np.pad(tokens[:, :width], ((0, 0), (0, max(0, width - tokens.shape[1]))))

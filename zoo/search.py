@@ -1,0 +1,141 @@
+"""Sequences written token by token: the likeliest token, a beam of the best sequences, or draws.
+
+A search takes a function `step(token (R,), t, cache) → logits (R, V), cache`, the first cache, R, and the most steps; the
+token of the last step is the end. It stops when every row has ended.
+"""
+
+from collections.abc import Callable
+
+from keras import KerasTensor, ops
+
+from zoo.vocabulary import END, PAD, START, UNKNOWN
+
+NEVER = (PAD, START, UNKNOWN)  # tokens that are not written
+LOWEST = -1e30  # log p of what is not to be
+
+
+def greedy(step: Callable, cache, rows: int | KerasTensor, steps: int) -> tuple[KerasTensor, KerasTensor]:
+    """Tokens `(R, steps)`, padded after the end, and their log p `(R,)`."""
+    return _written(step, cache, rows, steps, lambda logits, t: ops.argmax(logits, axis=-1))
+
+
+def sample(
+    step: Callable,
+    cache,
+    rows: int | KerasTensor,
+    steps: int,
+    draws: KerasTensor,
+    temperature: KerasTensor,
+    top_k: KerasTensor,
+    top_p: KerasTensor,
+) -> tuple[KerasTensor, KerasTensor]:
+    """As `greedy`, each token drawn by uniform `draws` `(R, steps, V)` with its row's temperature, top_k and top_p, `(R,)`, as
+    `Transformer.generate_sample` explains them."""
+    temperature, top_k, top_p = ops.maximum(temperature, 1e-6)[:, None], top_k[:, None], top_p[:, None]
+
+    def choose(logits, t):
+        size = logits.shape[-1]
+        logits, token = ops.top_k(logits / temperature, size)  # in falling order
+        probability = ops.softmax(logits)
+        before = ops.cumsum(probability, axis=-1) - probability
+        rank = ops.arange(size)[None]
+        kept = (before < top_p) & ((rank < top_k) | (top_k <= 0)) | (rank == 0)
+        gumbel = -ops.log(-ops.log(ops.take(draws, t, axis=1)))
+        chosen = ops.argmax(ops.where(kept, logits, LOWEST) + gumbel, axis=-1)
+        return ops.take_along_axis(token, chosen[:, None], axis=-1)[:, 0]
+
+    return _written(step, cache, rows, steps, choose)
+
+
+def beam(
+    step: Callable, cache, rows: int | KerasTensor, steps: int, beams: int, length_penalty: KerasTensor
+) -> tuple[KerasTensor, KerasTensor]:
+    """The best sequences of B = R / beams sources, best first: tokens `(B, beams, steps)` and scores `(B, beams)`, which are
+    log p / ((5 + length) / 6)^α for a length penalty α `(B,)`."""
+    sources = rows // beams
+    alpha = length_penalty[:, None, None]
+    first = ops.arange(sources)[:, None] * beams  # the row where each source's beams begin (B, 1)
+
+    def penalized(log_prob, length):
+        return log_prob / ops.power((5.0 + ops.cast(length, "float32")) / 6.0, alpha)
+
+    def body(t, token, written, log_prob, length, ended, cache):
+        logits, cache = step(ops.reshape(token, (-1,)), t, cache)
+        size = logits.shape[-1]
+        following = ops.reshape(_log_prob_allowed(logits, t, steps), (-1, beams, size))
+        padding = ops.where(ops.arange(size) == PAD, 0.0, LOWEST)  # all that an ended sequence goes on with
+        total = log_prob[..., None] + ops.where(ended[..., None], padding, following)  # (B, beams, V)
+        lengths = ops.where(ended, length, t + 1)
+        ranked = ops.reshape(penalized(total, lengths[..., None]), (-1, beams * size))
+        chosen = ops.cast(ops.top_k(ranked, beams)[1], "int32")  # (B, beams)
+        log_prob = ops.take_along_axis(ops.reshape(total, (-1, beams * size)), chosen, axis=1)
+        parent, token = chosen // size, chosen % size
+        length, ended = (ops.take_along_axis(column, parent, axis=1) for column in (lengths, ended))
+        written = ops.take_along_axis(written, parent[..., None], axis=1)
+        written = _put(written, token, t, steps)
+        row = ops.reshape(first + parent, (-1,))
+        cache = tuple(tuple(ops.take(part, row, axis=0) for part in memory) for memory in cache)
+        return t + 1, token, written, log_prob, length, ended | ops.equal(token, END), cache
+
+    start = ops.full((sources, beams), START, "int32")
+    lone = ops.where(ops.arange(beams) == 0, 0.0, LOWEST)  # all beams are the same before the first token
+    state = (
+        ops.convert_to_tensor(0, "int32"),
+        start,
+        ops.zeros((sources, beams, steps), "int32"),
+        ops.zeros((sources, beams)) + lone,
+        ops.zeros((sources, beams), "int32"),
+        ops.zeros((sources, beams), "bool"),
+        cache,
+    )
+    _, _, written, log_prob, length, _, _ = ops.while_loop(_going(steps, ended=5), body, state)
+    return written, penalized(log_prob[..., None], length[..., None])[..., 0]
+
+
+def allowed(logits: KerasTensor) -> KerasTensor:
+    """Logits `(…, V)` without the tokens that are not written."""
+    size = logits.shape[-1]
+    never = ops.any(ops.equal(ops.arange(size)[:, None], ops.convert_to_tensor(NEVER)), axis=1)
+    return ops.where(never, LOWEST, logits)
+
+
+def _log_prob_allowed(logits, t, steps):
+    """log p `(R, V)` of what may follow at step t; at the last step only the end may."""
+    log_prob = allowed(ops.log_softmax(logits))
+    return ops.where((t == steps - 1) & (ops.arange(logits.shape[-1]) != END), LOWEST, log_prob)
+
+
+def _written(step, cache, rows, steps, choose):
+    """One token after the other, as `choose(logits (R, V), t)` says."""
+
+    def body(t, token, written, score, ended, cache):
+        logits, cache = step(token, t, cache)
+        log_prob = _log_prob_allowed(logits, t, steps)
+        token = ops.cast(choose(log_prob, t), "int32")
+        gained = ops.take_along_axis(log_prob, token[:, None], axis=1)[:, 0]
+        token = ops.where(ended, PAD, token)
+        score = score + ops.where(ended, 0.0, gained)
+        return t + 1, token, _put(written, token, t, steps), score, ended | ops.equal(token, END), cache
+
+    state = (
+        ops.convert_to_tensor(0, "int32"),
+        ops.full((rows,), START, "int32"),
+        ops.zeros((rows, steps), "int32"),
+        ops.zeros((rows,)),
+        ops.zeros((rows,), "bool"),
+        cache,
+    )
+    _, _, written, score, _, _ = ops.while_loop(_going(steps, ended=4), body, state)
+    return written, score
+
+
+def _going(steps, ended):
+    def going(t, *state):
+        return (t < steps) & ~ops.all(state[ended - 1])
+
+    return going
+
+
+def _put(written, token, t, steps):
+    """Tokens `(…, steps)` with `token` `(…)` at step t."""
+    return ops.where(ops.arange(steps) == t, token[..., None], written)

@@ -1,0 +1,397 @@
+"""The transformer: an encoder and a decoder for sequences of tokens, strings in and strings out."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from zoo import noise, search
+from zoo.attention import Block, turns
+from zoo.autoencoder import PerExample, integers
+from zoo.signatures import Signature, Tensor
+from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Transformer(keras.Model):
+    """p(target | source) for texts, token after token (Vaswani et al., 2017); with the same language on both sides, an
+    autoencoder of texts, denoising where it is trained on corrupted sources.
+
+    Args:
+        source_vocabulary: of the texts that are read. Equal vocabularies share their embedding.
+        target_vocabulary: of the texts that are written.
+        width: numbers of a position's state; an even multiple of `heads`.
+        depth: blocks of the encoder. They work on all positions at once, where the decoder takes a step for each token.
+        decoder_depth: blocks of the decoder.
+        heads: of every attention.
+        hidden: units of the hidden layer of every block; three times the width unless given.
+        dropout: share of the numbers that a block adds, in training.
+        label_smoothing: share of the probability that training wants spread over all tokens.
+        beams: sequences that `generate_beam` follows and returns.
+        choices: next tokens that `next` returns.
+
+    Texts, `source` and `target`, are sequences of strings, or int32 token numbers `(B, T)` as `Vocabulary.numbers` gives
+    them; answers are of the kind of the source, several together in a dict.
+
+    `fit({"source": texts, "target": texts})` minimizes −log p(target | source) with smoothed labels, and reports
+    `cross_entropy`, the same without smoothing, in nats for a text, and `sequence_error`, the share of the targets of which
+    some token is not the likeliest after the tokens before it.
+
+    Raises:
+        ValueError: a width that the heads cannot share.
+    """
+
+    def __init__(
+        self,
+        source_vocabulary: Vocabulary,
+        target_vocabulary: Vocabulary,
+        width: int = 128,
+        depth: int = 4,
+        decoder_depth: int = 1,
+        heads: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.1,
+        label_smoothing: float = 0.1,
+        beams: int = 5,
+        choices: int = 10,
+        **kwargs,
+    ):
+        super().__init__(**{"dtype": keras.config.dtype_policy(), **kwargs})
+        self.source_vocabulary = source_vocabulary
+        self.target_vocabulary = target_vocabulary
+        self.width = width
+        self.depth = depth
+        self.decoder_depth = decoder_depth
+        self.heads = heads
+        self.hidden = hidden or 3 * width
+        self.dropout = dropout
+        self.label_smoothing = label_smoothing
+        self.beams = beams
+        self.choices = min(choices, target_vocabulary.size - len(search.NEVER))
+
+        policy = {"dtype": self.dtype_policy}
+        self.target_embedding = _embedding(target_vocabulary, width, "target_embedding", policy)
+        self.source_embedding = (
+            self.target_embedding if self.autoencoder else _embedding(source_vocabulary, width, "source_embedding", policy)
+        )
+        self.drop = keras.layers.Dropout(dropout, name="drop", **policy)
+        size = (heads, self.hidden, dropout)
+        self.encoder = [Block(*size, name=f"encoder_{i}", **policy) for i in range(depth)]
+        self.decoder = [Block(*size, cross=True, name=f"decoder_{i}", **policy) for i in range(decoder_depth)]
+        self.norm_encoder = keras.layers.RMSNormalization(name="norm_encoder", **policy)
+        self.norm_decoder = keras.layers.RMSNormalization(name="norm_decoder", **policy)
+        for layer in (*self.encoder, *self.decoder, self.norm_encoder, self.norm_decoder):
+            layer.build((None, None, width))
+        self.cross_entropy = keras.metrics.Mean(name="cross_entropy")
+        self.sequence_error = keras.metrics.Mean(name="sequence_error")
+        self._mean_loss = PerExample(name="mean")
+        self.built = True
+
+    def build(self, input_shape=None):
+        """Everything is built at construction; Keras calls this when it loads a model."""
+
+    @property
+    def autoencoder(self) -> bool:
+        """Whether source and target are of the same language."""
+        return self.source_vocabulary == self.target_vocabulary
+
+    # Verbs
+
+    serving_default = "generate"
+
+    def encode(self, source: Sequence[str] | ArrayLike) -> keras.KerasTensor:
+        """Texts `(B,)` to codes `(B, width)`: the mean of the states of their tokens and end."""
+        states, present = self._states(self._source(source))
+        weight = ops.cast(present, "float32")[..., None]  # (B, S, 1)
+        return ops.sum(ops.cast(states, "float32") * weight, axis=1) / ops.sum(weight, axis=1)
+
+    def encode_states(self, source: Sequence[str] | ArrayLike) -> keras.KerasTensor:
+        """Texts `(B,)` to the states `(B, length + 1, width)` of their tokens and end, 0 after it."""
+        states, present = self._states(self._source(source))
+        states = ops.where(present[..., None], ops.cast(states, "float32"), 0.0)
+        return _padded(states, 1, self.source_vocabulary.length + 1)
+
+    def decode(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> keras.KerasTensor:
+        """log p of every token of the targets `(B,)` and of their end, each after the tokens before it, in nats:
+        `(B, length + 1)`, 0 after the end."""
+        source, target = self._source(source), self._target(target)
+        return _padded(self._log_prob(source, target), 1, self.target_vocabulary.length + 1)
+
+    def next(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> dict:
+        """What may follow the targets `(B,)`, which may be empty: the `choices` likeliest tokens, `token` `(B, choices)`, ""
+        being the end, and their `probability` `(B, choices)`."""
+        tokens = self._target(target)
+        logits = self._logits(self._source(source), tokens)  # (B, T, V)
+        last = ops.sum(ops.cast(ops.not_equal(tokens, PAD), "int32"), axis=1) - 1  # where <end> stands (B,)
+        here = ops.equal(ops.arange(ops.shape(tokens)[1], dtype="int32")[None], last[:, None])
+        logits = ops.sum(ops.where(here[..., None], logits, 0.0), axis=1)  # (B, V)
+        probability, token = ops.top_k(ops.softmax(search.allowed(logits)), self.choices)
+        token = ops.cast(token, "int32")
+        return {"token": self._written(source, token[..., None]), "probability": probability}
+
+    def generate(self, source: Sequence[str] | ArrayLike) -> dict:
+        """For texts `(B,)` the `target` `(B,)` that taking the likeliest token at every step leads to, its log p in nats,
+        `score` `(B,)`, and how many characters of the source the vocabulary lacks, `unknown` `(B,)`."""
+        tokens = self._source(source)
+        target, score = search.greedy(*self._stepper(tokens))
+        return {"target": self._written(source, target), "score": score, "unknown": self._unknown(tokens)}
+
+    def generate_beam(self, source: Sequence[str] | ArrayLike, length_penalty: ArrayLike = 0.0) -> dict:
+        """For texts `(B,)` the `beams` best that beam search finds, best first: `target` and `score` `(B, beams)`, and
+        `unknown` `(B,)`.
+
+        The score is log p / ((5 + length) / 6)^α (Wu et al., 2016), the end being part of the length; the `length_penalty` α,
+        0 or above for every row `(B,)` or for all of them, prefers longer targets the higher it is.
+        """
+        tokens = self._source(source)
+        penalty = self._column(length_penalty, tokens)
+        target, score = search.beam(*self._stepper(tokens, self.beams), self.beams, penalty)
+        return {"target": self._written(source, target), "score": score, "unknown": self._unknown(tokens)}
+
+    def generate_sample(
+        self,
+        source: Sequence[str] | ArrayLike,
+        seed: ArrayLike,
+        temperature: ArrayLike = 1.0,
+        top_k: ArrayLike = 0,
+        top_p: ArrayLike = 1.0,
+    ) -> dict:
+        """For texts `(B,)` a `target` `(B,)` drawn token by token, its log p, `score` `(B,)`, and `unknown` `(B,)`.
+
+        Args:
+            seed: int32 `(B,)`; the same seed gives a source the same target.
+            temperature: divides the logits before the draw; 0 takes the likeliest token.
+            top_k: draw among so many likeliest tokens; 0: among all.
+            top_p: draw among the fewest likeliest tokens whose probabilities sum to this or more (Holtzman et al., 2020).
+
+        The last three are of every row, `(B,)`, or of all of them.
+        """
+        tokens = self._source(source)
+        temperature, top_p = self._column(temperature, tokens), self._column(top_p, tokens)
+        top_k = self._column(top_k, tokens, "int32")
+        searching = self._stepper(tokens)
+        *_, steps = searching
+        size = self.target_vocabulary.size
+        draws = ops.reshape(noise.uniform(integers(seed), steps * size, stream=5), (-1, steps, size))
+        target, score = search.sample(*searching, draws, temperature, top_k, top_p)
+        return {"target": self._written(source, target), "score": score, "unknown": self._unknown(tokens)}
+
+    def score(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> keras.KerasTensor:
+        """log p(target | source) in nats, `(B,)`, of texts `(B,)` and `(B,)`: higher is likelier."""
+        return ops.sum(self._log_prob(self._source(source), self._target(target)), axis=1)
+
+    def reconstruct(self, source: Sequence[str] | ArrayLike) -> dict:
+        """As `generate`, where both sides are of the same language."""
+        return self.generate(source)
+
+    def attend(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> keras.KerasTensor:
+        """How much the writing of each target token, and of the end, looks at each source token and the end: the weights
+        of the last block's heads, `(B, heads, target length + 1, source length + 1)`, 0 outside the texts."""
+        source, target = self._source(source), self._target(target)
+        states, present = self._states(source)
+        seen = []
+        self._decode(states, present, target, look=seen.append)
+        written = ops.not_equal(target, PAD)[:, None, :, None]
+        maps = ops.where(written & present[:, None, None], seen[-1], 0.0)
+        maps = _padded(maps, 2, self.target_vocabulary.length + 1)
+        return _padded(maps, 3, self.source_vocabulary.length + 1)
+
+    def signatures(self) -> dict[str, Signature]:
+        """What this model answers, by verb."""
+        source = Tensor((None,), "string", self.source_vocabulary)
+        target = Tensor((None,), "string", self.target_vocabulary)
+        read, written = self.source_vocabulary.length + 1, self.target_vocabulary.length + 1
+        number, whole = Tensor((None,)), Tensor((None,), "int32")
+        pair = {"source": source, "target": target}
+        answer = {"target": target, "score": number, "unknown": whole}
+        several = {name: Tensor((None, self.beams), *tensor[1:]) for name, tensor in (("target", target), ("score", number))}
+        likely = Tensor((None, self.choices), "string", self.target_vocabulary)
+        sampling = {"seed": whole, "temperature": number, "top_k": whole, "top_p": number}
+        verbs = {
+            "encode": Signature({"source": source}, {"code": Tensor((None, self.width))}),
+            "encode_states": Signature({"source": source}, {"states": Tensor((None, read, self.width))}),
+            "decode": Signature(pair, {"log_prob": Tensor((None, written))}),
+            "next": Signature(pair, {"token": likely, "probability": Tensor((None, self.choices))}),
+            "generate": Signature({"source": source}, answer),
+            "generate_beam": Signature({"source": source, "length_penalty": number}, {**several, "unknown": whole}),
+            "generate_sample": Signature({"source": source, **sampling}, answer),
+            "score": Signature(pair, {"score": number}),
+            "attend": Signature(pair, {"attention": Tensor((None, self.heads, written, read))}),
+        }
+        if self.autoencoder:
+            verbs["reconstruct"] = verbs["generate"]
+        return verbs
+
+    # Training
+
+    def call(self, x, training=None):
+        """`{"source": (B, S), "target": (B, T)}` to logits `(B, T, V)`."""
+        return self._logits(x["source"], x["target"], training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        log_prob = ops.log_softmax(y_pred)  # (B, T, V)
+        wanted = ops.one_hot(x["target"], self.target_vocabulary.size, dtype="float32")
+        wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing / self.target_vocabulary.size
+        present = ops.cast(ops.not_equal(x["target"], PAD), "float32")
+        loss = -ops.sum(ops.sum(wanted * log_prob, axis=-1) * present, axis=1)  # (B,)
+        return self._mean_loss(loss, loss, sample_weight)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        target = x["target"]
+        present = ops.not_equal(target, PAD)
+        self.cross_entropy.update_state(-ops.sum(_taken(ops.log_softmax(y_pred), target), axis=1), sample_weight)
+        wrong = ops.not_equal(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), ops.cast(target, "int32")) & present
+        self.sequence_error.update_state(ops.cast(ops.any(wrong, axis=1), "float32"), sample_weight)
+        return self.get_metrics_result()
+
+    def fit(self, x=None, **kwargs) -> keras.callbacks.History:
+        """As in Keras, on `{"source": …, "target": …}` alone; compiles with Adam where `compile` was not called."""
+        if not self.compiled:
+            self.compile("adam")
+        if isinstance(x, dict):
+            x = {"source": np.asarray(self._source(x["source"])), "target": np.asarray(self._target(x["target"]))}
+        else:
+            kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
+        return super().fit(x, **kwargs)
+
+    # Saving
+
+    def get_config(self):
+        vocabularies = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _VOCABULARIES}
+        sizes = {name: getattr(self, name) for name in _SIZES}
+        return {"name": self.name, **vocabularies, **sizes}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        vocabularies = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in _VOCABULARIES}
+        return cls(**{**config, **vocabularies})
+
+    # Inside
+
+    def _source(self, source):
+        return _tokens(source, self.source_vocabulary, empty=False)
+
+    def _target(self, target):
+        return _tokens(target, self.target_vocabulary)
+
+    def _written(self, source, tokens):
+        """Tokens `(…, T)` in the kind that the source came in: texts `(…)` for texts."""
+        return tokens if _is_numbers(source) else self.target_vocabulary.texts(ops.convert_to_numpy(tokens))
+
+    def _unknown(self, tokens):
+        return ops.sum(ops.cast(ops.equal(tokens, UNKNOWN), "int32"), axis=1)
+
+    @staticmethod
+    def _column(value, tokens, dtype="float32"):
+        return ops.broadcast_to(ops.convert_to_tensor(value, dtype=dtype), (ops.shape(tokens)[0],))
+
+    def _states(self, source, training=None):
+        """States `(B, S, width)` of source tokens `(B, S)`, and where there are tokens, `(B, S)`."""
+        present = ops.not_equal(source, PAD)
+        positions = self._turns(0, ops.shape(source)[1])
+        x = self._embedded(self.source_embedding, source, training)
+        for block in self.encoder:
+            x, _ = block(x, positions, present[:, None, None], training=training)
+        return self.norm_encoder(x), present
+
+    def _decode(self, states, present, target, training=None, look=None):
+        """Logits `(B, T, V)` for targets; `look` is called with each block's attention to the source."""
+        shifted = ops.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)
+        length = ops.shape(target)[1]
+        source_turns, positions = self._turns(0, ops.shape(states)[1]), self._turns(0, length)
+        steps = ops.arange(length)
+        causal = (steps[None, :] <= steps[:, None])[None, None]  # (1, 1, T, T)
+        x = self._embedded(self.target_embedding, shifted, training)
+        for block in self.decoder:
+            memory = block.attention_source.memory(states, source_turns)
+            x, _ = block(x, positions, causal, memory, present[:, None, None], look=look, training=training)
+        return self._head(x)
+
+    def _stepper(self, source, copies=1):
+        """What a search needs: the function from tokens `(R,)` at step t, and a cache, to the logits `(R, V)` of what follows
+        and the cache after it; the first cache; R, which is `copies` rows for each source; and the most steps."""
+        states, present = self._states(source)
+        source_turns = self._turns(0, ops.shape(source)[1])
+        memories = [block.attention_source.memory(states, source_turns) for block in self.decoder]
+        memories = [tuple(ops.repeat(part, copies, axis=0) for part in memory) for memory in memories]
+        seen = ops.repeat(present, copies, axis=0)[:, None, None]
+        rows, steps = ops.shape(source)[0] * copies, self.target_vocabulary.length + 1
+        empty = ops.zeros((rows, steps, self.heads, self.width // self.heads), memories[0][0].dtype)
+        times = ops.arange(steps)
+
+        def step(token, t, cache):
+            x = self._embedded(self.target_embedding, token[:, None], False)  # (R, 1, width)
+            position = turns(ops.cast(t, "float32")[None], self.width // self.heads)
+            here, past = ops.equal(times, t)[None, :, None, None], (times <= t)[None, None, None]
+            after = []
+            for block, memory, before in zip(self.decoder, memories, cache, strict=True):
+
+                def kept(new, before=before):
+                    return tuple(ops.where(here, *pair) for pair in zip(new, before, strict=True))
+
+                x, cached = block(x, position, past, memory, seen, kept=kept)
+                after.append(cached)
+            return self._head(x)[:, 0], tuple(after)
+
+        return step, tuple((empty, empty) for _ in self.decoder), rows, steps
+
+    def _logits(self, source, target, training=None):
+        return self._decode(*self._states(source, training), target, training)
+
+    def _log_prob(self, source, target):
+        """log p `(B, T)` of target tokens, 0 where there are none."""
+        return _taken(ops.log_softmax(self._logits(source, target)), target)
+
+    def _head(self, x):
+        """Logits in float32, by the target's embedding."""
+        return ops.cast(ops.matmul(self.norm_decoder(x), ops.transpose(self.target_embedding.embeddings)), "float32")
+
+    def _embedded(self, embedding, tokens, training):
+        return self.drop(embedding(tokens) * self.width**0.5, training=training)
+
+    def _turns(self, start, stop):
+        return turns(ops.arange(start, stop, dtype="float32"), self.width // self.heads)
+
+
+_VOCABULARIES = ("source_vocabulary", "target_vocabulary")
+_SIZES = ("width", "depth", "decoder_depth", "heads", "hidden", "dropout", "label_smoothing", "beams", "choices")
+
+
+def _embedding(vocabulary: Vocabulary, width: int, name: str, policy: dict) -> keras.layers.Embedding:
+    start = keras.initializers.RandomNormal(stddev=width**-0.5)
+    layer = keras.layers.Embedding(vocabulary.size, width, embeddings_initializer=start, name=name, **policy)
+    layer.build()
+    return layer
+
+
+def _is_numbers(texts) -> bool:
+    return hasattr(texts, "dtype") and keras.backend.standardize_dtype(texts.dtype).startswith("int")
+
+
+def _tokens(texts, vocabulary: Vocabulary, empty: bool = True):
+    """Texts, or token numbers, as int32 `(B, T)`."""
+    if _is_numbers(texts):
+        if len(texts.shape) != 2:
+            raise ValueError(f"Expected token numbers of shape (batch, tokens). Received: shape {tuple(texts.shape)}.")
+        return ops.cast(texts, "int32")
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"Expected a sequence of strings. Received: {texts!r}. Try [{str(texts)[:20]!r}].")
+    numbers = vocabulary.numbers(texts)
+    if not empty and (numbers[:, 0] == END).any():
+        raise ValueError(f"Expected texts with at least one token. Received: {[*texts]}. Try leaving empty ones out.")
+    return ops.convert_to_tensor(numbers)
+
+
+def _taken(log_prob, target):
+    """The entries `(B, T)` of log p `(B, T, V)` for the target tokens `(B, T)`, 0 where there are none."""
+    taken = ops.take_along_axis(log_prob, ops.cast(target, "int32")[..., None], axis=-1)[..., 0]
+    return ops.where(ops.not_equal(target, PAD), taken, 0.0)
+
+
+def _padded(x, axis: int, length: int):
+    """`x` with zeros at the end of an axis, up to `length`."""
+    pads = [[0, 0] for _ in x.shape]
+    pads[axis][1] = length - ops.shape(x)[axis]
+    return ops.pad(x, pads)

@@ -1,0 +1,119 @@
+"""Tokens of a language of sequences, and their numbers."""
+
+import functools
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import keras
+import numpy as np
+
+PAD, START, END, UNKNOWN = range(4)
+SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Vocabulary:
+    """Numbers of tokens: 0 `<pad>`, 1 `<start>`, 2 `<end>`, 3 `<unk>`, then the tokens in their order.
+
+    Args:
+        tokens: distinct, none empty; single characters where `separator` is empty, otherwise without whitespace.
+        length: most tokens of a sequence, without the end.
+        separator: between the tokens of a text: "" for a text of characters, " " for one of words.
+
+    A character that is no token is replaced by its compatibility decomposition (NFKD), then by that one's case folding,
+    less combining marks that are no tokens either: "É" is read as "e" where only lower-case letters are tokens. What is no
+    token even so is `<unk>`. Words are taken as they are.
+
+    Raises:
+        ValueError: tokens that no text can be told apart by; a length below 1.
+    """
+
+    def __init__(self, tokens: Iterable[str], length: int, separator: str = ""):
+        self.tokens = tuple(tokens)
+        self.length = length
+        self.separator = separator
+        fit = all(len(token) == 1 if separator == "" else token.split() == [token] for token in self.tokens)
+        if not self.tokens or len(set(self.tokens)) < len(self.tokens) or not fit or set(self.tokens) & set(SPECIAL):
+            raise ValueError(
+                f"Expected distinct {'characters' if separator == '' else 'words without whitespace'}. "
+                f"Received: {self.tokens[:10]} …. Try Vocabulary.of(texts)."
+            )
+        if separator not in ("", " ") or length < 1:
+            raise ValueError(
+                f'Expected a separator of "" or " ", and a length above 0. Received: separator={separator!r}, length={length}. '
+                'Try Vocabulary(tokens, length=32, separator=" ").'
+            )
+        self._numbers = {token: number for number, token in enumerate(self.tokens, len(SPECIAL))}
+
+    @classmethod
+    def of(cls, texts: Sequence[str], separator: str = "", length: int = 0) -> "Vocabulary":
+        """The tokens that occur in texts, sorted; `length` that of the longest text unless given."""
+        split = [text.split() if separator else [*text] for text in texts]
+        return cls(sorted({token for tokens in split for token in tokens}), length or max(map(len, split)), separator)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are, those of the four special tokens too."""
+        return len(SPECIAL) + len(self.tokens)
+
+    def spelling(self, character: str) -> str:
+        """What a character is read as: a text of tokens; itself where there is none."""
+        decomposed = unicodedata.normalize("NFKD", character)
+        for candidate in (character, decomposed, unicodedata.normalize("NFKD", decomposed.casefold())):
+            kept = "".join(c for c in candidate if c in self._numbers or not unicodedata.combining(c))
+            if all(c in self._numbers for c in kept):
+                return kept
+        return character
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of a text, its characters spelt by tokens."""
+        return text.split() if self.separator else [*"".join(map(self._spelling, text))]
+
+    def numbers(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts `(B,)` to int32 `(B, T)`: tokens, `<end>`, then `<pad>` up to the longest.
+
+        Raises:
+            ValueError: a text of more than `length` tokens.
+        """
+        rows = []
+        for text in texts:
+            row = [self._numbers.get(token, UNKNOWN) for token in self.split(text)]
+            if len(row) > self.length:
+                raise ValueError(
+                    f"Expected at most {self.length} tokens. Received: {len(row)}, in {text!r}. Try a shorter text."
+                )
+            rows.append([*row, END])
+        table = np.zeros((len(rows), max(map(len, rows), default=1)), "int32")
+        for row, numbers in zip(table, rows, strict=True):
+            row[: len(numbers)] = numbers
+        return table
+
+    def texts(self, numbers: np.ndarray) -> np.ndarray:
+        """int32 `(…, T)` to texts `(…)`: the tokens before the first `<end>`, without padding."""
+        numbers = np.asarray(numbers)
+        names = np.array([*SPECIAL, *self.tokens])
+        rows = []
+        for row in numbers.reshape(-1, numbers.shape[-1]):
+            ends = np.flatnonzero(row == END)
+            kept = row[: ends[0]] if len(ends) else row
+            rows.append(self.separator.join(names[kept[kept != PAD]]))
+        return np.array(rows, dtype=str).reshape(numbers.shape[:-1])
+
+    @functools.cached_property
+    def _spelling(self):
+        return functools.cache(self.spelling)
+
+    # Saving, and comparing what was saved
+
+    def get_config(self) -> dict:
+        return {"tokens": list(self.tokens), "length": self.length, "separator": self.separator}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Vocabulary":
+        return cls(**config)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Vocabulary) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((self.tokens, self.length, self.separator))
