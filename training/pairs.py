@@ -149,24 +149,24 @@ def write(dataset: str, folder: str | os.PathLike) -> pathlib.Path:
 
 def _read(path: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
     if path.is_dir():
-        return {split: _rows(path / f"{split}.tsv") for split in SPLITS}
-    rows = _rows(path)
+        return {split: _rows(path / f"{split}.tsv", 1) for split in SPLITS}
+    rows = _rows(path, MINIMUM_ROWS)
     sources = sorted({source for source, _ in rows})
     side = dict(zip(sources, words.dealt(len(sources)), strict=True))
     return {split: [row for row in rows if side[row[0]] == split] for split in SPLITS}
 
 
-def _rows(path: pathlib.Path) -> list[tuple[str, str]]:
+def _rows(path: pathlib.Path, least: int) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"Expected a text file in UTF-8. Received: {path} ({error}). Try pairs:FILE.tsv.") from None
-    rows = [tuple(line.split("\t")) for line in lines if line]
+    rows = [tuple(line.split("\t")) for line in lines]
     bad = next((number for number, row in enumerate(rows, 1) if len(row) != 2 or not row[0].strip()), 0)
-    if bad or len(rows) < MINIMUM_ROWS:
+    if bad or len(rows) < least:
         received = f"{lines[bad - 1]!r} in line {bad}" if bad else f"{len(rows)} lines"
         raise ValueError(
-            f"Expected at least {MINIMUM_ROWS} lines of SOURCE, a tab and TARGET. Received: {received} of {path}. "
+            f"Expected at least {least} lines of SOURCE, a tab and TARGET. Received: {received} of {path}. "
             "Try removing what is no pair."
         )
     return rows

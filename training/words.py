@@ -27,7 +27,7 @@ INFLECTIONS = tuple(
 
 
 class Cmudict(tfds.core.GeneratorBasedBuilder):
-    """The CMU Pronouncing Dictionary: 126,052 English words and their pronunciations, 135,166 in all, in the phones of ARPAbet
+    """The CMU Pronouncing Dictionary: 126,052 English words and their 135,164 pronunciations, in the phones of ARPAbet
     with a digit of stress on vowels. BSD 2-clause, Carnegie Mellon University.
 
     All pronunciations of a word are in one split; 5 % of the words are for validation and 5 % for the test. `random` deals

@@ -1,0 +1,174 @@
+"""Pairs of texts: splits that do not leak, batches that come back, and a run from a file to a served model."""
+
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+import training
+import zoo
+from training import fitting, pairs, sequences
+from training.__main__ import main
+from training.callbacks import Checkpoint
+from training.words import misspelt, stem
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Words of the letters a to e and what they are in capitals, backwards."""
+    path = tmp_path_factory.mktemp("pairs") / "backwards.tsv"
+    words = ["".join(letters) for length in (2, 3, 4) for letters in itertools.product("abcde", repeat=length)]
+    path.write_text("".join(f"{word}\t{' '.join(word[::-1].upper())}\n" for word in words), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def experiment(file):
+    return dataclasses.replace(
+        training.EXPERIMENTS["g2p_cmudict"], dataset=f"pairs:{file}", width=16, depth=1, heads=2, epochs=2, batch_size=32
+    )
+
+
+@pytest.mark.parametrize("deal", ["random", "stem"])
+def test_no_word_and_with_stem_no_family_is_in_two_splits(deal):
+    data = pairs.load(f"cmudict/{deal}")
+    words = {name: set(split.source) for name, split in data.splits.items()}
+    assert sum(split.size for split in data.splits.values()) == 135_164  # of 135,166 lines two are there twice
+    assert len(set.union(*words.values())) == sum(map(len, words.values())) == 126_052
+    assert (data.source_vocabulary.length, data.target_vocabulary.length, data.target_vocabulary.size) == (28, 28, 73)
+    every = set.union(*words.values())
+    stems = {name: {stem(word, every) for word in part} for name, part in words.items()}
+    shared = len(stems["train"] & stems["test"])
+    assert shared == 0 if deal == "stem" else shared > 1000
+    for name in ("validation", "test"):
+        assert 0.04 < len(words[name]) / len(every) < 0.06
+    assert data.plain("HH AH0 L OW1") == "HH AH L OW"
+
+
+def test_families_of_words():
+    words = {"walk", "walks", "walk's", "walked", "city", "cities", "make", "making", "stop", "stopped", "glass", "is"}
+    stems = [
+        stem(word, words) for word in ("walks", "walk's", "walked", "cities", "making", "stopped", "glass", "is", "making's")
+    ]
+    assert stems == ["walk", "walk", "walk", "city", "make", "stop", "glass", "is", "make"]
+
+
+def test_a_misspelling_is_never_the_word():
+    made = [misspelt("letter", np.random.default_rng(seed)) for seed in range(300)]
+    assert "letter" not in made and len(set(made)) > 50
+    assert {len(word) for word in made} == {4, 5, 6, 7, 8}
+
+
+def test_batches_come_back_and_hold_similar_lengths(file):
+    split = pairs.load(f"pairs:{file}").train
+    steps = split.size // 32
+    first, again = ([*split.training(32, steps, range(2), seed=3).as_numpy_iterator()] for _ in range(2))
+    later = [*split.training(32, steps, range(1, 2), seed=3).as_numpy_iterator()]
+    assert len(first) == 2 * steps
+    for one, other in [*zip(first, again, strict=True), *zip(first[steps:], later, strict=True)]:
+        np.testing.assert_array_equal(one["source"], other["source"])
+        np.testing.assert_array_equal(one["target"], other["target"])
+    assert np.mean([np.mean(batch["source"] == 0) for batch in first]) < 0.05
+    seen = {tuple(row[row > 0]) for batch in first[:steps] for row in batch["source"]}
+    assert len(seen) == 32 * steps
+    assert sum(len(batch["source"]) for batch in split.inputs(50)) == split.size
+
+
+def test_vocabularies_are_of_the_training_split(file):
+    data = pairs.load(f"pairs:{file}")
+    assert (data.source_vocabulary.tokens, data.target_vocabulary.tokens) == (tuple("abcde"), tuple("ABCDE"))
+    assert (data.source_vocabulary.separator, data.target_vocabulary.separator) == ("", " ")
+    assert data.plain is None and not set(data.train.source) & set(data.test.source)
+
+
+def test_a_split_is_published_and_read_again(file, tmp_path, capsys):
+    assert main(["split", f"pairs:{file}", "--output", str(tmp_path / "split")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "split")
+    data, again = pairs.load(f"pairs:{file}"), pairs.load(f"pairs:{tmp_path / 'split'}")
+    for name, split in data.splits.items():
+        assert split.source.tolist() == again.splits[name].source.tolist()
+        assert split.target.tolist() == again.splits[name].target.tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a\tb\n" * 99, "at least 100 lines"),
+        ("a\tb\n" * 99 + "a b\n", "in line 100"),
+        ("a\tb\n" * 99 + " \tb\n", "in line 100"),
+        ("a\tb\tc\n" + "a\tb\n" * 99, "in line 1 "),
+        (b"\xff\xfe\t\x00", "UTF-8"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(content, message, tmp_path):
+    path = tmp_path / "file.tsv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message):
+        pairs.load(f"pairs:{path}")
+
+
+@pytest.mark.parametrize("dataset", ["digits", "pairs:nowhere.tsv"])
+def test_data_that_are_no_pairs_are_refused(dataset):
+    with pytest.raises(ValueError, match=r"pairs of texts|UTF-8"):
+        pairs.load(dataset)
+
+
+def test_rates_count_any_listed_target():
+    listed = [["A B", "A C C"], ["B"], ["A A A"]]
+    given = [["A C C", "A B"], ["A", "B"], ["A B C D", "B"]]
+    metrics = sequences.rates("beam", listed, given, " ")
+    assert metrics["beam/sequence_error_rate"] == pytest.approx(2 / 3)
+    assert metrics["beam/token_error_rate"] == pytest.approx((0 + 1 + 3) / (3 + 1 + 3))
+    assert (metrics["beam/coverage_1"], metrics["beam/coverage_2"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
+def test_training_goes_on_bit_for_bit(experiment, tmp_path):
+    data = pairs.load(experiment.dataset)
+
+    def trained(stops, folder):
+        for stop in stops:
+            model = fitting.build(experiment, data)
+            fitting.compile(model, data, experiment)
+            checkpoint = Checkpoint(folder / "latest.npz")
+            start = checkpoint.restore(model)
+            fitting.fit_epochs(model, data, experiment, range(start, stop), [checkpoint])
+        return model
+
+    whole, pieces = trained([2], tmp_path / "whole"), trained([1, 2], tmp_path / "pieces")
+    for one, other in zip(whole.get_weights(), pieces.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_of_pairs_leaves_everything(experiment, tmp_path):
+    run = training.train(experiment, tmp_path / "run")
+    assert run.finished
+    assert {path.stem for path in run.report.parent.glob("*.png")} == {
+        "learning_curve",
+        "error_by_length",
+        "coverage",
+        "attention",
+    }
+    metrics = training.files.read_json(run.metrics)
+    assert {"greedy/sequence_error_rate", "beam/token_error_rate", "beam/coverage_5", "test/score"} <= set(metrics)
+    model = run.load_model()
+    assert {layer.compute_dtype for layer in model.encoder} == {"float32"} and isinstance(model, zoo.Transformer)
+    with np.load(run.codes) as codes:
+        assert codes["test_codes"].shape == (len(codes["test_ids"]), 16)
+    assert main(["preset", str(run.folder), "--output", str(tmp_path / "presets")]) == 0
+    preset = tmp_path / "presets" / experiment.name
+    assert list(zoo.load(preset).generate(["abc"])["target"]) == list(model.generate(["abc"])["target"])
+    assert list(zoo.sample(preset)) == ["source", "target"] and "beam/token_error_rate" in zoo.card(preset)
+
+
+def test_one_language_has_an_autoencoder_and_its_rivals(tmp_path):
+    words = ["".join(letters) for letters in itertools.product("abc", repeat=5)]
+    path = tmp_path / "words.tsv"
+    path.write_text("".join(f"{misspelt(word, np.random.default_rng(i))}\t{word}\n" for i, word in enumerate(words)))
+    data = pairs.load(f"pairs:{path}")
+    keras.utils.set_random_seed(0)
+    model = zoo.Transformer(data.source_vocabulary, data.target_vocabulary, width=16, depth=1, heads=2)
+    metrics, _ = sequences.evaluate(model, data)
+    assert model.autoencoder and metrics["unchanged/sequence_error_rate"] == 1
+    assert 0.05 < metrics["nearest/sequence_error_rate"] < 1
