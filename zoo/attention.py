@@ -4,7 +4,10 @@ import keras
 from keras import ops
 
 BASE = 10_000.0  # slowest turn of the rotary positions, in positions for a radian
-Memory = tuple[keras.KerasTensor, keras.KerasTensor]  # keys and values, (B, S, heads, width / heads) each
+
+# Keys and values, (B · heads, S, 1, width / heads) each. With the heads in the batch axis, what is kept of earlier positions is
+# attended to as it lies; `dot_product_attention` would copy another layout anew at every step.
+Memory = tuple[keras.KerasTensor, keras.KerasTensor]
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -39,22 +42,33 @@ class Attention(keras.layers.Layer):
         return _turned(self._heads(keys), turns), self._heads(values)
 
     def call(self, x: keras.KerasTensor, turns: keras.KerasTensor, memory: Memory, mask: keras.KerasTensor):
-        """`(B, T, width)` attends to a memory where the mask `(B or 1, 1, T or 1, S)` is true: `(B, T, width)`."""
+        """`(B, T, width)` attends to a memory where the mask `(B · heads or 1, 1, T or 1, S)` is true: `(B, T, width)`."""
         query = _turned(self._heads(self.query(x)), turns)
-        heads = ops.dot_product_attention(query, *memory, mask=mask)  # (B, T, heads, width / heads)
-        return self.output_(ops.reshape(heads, (-1, *ops.shape(x)[1:])))
+        heads = ops.dot_product_attention(query, *memory, mask=mask)  # (B · heads, T, 1, width / heads)
+        length, width = ops.shape(x)[1], x.shape[-1]
+        heads = ops.reshape(heads, (-1, self.heads, length, width // self.heads))
+        return self.output_(ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), (-1, length, width)))
 
     def weights_on(self, x: keras.KerasTensor, turns: keras.KerasTensor, memory: Memory, mask: keras.KerasTensor):
         """The weights `(B, heads, T, S)`, which sum to 1 over the memory, that calling the layer uses."""
         query = _turned(self._heads(self.query(x)), turns)
         logits = ops.einsum("btnh,bsnh->bnts", query, memory[0]) / query.shape[-1] ** 0.5
-        return ops.softmax(ops.where(mask, ops.cast(logits, "float32"), -1e30), axis=-1)
+        weights = ops.softmax(ops.where(mask, ops.cast(logits, "float32"), -1e30), axis=-1)
+        return ops.reshape(weights, (-1, self.heads, *ops.shape(weights)[2:]))
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads}
 
     def _heads(self, x):
-        return ops.reshape(x, (-1, ops.shape(x)[1], self.heads, x.shape[-1] // self.heads))
+        """`(B, T, width)` to `(B · heads, T, 1, width / heads)`."""
+        length, size = ops.shape(x)[1], x.shape[-1] // self.heads
+        heads = ops.transpose(ops.reshape(x, (-1, length, self.heads, size)), (0, 2, 1, 3))
+        return ops.reshape(heads, (-1, length, 1, size))
+
+
+def per_head(present: keras.KerasTensor, heads: int) -> keras.KerasTensor:
+    """The mask `(B · heads, 1, 1, S)` of where there are tokens, `(B, S)`."""
+    return ops.repeat(present, heads, axis=0)[:, None, None]
 
 
 def turns(positions: keras.KerasTensor, size: int) -> keras.KerasTensor:
@@ -65,7 +79,7 @@ def turns(positions: keras.KerasTensor, size: int) -> keras.KerasTensor:
 
 
 def _turned(x, turns):
-    """Pairs of numbers of `(B, T, heads, size)` as complex numbers, turned by their position's angles."""
+    """Pairs of numbers of `(…, T, 1, size)` as complex numbers, turned by their position's angles."""
     left, right = ops.split(x, 2, axis=-1)
     cosine, sine = ops.cast(turns[0], x.dtype), ops.cast(turns[1], x.dtype)
     return ops.concatenate([left * cosine - right * sine, left * sine + right * cosine], axis=-1)
@@ -110,9 +124,9 @@ class Block(keras.layers.Layer):
 
         Args:
             turns: of the positions of x.
-            mask: `(B or 1, 1, T, S)`, true where a position of x may look at one of the memory.
-            source: memory of the source, `memory_of(states)`, where there is one.
-            source_mask: `(B, 1, 1, S')`.
+            mask: `(B · heads or 1, 1, T or 1, S)`, true where a position of x may look at one of the memory.
+            source: memory of the source, that `attention_source.memory` gives, where there is one.
+            source_mask: the same for the source.
             kept: makes the memory to attend to out of x's own, for instance by adding it to that of earlier positions.
             look: is called with the weights `(B, heads, T, S')` of the attention to the source.
         """

@@ -1,7 +1,7 @@
 """Sequences written token by token: the likeliest token, a beam of the best sequences, or draws.
 
-A search takes a function `step(token (R,), t, cache) → logits (R, V), cache`, the first cache, R, and the most steps; the
-token of the last step is the end. It stops when every row has ended.
+A search takes a function `step(token (R,), t, cache) → logits (R, V), cache`, an empty cache, R, and the most steps; the token
+of the last step is the end. It stops when every row has ended.
 """
 
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def beam(
         written = ops.take_along_axis(written, parent[..., None], axis=1)
         written = _put(written, token, t, steps)
         row = ops.reshape(first + parent, (-1,))
-        cache = tuple(tuple(ops.take(part, row, axis=0) for part in memory) for memory in cache)
+        cache = tuple(tuple(_rows(part, row) for part in memory) for memory in cache)
         return t + 1, token, written, log_prob, length, ended | ops.equal(token, END), cache
 
     start = ops.full((sources, beams), START, "int32")
@@ -88,7 +88,7 @@ def beam(
         ops.zeros((sources, beams), "bool"),
         cache,
     )
-    _, _, written, log_prob, length, _, _ = ops.while_loop(_going(steps, ended=5), body, state)
+    _, _, written, log_prob, length, _, _ = _run(body, state, steps)
     return written, penalized(log_prob[..., None], length[..., None])[..., 0]
 
 
@@ -125,15 +125,29 @@ def _written(step, cache, rows, steps, choose):
         ops.zeros((rows,), "bool"),
         cache,
     )
-    _, _, written, score, _, _ = ops.while_loop(_going(steps, ended=4), body, state)
+    _, _, written, score, _, _ = _run(body, state, steps)
     return written, score
 
 
-def _going(steps, ended):
-    def going(t, *state):
-        return (t < steps) & ~ops.all(state[ended - 1])
+def _run(body, state, steps):
+    """Steps until every row has ended. A state is the time, …, what has ended, and the cache, whose second axis is time; it
+    has room for the first steps at first, so that short sequences need not attend to the room for long ones."""
+    for stop in (-(-2 * steps // 5), steps):
 
-    return going
+        def going(t, *state, stop=stop):
+            return (t < stop) & ~ops.all(state[-2])
+
+        *others, cache = state
+        cache = tuple(
+            tuple(ops.pad(part, [[0, 0], [0, stop - part.shape[1]], [0, 0], [0, 0]]) for part in memory) for memory in cache
+        )
+        state = ops.while_loop(going, body, (*others, cache))
+    return state
+
+
+def _rows(part, row):
+    """A part of a cache, whose first axis is a multiple of R, in the order of rows `(R,)`."""
+    return ops.reshape(ops.take(ops.reshape(part, (ops.shape(row)[0], -1)), row, axis=0), ops.shape(part))
 
 
 def _put(written, token, t, steps):

@@ -8,7 +8,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import noise, search
-from zoo.attention import Block, turns
+from zoo.attention import Block, per_head, turns
 from zoo.autoencoder import PerExample, integers
 from zoo.signatures import Signature, Tensor
 from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
@@ -290,40 +290,38 @@ class Transformer(keras.Model):
     def _states(self, source, training=None):
         """States `(B, S, width)` of source tokens `(B, S)`, and where there are tokens, `(B, S)`."""
         present = ops.not_equal(source, PAD)
-        positions = self._turns(0, ops.shape(source)[1])
+        positions, mask = self._turns(ops.shape(source)[1]), per_head(present, self.heads)
         x = self._embedded(self.source_embedding, source, training)
         for block in self.encoder:
-            x, _ = block(x, positions, present[:, None, None], training=training)
+            x, _ = block(x, positions, mask, training=training)
         return self.norm_encoder(x), present
 
     def _decode(self, states, present, target, training=None, look=None):
         """Logits `(B, T, V)` for targets; `look` is called with each block's attention to the source."""
         shifted = ops.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)
         length = ops.shape(target)[1]
-        source_turns, positions = self._turns(0, ops.shape(states)[1]), self._turns(0, length)
-        steps = ops.arange(length)
+        source_turns, positions = self._turns(ops.shape(states)[1]), self._turns(length)
+        mask, steps = per_head(present, self.heads), ops.arange(length)
         causal = (steps[None, :] <= steps[:, None])[None, None]  # (1, 1, T, T)
         x = self._embedded(self.target_embedding, shifted, training)
         for block in self.decoder:
             memory = block.attention_source.memory(states, source_turns)
-            x, _ = block(x, positions, causal, memory, present[:, None, None], look=look, training=training)
+            x, _ = block(x, positions, causal, memory, mask, look=look, training=training)
         return self._head(x)
 
     def _stepper(self, source, copies=1):
         """What a search needs: the function from tokens `(R,)` at step t, and a cache, to the logits `(R, V)` of what follows
         and the cache after it; the first cache; R, which is `copies` rows for each source; and the most steps."""
-        states, present = self._states(source)
-        source_turns = self._turns(0, ops.shape(source)[1])
+        states, present = (ops.repeat(part, copies, axis=0) for part in self._states(source))
+        source_turns, seen = self._turns(ops.shape(source)[1]), per_head(present, self.heads)
         memories = [block.attention_source.memory(states, source_turns) for block in self.decoder]
-        memories = [tuple(ops.repeat(part, copies, axis=0) for part in memory) for memory in memories]
-        seen = ops.repeat(present, copies, axis=0)[:, None, None]
-        rows, steps = ops.shape(source)[0] * copies, self.target_vocabulary.length + 1
-        empty = ops.zeros((rows, steps, self.heads, self.width // self.heads), memories[0][0].dtype)
-        times = ops.arange(steps)
+        rows = ops.shape(states)[0]
+        first = ops.zeros((rows * self.heads, 0, 1, self.width // self.heads), states.dtype)
 
         def step(token, t, cache):
             x = self._embedded(self.target_embedding, token[:, None], False)  # (R, 1, width)
             position = turns(ops.cast(t, "float32")[None], self.width // self.heads)
+            times = ops.arange(cache[0][0].shape[1])
             here, past = ops.equal(times, t)[None, :, None, None], (times <= t)[None, None, None]
             after = []
             for block, memory, before in zip(self.decoder, memories, cache, strict=True):
@@ -335,7 +333,7 @@ class Transformer(keras.Model):
                 after.append(cached)
             return self._head(x)[:, 0], tuple(after)
 
-        return step, tuple((empty, empty) for _ in self.decoder), rows, steps
+        return step, tuple((first, first) for _ in self.decoder), rows, self.target_vocabulary.length + 1
 
     def _logits(self, source, target, training=None):
         return self._decode(*self._states(source, training), target, training)
@@ -351,8 +349,8 @@ class Transformer(keras.Model):
     def _embedded(self, embedding, tokens, training):
         return self.drop(embedding(tokens) * self.width**0.5, training=training)
 
-    def _turns(self, start, stop):
-        return turns(ops.arange(start, stop, dtype="float32"), self.width // self.heads)
+    def _turns(self, length):
+        return turns(ops.arange(length, dtype="float32"), self.width // self.heads)
 
 
 _VOCABULARIES = ("source_vocabulary", "target_vocabulary")
