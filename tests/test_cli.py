@@ -44,6 +44,12 @@ from training.experiments import EXPERIMENTS, FIELDS
         (["train", "dense_digits_k8", "--target=label", "--pretrained=vae_mnist"], "Expected an encoder of data of shape"),
         (["train", "dense_digits_k8", "--bottleneck=vector_quantized", "--k=9"], "multiple of token_width"),
         (["train", "dense_digits_k8", "--left_out=12"], "Expected a class to leave out"),
+        (["train", "dense_digits_k8", "--dataset=cmudict"], "whose examples are text"),
+        (["train", "g2p_cmudict", "--dataset=digits"], "Expected a data set of pairs of texts"),
+        (["train", "g2p_cmudict", "--dataset=pairs:none.tsv"], "Expected a text file"),
+        (["train", "g2p_cmudict", "--width=30"], "even multiple of heads"),
+        (["train", "g2p_cmudict", "--dropout=1"], "Expected dropout in [0, 1)"),
+        (["split", "digits"], "Expected a data set of pairs of texts"),
         (["tune", "dense_digits_k8", "--target=label"], "Expected an autoencoder to tune"),
         (["tune", "dense_digits_k8", "--tuner=x"], "hyperband, bayesian, random"),
         (["tune", "dense_digits_k8", "--width=1,b"], "type int"),
@@ -110,7 +116,7 @@ def test_generate_and_figures(run, tmp_path, capsys):
     assert main(["figures", str(run.folder)]) == 0
     metrics = files.read_json(run.metrics)
     assert f"squared error {metrics['test/squared_error']:.2f} (PCA" in capsys.readouterr().out
-    for model, message in (("nothing", "Expected a preset"), ("classifier_mnist", "Expected a model that generates")):
+    for model, message in (("nothing", "Expected a preset"), ("classifier_mnist", "Expected a model that draws examples")):
         assert main(["generate", model, f"--output={tmp_path / 'no.png'}"]) == 2
         assert message in capsys.readouterr().err
     assert main(["generate", str(run.folder), "--count=0"]) == 2

@@ -12,6 +12,7 @@ import zoo
 from training import fitting, pairs, sequences
 from training.__main__ import main
 from training.callbacks import Checkpoint
+from training.tuning import tune
 from training.words import misspelt, stem
 
 
@@ -160,6 +161,14 @@ def test_a_run_of_pairs_leaves_everything(experiment, tmp_path):
     preset = tmp_path / "presets" / experiment.name
     assert list(zoo.load(preset).generate(["abc"])["target"]) == list(model.generate(["abc"])["target"])
     assert list(zoo.sample(preset)) == ["source", "target"] and "beam/token_error_rate" in zoo.card(preset)
+
+
+def test_settings_are_searched(experiment, tmp_path, capsys):
+    run = tune(
+        experiment, {"width": "8,16", "depth": "1", "learning_rate": "0.003"}, tmp_path / "best", tuner="random", trials=2
+    )
+    assert run.finished and run.experiment().width in (8, 16)
+    assert "best of 2 trials: validation sequence error" in capsys.readouterr().out
 
 
 def test_one_language_has_an_autoencoder_and_its_rivals(tmp_path):

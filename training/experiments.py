@@ -111,7 +111,7 @@ class Experiment:
         if self.body == "transformer" and (self.target != "none" or self.width % (2 * self.heads)):
             raise ValueError(
                 "Expected a transformer of a width that is an even multiple of heads, and without a target. Received: "
-                f"width={self.width}, heads={self.heads}, target={self.target}. Try --width={64 * self.heads} --target=none."
+                f"width={self.width}, heads={self.heads}, target={self.target}. Try --width={32 * self.heads} --target=none."
             )
         if self.target == "none" and (self.pretrained or self.frozen or self.labels):
             raise ValueError(
@@ -417,6 +417,14 @@ EXPERIMENTS = {
             dataset="cmudict/random",
             **TRANSFORMER,
             epochs=45,
+            learning_rate=2e-3,
+        ),
+        Experiment(
+            name="denoising_words",
+            about="A denoising autoencoder of English words: letters that were dropped, doubled or swapped are put right. ",
+            dataset="misspellings",
+            **TRANSFORMER | {"width": 96, "depth": 3},
+            epochs=8,
             learning_rate=2e-3,
         ),
     )

@@ -175,14 +175,14 @@ def _transformer(run: Run, model, data: Pairs, metrics) -> Iterator[Entry]:
     words, written = [sources[i] for i in shown], answers[shown, 0].tolist()
     maps = _numpy(model.attend(words, written)).mean(axis=1)
     read, wrote = (
-        [vocabulary.split(text) for text in texts]
+        [[*vocabulary.split(text), "end"] for text in texts]
         for vocabulary, texts in ((model.source_vocabulary, words), (model.target_vocabulary, written))
     )
     yield (
         "attention",
         "Attention",
         "What the decoder looks at: source tokens from left to right, written tokens from top to bottom, the average of the "
-        "heads. The rest goes to the source's end.",
+        "heads.",
         pictures.attention([m[: len(w), : len(r)] for m, w, r in zip(maps, wrote, read, strict=True)], wrote, read),
     )
 

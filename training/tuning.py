@@ -30,7 +30,8 @@ def tune(
     trials: int = 10,
     restart: bool = False,
 ) -> Run:
-    """Searches with keras-tuner for the lowest squared error on the validation split, then trains the best experiment.
+    """Searches with keras-tuner for the lowest squared error on the validation split, of a transformer for the lowest share of
+    wrong targets, then trains the best experiment.
 
     An experiment without a validation split gets one, a tenth of the training split, and keeps it.
 
@@ -67,14 +68,15 @@ def tune(
     if best is None or best.score is None or not math.isfinite(best.score):
         raise ValueError(_no_trial("none"))
     chosen = search.experiment(best.hyperparameters)
-    print(f"best of {len(oracle.oracle.trials)} trials: validation squared error {best.score:.4g} with {_text(space, chosen)}")
+    error = f"validation {_error(experiment).replace('_', ' ')} {best.score:.4g}"
+    print(f"best of {len(oracle.oracle.trials)} trials: {error} with {_text(space, chosen)}")
     return commands.train(chosen, folder, strategy, restart)
 
 
 def _oracle(search, tuner: str, trials: int, experiment: Experiment, folder: pathlib.Path):
     settings = {
         "hypermodel": search,
-        "objective": keras_tuner.Objective("val_squared_error", "min"),
+        "objective": keras_tuner.Objective(f"val_{_error(experiment)}", "min"),
         "directory": folder.parent,
         "project_name": f"{folder.name}-trials",
         "seed": experiment.seed,
@@ -150,12 +152,17 @@ class _Search(keras_tuner.HyperModel):
 
 def _around(experiment: Experiment) -> dict[str, list]:
     """Choices about an experiment's own values."""
+    codes = {} if experiment.body == "transformer" else {"k": sorted({max(1, experiment.k // 2), experiment.k})}
     return {
         "width": [max(1, experiment.width // 2), experiment.width, 2 * experiment.width],
         "depth": [1, 2, 3],
-        "k": sorted({max(1, experiment.k // 2), experiment.k}),
+        **codes,
         "learning_rate": [float(f"{experiment.learning_rate * factor:.3g}") for factor in (0.3, 1.0, 3.0)],
     }
+
+
+def _error(experiment: Experiment) -> str:
+    return "sequence_error" if experiment.body == "transformer" else "squared_error"
 
 
 def _text(space: dict[str, list], experiment: Experiment) -> str:
