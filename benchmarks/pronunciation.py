@@ -1,29 +1,29 @@
 """English spelling to pronunciation: the preset `g2p_cmudict` beside g2p_en, in one run.
 
-    python benchmarks/pronunciation.py --folder pronunciation-benchmark --plot docs/pronunciation.png
+    python benchmarks/pronunciation.py --folder pronunciation-benchmark
 
 Words a second of the exported graph (greedy, 256 words at a time, sorted by length) and of g2p_en (one after another, as it
-takes them), on the words of the test split; how often both are wrong; decoding with a key-value cache against decoding that
-computes all positions anew at every step; and single words over HTTP, the embedded server beside g2p_en behind FastAPI. g2p_en
-gets a virtual environment of its own in the folder. It was trained on these words too, with an older dictionary. What is
-compared is measured in turn, several times; medians are printed. Linux only.
+takes them), on the words of the test split; how often both are wrong; and decoding with a key-value cache against decoding
+that computes all positions anew at every step. g2p_en gets a virtual environment of its own in the folder. It was trained on
+these words too, with an older dictionary. What is compared is measured in turn, several times; medians are printed. Linux
+only. `benchmarks/servers/words.py` compares the servers.
 """
 
 import argparse
-import contextlib
 import json
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np  # isort: skip
-import tensorflow as tf
+import training  # noqa: F401 - first: it imports TensorFlow quietly
 
-import serving
+import numpy as np  # isort: skip
+import tensorflow as tf  # isort: skip
+
 import zoo
 from serving.batcher import Limits
 from serving.export import export
@@ -34,18 +34,15 @@ from zoo import search
 from zoo.vocabulary import END
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "servers"))
-from load import load, request
-from peers.peers import HERE, PEERS, ask, environment
+from peers.peers import HERE, PEERS, environment
 
-NAME, BATCH, SECONDS, PORT = "g2p_cmudict", 256, 3, 9730
-SWEEP = (1, 2, 4, 8, 16, 32, 64)
+NAME, BATCH = "g2p_cmudict", 256
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("pronunciation-benchmark"))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--plot", type=pathlib.Path)
     options = parser.parse_args()
     model = zoo.load(NAME)
     models = options.folder / "models"
@@ -53,7 +50,6 @@ def main() -> None:
     python = environment(PEERS["fastapi"]._replace(name="g2p_en"), options.folder / "environments")
     words(path, python, options.repeats)
     cache(model, options.repeats)
-    served(models, python, options)
 
 
 def words(path: pathlib.Path, python: str, repeats: int) -> None:
@@ -126,51 +122,6 @@ def cache(model: zoo.Transformer, repeats: int) -> None:
     times, tokens = _medians({"with the cache": timed(cached), "computed anew": timed(anew)}, repeats, "s for 29 steps", ".3f")
     same = 100 * np.mean(tokens["with the cache"] == tokens["computed anew"])
     print(f"  {times['computed anew'] / times['with the cache']:.1f} times as fast; {same:.1f} % of the tokens are the same")
-
-
-def served(directory: pathlib.Path, python: str, options) -> None:
-    """Requests of one word: the embedded server and g2p_en behind FastAPI."""
-    some = [word for word in pairs.load("cmudict/random").test.source.tolist() if word.isalpha()][:512]
-    bodies = [json.dumps({"instances": [word]}).encode() for word in some]
-    with serving.Server(directory) as server, _fastapi(python) as port:
-        own = int(server.url.rsplit(":", 1)[1])
-        posts = {
-            "this server": (own, [request(f"/v1/models/{NAME}:predict", body) for body in bodies]),
-            "g2p_en behind FastAPI": (port, [request("/predict", body) for body in bodies]),
-        }
-        measures = {name: lambda ask=ask: (load(*ask, 32, SECONDS).rate, None) for name, ask in posts.items()}
-        rates, _ = _medians(measures, options.repeats, "words/s over HTTP, 32 connections")
-        print(f"  {rates['this server'] / rates['g2p_en behind FastAPI']:.1f} times as many")
-        if options.plot:
-            _plot({name: [load(*ask, count, 2) for count in SWEEP] for name, ask in posts.items()}, options.plot)
-
-
-def _plot(curves: dict[str, list], path: pathlib.Path) -> None:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, points in curves.items():
-        axes.plot([point.rate for point in points], [point.p50 for point in points], "o-", label=name, linewidth=2)
-    axes.set(xscale="log", yscale="log", xlabel="answered requests a second", ylabel="median latency, ms")
-    axes.set_title(f"One word a request, {SWEEP[0]} to {SWEEP[-1]} connections", loc="left")
-    axes.grid(which="major", color="#dddddd")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=110)
-
-
-@contextlib.contextmanager
-def _fastapi(python: str) -> Iterator[int]:
-    process = subprocess.Popen([python, HERE / "g2p_en_server.py", str(PORT)])
-    try:
-        while ask(PORT, "/predict", b'{"instances": ["ready"]}') is None:
-            if process.poll() is not None:
-                raise RuntimeError(f"Expected g2p_en behind FastAPI. Received: exit status {process.returncode}.")
-            time.sleep(0.2)
-        yield PORT
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _medians(measures: dict[str, Callable], repeats: int, unit: str, form: str = ",.0f") -> tuple[dict, dict]:

@@ -14,7 +14,7 @@ HALF_COSTS = 1e-3  # most that weights in float16 may change the test figure, as
 SAMPLE = 32  # examples beside a preset
 
 LICENCES = {
-    "cmudict/random": "BSD 2-clause (Carnegie Mellon University)",
+    "cmudict/random": "BSD 2-clause (copyright 1993–2015 Carnegie Mellon University)",
     "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
     "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository)",
 }
@@ -94,7 +94,10 @@ certain sign of them. {_limits(experiment)}
 
 def _limits(experiment) -> str:
     if experiment.body == "transformer":
-        return "A target is written for any source, a meaningless one too."
+        return (
+            "A target is written for any source, a meaningless one too. `sequence_error_rate` and `token_error_rate` are what "
+            "papers on pronunciation call the word and the phone error rate."
+        )
     if experiment.target != "none":
         return "The answer to an input outside the training classes is one of them all the same."
     if experiment.binarize != "none":
