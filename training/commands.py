@@ -145,7 +145,7 @@ def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
         elif key.endswith("/generate"):
             yield "Fréchet distance in the classifier's features", f"{value:.2f}"
         elif key in SHOWN:
-            yield SHOWN[key], f"{value:.4g}"
+            yield SHOWN[key], f"{100 * value:.2f} %" if "error_rate" in key else f"{value:.4g}"
 
 
 def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 60) -> str:

@@ -413,7 +413,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="g2p_cmudict",
-            about="English spelling to pronunciation, by a transformer of 0.9 million weights. ",
+            about="English spelling to pronunciation, by a transformer of 0.9 million weights. "
+            "Two cores, 55 min: word error rate without stress 26.3 %, phone error rate 6.3 %, with a beam of five.",
             dataset="cmudict/random",
             **TRANSFORMER,
             epochs=45,
@@ -421,7 +422,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="denoising_words",
-            about="A denoising autoencoder of English words: letters that were dropped, doubled or swapped are put right. ",
+            about="A denoising autoencoder of English words: letters that were dropped, doubled or swapped are put right. "
+            "Two cores, 19 min beside other work: 39.7 % of the unseen test words found again, 64.0 % among the five best.",
             dataset="misspellings",
             **TRANSFORMER | {"width": 96, "depth": 3},
             epochs=8,
