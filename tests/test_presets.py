@@ -31,6 +31,9 @@ def test_a_preset_is_trained_and_has_a_card(name):
         assert error < 45  # the mean image's is 52.7, two principal components' 43.6
         made = np.asarray(model.generate([1, 2]))
         assert made.shape == (2, *model.shape) and np.abs(made[0] - made[1]).max() > 0.1
+    elif isinstance(model, zoo.Transformer):
+        best = model.generate_beam(rows["source"].tolist())["target"]
+        assert np.mean([target in row for target, row in zip(rows["target"], best, strict=True)]) > 0.75
     else:
         assert np.mean(np.asarray(model.classify(rows["x"])).argmax(axis=1) == rows["label"]) > 0.9
     for part in ("Licence", "Made by", "Figures", "Limits", f"python -m training train {name}"):
