@@ -84,6 +84,23 @@ def test_vocabularies_are_of_the_training_split(file):
     assert data.plain is None and not set(data.train.source) & set(data.test.source)
 
 
+def test_a_character_that_is_read_as_several_fits(tmp_path):
+    rows = [f"ab{'a' * (i % 3)}{i % 7}\tA" for i in range(200)] + [f"ffi{i}\tA" for i in range(10)]
+    for name, extra in (("train", []), ("validation", ["ﬃ\tA"]), ("test", ["ﬃﬃ\tA"])):  # a ligature of three letters
+        (tmp_path / f"{name}.tsv").write_text("\n".join([*rows, *extra]), encoding="utf-8")
+    data = pairs.load(f"pairs:{tmp_path}")
+    assert data.source_vocabulary.length == 6
+    assert list(data.source_vocabulary.texts(data.test.source_tokens[-1:])) == ["ffiffi"]
+
+
+def test_words_and_characters_have_no_vocabulary_in_common(tmp_path):
+    path = tmp_path / "spelt.tsv"
+    path.write_text("".join(f"{' '.join(word)}\t{''.join(word)}\n" for word in itertools.product("abc", repeat=5)))
+    data = pairs.load(f"pairs:{path}")
+    assert (data.source_vocabulary.separator, data.target_vocabulary.separator) == (" ", "")
+    assert not (data.train.target_tokens == zoo.vocabulary.UNKNOWN).any()
+
+
 def test_a_split_is_published_and_read_again(file, tmp_path, capsys):
     assert main(["split", f"pairs:{file}", "--output", str(tmp_path / "split")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "split")

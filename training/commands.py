@@ -65,7 +65,7 @@ def train(
     return run
 
 
-def evaluate(folder: str | os.PathLike, data: Data | None = None) -> dict[str, float]:
+def evaluate(folder: str | os.PathLike, data: Data | Pairs | None = None) -> dict[str, float]:
     """Evaluates the model of a run's folder anew; writes `metrics.json`, `codes.npz` and `pca.keras`, returns the metrics."""
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
@@ -84,7 +84,7 @@ def evaluate(folder: str | os.PathLike, data: Data | None = None) -> dict[str, f
     return metrics
 
 
-def report(folder: str | os.PathLike, data: Data | None = None) -> str:
+def report(folder: str | os.PathLike, data: Data | Pairs | None = None) -> str:
     """Writes the report of a run's folder anew; returns the path of its page."""
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
@@ -183,7 +183,7 @@ def open_data(experiment: Experiment) -> Data | Pairs:
     return targeted(data, experiment.target, experiment.labels, experiment.seed)
 
 
-def _fit(experiment: Experiment, data: Data, run: Run, scope, restart: bool) -> None:
+def _fit(experiment: Experiment, data: Data | Pairs, run: Run, scope, restart: bool) -> None:
     with scope:
         model = fitting.build(experiment, data)
         if restart:

@@ -211,10 +211,12 @@ def fit_epochs(
 ) -> keras.callbacks.History:
     """Some of the experiment's epochs on a compiled model; returns what Keras does."""
     batch_size, steps, _ = _schedule(data, experiment)
-    extras = {} if isinstance(data, Pairs) else {"check": model.check}
-    moved = {} if isinstance(data, Pairs) else {"shift": experiment.shift}
-    training = data.train.training(batch_size, steps, epochs, experiment.seed, **moved, **extras)
-    watched = data.validation and data.validation.inputs(batch_size, drop_remainder=_needs_static_shapes(), **extras)
+    if isinstance(data, Pairs):  # their texts were checked when they became numbers, and are taken as they are
+        check, changes = {}, {}
+    else:
+        check, changes = {"check": model.check}, {"shift": experiment.shift}
+    training = data.train.training(batch_size, steps, epochs, experiment.seed, **changes, **check)
+    watched = data.validation and data.validation.inputs(batch_size, drop_remainder=_needs_static_shapes(), **check)
     with clear_errors():
         return model.fit(
             training,

@@ -113,8 +113,8 @@ def load(dataset: str) -> Pairs:
             `pairs:PATH`, a file of lines SOURCE tab TARGET, or a folder of `train.tsv`, `validation.tsv` and `test.tsv`.
 
     A file is split by source, 90 to 5 to 5, always alike: all targets of a source are on one side. The vocabularies are those
-    of the training split: words where its texts have whitespace, otherwise characters, and one for both sides where the
-    target's tokens are all found in the source.
+    of the training split: words where its texts have whitespace, otherwise characters, and one for both sides where they are
+    of the same kind and the target's tokens are all found in the source.
 
     Raises:
         ValueError: no such data, or not of the form that the source reads.
@@ -123,11 +123,13 @@ def load(dataset: str) -> Pairs:
     texts = _read(pathlib.Path(path)) if kind == "pairs" else open_texts(dataset)
     sides = {split: [[row[side] for row in rows] for side in (0, 1)] for split, rows in texts.items()}
     vocabularies = [_vocabulary([sides[split][side] for split in SPLITS]) for side in (0, 1)]
-    if set(vocabularies[1].tokens) <= set(vocabularies[0].tokens):
-        length = max(vocabulary.length for vocabulary in vocabularies)
-        vocabularies = [zoo.Vocabulary(vocabularies[0].tokens, length, vocabularies[0].separator)] * 2
+    read, written = vocabularies
+    if read.separator == written.separator and set(written.tokens) <= set(read.tokens):
+        vocabularies = [zoo.Vocabulary(read.tokens, max(read.length, written.length), read.separator)] * 2
     splits = [
-        PairSplit(*map(np.array, both), *(words.numbers(side) for words, side in zip(vocabularies, both, strict=True)))
+        PairSplit(
+            *map(np.array, both), *(vocabulary.numbers(side) for vocabulary, side in zip(vocabularies, both, strict=True))
+        )
         for both in (sides[split] for split in SPLITS)
     ]
     return Pairs(dataset, *vocabularies, *splits, plain=words.without_stress if dataset.startswith("cmudict") else None)
@@ -174,9 +176,9 @@ def _rows(path: pathlib.Path, least: int) -> list[tuple[str, str]]:
 
 def _vocabulary(texts: list[list[str]]) -> zoo.Vocabulary:
     """Of one side's texts in the training split; no text of the splits is too long for it."""
-    separator = " " if any(len(text.split()) > 1 for text in texts[0]) else ""
-    longest = max(len(text.split()) if separator else len(text) for part in texts for text in part)
-    return zoo.Vocabulary.of(texts[0], separator, longest)
+    vocabulary = zoo.Vocabulary.of(texts[0], " " if any(len(text.split()) > 1 for text in texts[0]) else "")
+    longest = max(len(vocabulary.split(text)) for part in texts for text in part)
+    return zoo.Vocabulary(vocabulary.tokens, longest, vocabulary.separator)
 
 
 def _cut(tokens: np.ndarray, multiple: int) -> np.ndarray:

@@ -95,7 +95,7 @@ def stem(word: str, words) -> str:
 
 
 def misspelt(word: str, random: np.random.Generator) -> str:
-    """The word with one or two letters dropped, doubled or swapped with the next, never as it was."""
+    """The word with one or two letters, never the last, dropped, doubled or swapped with the next; never as it was."""
     while True:
         letters = list(word)
         for _ in range(random.integers(1, 3)):
