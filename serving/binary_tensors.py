@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from serving.client import NPY, NPZ
+from serving.client import NPY, NPZ, scaled
 from serving.servable import Endpoint
 from serving.status import invalid
 
@@ -21,7 +21,7 @@ def takes(content_type: bytes) -> bool:
 def read(body: bytes, content_type: str, endpoint: Endpoint) -> dict[str, np.ndarray]:
     """The inputs of an endpoint from a body: an `.npy` or a picture where it has one input, else an `.npz` by their names.
 
-    Floats are converted to the float type of the signature, integers to its integer type.
+    Numbers are converted to the float type of the signature, 8-bit integers to [0, 1]; integers to its integer type.
 
     Raises:
         RequestError: not of that format, or not what the signature takes.
@@ -58,14 +58,16 @@ def _converted(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return array
     if array.dtype.kind in "SU" and dtype.kind == "O":
         return np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array.astype(object)
-    if array.dtype.kind == dtype.kind == "f":
-        return array.astype(dtype)
+    if array.dtype.kind in "buif" and dtype.kind == "f":
+        return scaled(array).astype(dtype)
     if array.dtype.kind in "iu" and dtype.kind in "iu":
         bounds = np.iinfo(dtype)
         if not array.size or (array.min() >= bounds.min and array.max() <= bounds.max):
             return array.astype(dtype)
+        wrong = (array < bounds.min) | (array > bounds.max)
+        row = np.argwhere(wrong)[0][0] if array.ndim else 0
         raise invalid(
-            f"Expected integers in [{bounds.min}, {bounds.max}] for input {name}. Received: {array.min()} … {array.max()}."
+            f"Expected integers in [{bounds.min}, {bounds.max}] for input {name}. Received: {array[wrong][0]} in row {row}."
         )
     raise invalid(f"Expected {dtype} for input {name}. Received: {array.dtype}.")
 

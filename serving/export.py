@@ -19,6 +19,7 @@ import PIL.Image
 import zoo
 from serving import images, texts
 from serving.images import Verb
+from zoo import inputs
 from zoo.signatures import Tensor
 
 __all__ = ["export", "export_run"]
@@ -69,7 +70,8 @@ def export(
         (beside / "assets.extra").mkdir()
         _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
         if sample is not None:
-            np.savez(beside / "assets.extra" / SAMPLE, **sample)
+            rows = {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
+            np.savez(beside / "assets.extra" / SAMPLE, **rows)
         os.rename(beside, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -129,8 +131,10 @@ def _function(verb: Verb):
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in verb.signature.inputs.items()]
 
     @tf.function(input_signature=specs, autograph=False)
-    def function(*inputs):
-        results, outputs = verb.call(*inputs), verb.signature.outputs
+    def function(*values):
+        # TensorFlow Serving does not hold requests to the shapes that a signature declares.
+        values = [tf.ensure_shape(value, spec.shape) for value, spec in zip(values, specs, strict=True)]
+        results, outputs = verb.call(*values), verb.signature.outputs
         results = results if isinstance(results, dict) else dict.fromkeys(outputs, results)
         return {name: tf.ensure_shape(results[name], tensor.shape) for name, tensor in outputs.items()}
 

@@ -16,6 +16,10 @@ from training.run import Run
 from training.targets import targeted
 
 SAMPLE_ROWS = 64
+COLLAPSED = (
+    "No dimension of the code is active: the posterior has collapsed onto the prior, so that codes say nothing of the data. "
+    "Try a lower --beta, --kl_warmup=0.3, or --free_bits=0.1."
+)
 SHOWN = {  # beside the squared error, by the words that a table of figures has for them
     "beam/sequence_error_rate": "wrong targets, beam search",
     "beam/sequence_error_rate_without_stress": "word error rate without stress",
@@ -112,7 +116,8 @@ def table(run: Run) -> str:
             f"linear probe {100 * metrics['probe/accuracy']:.1f} %, k-means purity {100 * metrics['kmeans/purity']:.1f} %"
         )
     told = ("test/", "train/", "pca/", "knn/", "probe/", "kmeans/")
-    return "\n".join([*lines, *_lines({key: value for key, value in metrics.items() if not key.startswith(told)})])
+    lines += _lines({key: value for key, value in metrics.items() if not key.startswith(told)})
+    return "\n".join([*lines, COLLAPSED] if metrics.get("active_units") == 0 else lines)
 
 
 def _lines(metrics: dict[str, float]) -> list[str]:

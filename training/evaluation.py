@@ -171,7 +171,7 @@ def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, c
     held_out, nearest = generation.copying(train, test, made["generate"])
     metrics |= {"copying/held_out": held_out, "copying/generated": nearest}
     if model.density.classes:
-        labels = seeds % model.density.classes
+        labels = model.density.fitted[seeds % len(model.density.fitted)]
         answers = _made(classifier.classify, _made(model.generate_class, labels, seeds))
         metrics["generate_class/agreement"] = np.mean(answers.argmax(axis=1) == labels)
     return metrics

@@ -226,14 +226,14 @@ def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
         pictures.samples(shades(_numpy(model.generate(seeds)))),
     )
     if model.density.classes:
-        shown = min(model.density.classes, 2 * SHOWN)
-        label = np.repeat(np.arange(shown, dtype="int32"), SHOWN)
+        shown = model.density.fitted[: 2 * SHOWN]
+        label = np.repeat(shown, SHOWN)
         made = _numpy(model.generate_class(label, np.arange(len(label), dtype="int32")))
         yield (
             "samples_by_class",
             "Generated examples of each class",
             "Decoded draws from the mixture of a class.",
-            pictures.mosaic(shades(made.reshape(shown, SHOWN, *made.shape[1:])), list(data.classes[:shown])),
+            pictures.mosaic(shades(made.reshape(-1, SHOWN, *made.shape[1:])), [data.classes[label] for label in shown]),
         )
     if model.bottleneck.prior:
         rows = np.repeat(x[: SHOWN // 2], SHOWN - 1, axis=0)

@@ -7,9 +7,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo import noise
+from zoo import inputs, noise
 from zoo.bottlenecks import Bottleneck
 from zoo.density import Mixture
+from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood
 from zoo.signatures import Signature, Tensor
 
@@ -35,7 +36,8 @@ class Autoencoder(keras.Model):
             say: a denoising autoencoder, which is judged by the input as it was.
         overcomplete: allow k ≥ d, where nothing forces the model to learn more than the identity.
 
-    8-bit integers are scaled to [0, 1], everywhere; other numbers are taken as they are.
+    Verbs take rows in any of the forms of `zoo.inputs.array`: arrays, lists, tables, tensors. 8-bit integers are scaled to
+    [0, 1], everywhere; other numbers are taken as they are. No rows get an empty answer.
 
     `fit(x)` takes inputs alone and minimizes −log p, averaged over examples, plus what regularizers of the parts add. Calling
     the model on x gives a dict of batch-first tensors from one pass: `code`, `x` (the reconstruction, averaged over drawn
@@ -102,12 +104,12 @@ class Autoencoder(keras.Model):
 
     def encode(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to codes `(B, k)`, without chance."""
-        code = self.bottleneck.encode(self.encoder(self._rows(x, self.shape), training=False))
+        code = self.bottleneck.encode(self.encoder(float_rows(x, self.shape), training=False))
         return ops.cast(code, "float32")
 
     def decode(self, code: ArrayLike) -> keras.KerasTensor:
         """Codes `(B, k)` to data `(B, *shape)`: the likelihood's mean."""
-        code = self.bottleneck.snap(self._rows(code, (self.k,)))
+        code = self.bottleneck.snap(float_rows(code, (self.k,)))
         return self.likelihood.mean(self._parameters(code))
 
     def reconstruct(self, x: ArrayLike) -> keras.KerasTensor:
@@ -122,25 +124,29 @@ class Autoencoder(keras.Model):
         return self.decode(self.density(integers(seed)))
 
     def generate_class(self, label: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
-        """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), where the density has classes."""
-        label = integers(label, 0, self.density.classes - 1)
-        label = ops.where(label < 0, self.density.classes, label)  # out of range in a graph too, where -1 would be the last
-        return self.decode(self.density(integers(seed), label))
+        """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), where the density has classes.
+
+        Raises:
+            ValueError: a density without classes; a class that is not there, or of which it saw no rows.
+        """
+        return self.decode(self.density(integers(seed), self.density.known(label)))
 
     def generate_prior(self, seed: ArrayLike) -> keras.KerasTensor:
         """As `generate`, from the standard normal prior, where the bottleneck has one."""
+        self._require_prior("generate_prior")
         return self.decode(noise.normal(integers(seed), self.k))
 
     def vary(self, x: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
         """For each of the data `(B, *shape)` another one like it: from a code drawn from its posterior by its seed `(B,)`,
         where the bottleneck has a prior."""
-        features = self.encoder(self._rows(x, self.shape), training=False)
+        self._require_prior("vary")
+        features = self.encoder(float_rows(x, self.shape), training=False)
         draws = noise.normal(integers(seed), self.k, stream=3)
         return self.decode(self.bottleneck.draw(features, draws[None])[0][0])
 
     def score(self, x: ArrayLike) -> keras.KerasTensor:
         """log p(x) or its bound in nats, `(B,)`: higher is more typical."""
-        return self(self._rows(x, self.shape), training=False)["score"]
+        return self(float_rows(x, self.shape), training=False)["score"]
 
     def score_code(self, x: ArrayLike) -> keras.KerasTensor:
         """log p(g(x)) in nats, `(B,)`, under the density over codes: higher is more typical.
@@ -158,7 +164,8 @@ class Autoencoder(keras.Model):
             x: data `(B, *shape)`; the memory of samples · B decoded examples is needed.
             seed: of each row, `(B,)`.
         """
-        x = self._rows(x, self.shape)
+        self._require_prior("log_likelihood")
+        x = float_rows(x, self.shape)
         draws = ops.reshape(noise.normal(integers(seed), samples * self.k, stream=4), (-1, samples, self.k))
         features = self.encoder(x, training=False)
         codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)))  # (S, B, k), (S, B, k)
@@ -186,7 +193,7 @@ class Autoencoder(keras.Model):
     # Training
 
     def call(self, x, training=None):
-        x = as_float(x)
+        x = float_rows(x, self.shape)
         seen = x if self.corruption is None else self.corruption(x, training=training)
         features = self.encoder(seen, training=training)
         codes, cost = self.bottleneck(features, training=training)  # (S, B, k), (S, B)
@@ -208,10 +215,10 @@ class Autoencoder(keras.Model):
         A convolution has one bias for all pixels: far from it, the first steps of training blacken whole images, and a
         saturated f₂ does not come back.
         """
-        require_rows(x, self.shape)
+        x = inputs.rows(x, self.shape)
         bias = self.head.weights[-1]
         axes = 0 if bias.shape[0] == math.prod(self.shape) * self.likelihood.parameters else (0, 1, 2)
-        start = self.likelihood.start(scaled(np.asarray(x)).mean(axis=axes))
+        start = self.likelihood.start(ops.convert_to_numpy(x).mean(axis=axes))
         if start is not None:
             bias.assign(np.reshape(start, bias.shape))
 
@@ -223,7 +230,7 @@ class Autoencoder(keras.Model):
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        error = ops.square(as_float(x) - y_pred["x"])
+        error = ops.square(float_rows(x, self.shape) - y_pred["x"])
         self.squared_error.update_state(ops.sum(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
         for name, metric in self._nats.items():
             metric.update_state(y_pred[name], sample_weight)
@@ -232,10 +239,12 @@ class Autoencoder(keras.Model):
     def fit(self, x=None, **kwargs) -> keras.callbacks.History:
         """As in Keras, on inputs alone; compiles with Adam where `compile` was not called.
 
-        Arrays are checked whole before the first step, of a dataset the first batch.
+        Rows, of any of the forms that `encode` takes too, are checked whole before the first step, of a data set the first
+        batch.
 
         Raises:
-            ValueError: compiled with a loss or metrics, a wrong shape, NaN or Inf, or values that the likelihood cannot take.
+            ValueError: compiled with a loss or metrics, no rows, a wrong shape, NaN or Inf, or values that the likelihood
+                cannot take.
         """
         if not self.compiled:
             self.compile("adam")
@@ -244,18 +253,31 @@ class Autoencoder(keras.Model):
                 f"Expected neither loss nor metrics in compile: the likelihood is the loss, and there are no targets. "
                 f"Received: loss={self.loss!r} or metrics. Try compile(optimizer) and Autoencoder(…, likelihood=…)."
             )
-        if not hasattr(x, "shape"):
+        x, first = inputs.opened(x, self.shape)
+        self.check(inputs.batch_inputs(first))
+        if inputs.is_dataset(x):
             kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
-        self.check(x if hasattr(x, "shape") else _first_batch(x))
+        if kwargs.get("validation_data") is not None:
+            watched, *more = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
+            watched, _ = inputs.opened(watched, self.shape)
+            kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(watched, *more)
         if kwargs.get("sample_weight") is not None:
             kwargs["y"] = x  # without targets Keras drops the weights
         return super().fit(x, **kwargs)
 
+    def evaluate(self, x=None, *args, **kwargs):
+        """As in Keras, on inputs alone."""
+        return super().evaluate(inputs.opened(x, self.shape)[0], *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """As in Keras: what calling the model gives, as NumPy arrays."""
+        return super().predict(inputs.opened(x, self.shape)[0], *args, **kwargs)
+
     def check(self, x: ArrayLike) -> None:
-        """Raises ValueError unless x is data `(B, *shape)` that this model can be trained on."""
-        if x is not None:
-            require_rows(x, self.shape)
-            self.likelihood.check(scaled(np.asarray(x)))
+        """Raises ValueError unless x is data `(B, *shape)`, one row or more, that this model can be trained on."""
+        x = inputs.rows(x, self.shape)
+        inputs.require_some(x)
+        self.likelihood.check(ops.convert_to_numpy(x))
 
     # Saving
 
@@ -280,62 +302,12 @@ class Autoencoder(keras.Model):
         flat = self._parameters(ops.reshape(codes, (-1, self.k)), training)  # (S * B, *shape)
         return ops.reshape(flat, (codes.shape[0], -1, *flat.shape[1:]))
 
-    @staticmethod
-    def _rows(x, shape: tuple[int, ...]):
-        require_rows(x, shape)
-        return as_float(x)
+    def _require_prior(self, verb: str) -> None:
+        if not self.bottleneck.prior:
+            raise ValueError(
+                f"Expected a bottleneck with a prior for {verb}. Received: {type(self.bottleneck).__name__}. "
+                f"Try one of {', '.join(self.signatures())}, or zoo.Gaussian({self.k})."
+            )
 
 
 _PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption")
-
-
-def scaled(x: np.ndarray) -> np.ndarray:
-    """8-bit integers on [0, 1] as float32; everything else as it is."""
-    return x / np.float32(255) if x.dtype == np.uint8 else x
-
-
-def as_float(x):
-    """`x` as a float32 tensor, 8-bit integers on [0, 1]."""
-    x = x if hasattr(x, "dtype") else np.asarray(x)
-    scale = 255.0 if keras.backend.standardize_dtype(x.dtype) == "uint8" else 1.0
-    return ops.cast(ops.convert_to_tensor(x), "float32") / scale
-
-
-def require_rows(x: ArrayLike, shape: tuple[int, ...]) -> None:
-    """Raises ValueError unless x is a batch of rows of `shape`."""
-    received = tuple(x.shape if hasattr(x, "shape") else np.shape(x))
-    if len(received) != len(shape) + 1 or received[1:] != shape:
-        hint = "x[None] for a single row" if received == shape else f"x.reshape({(-1, *shape)})"
-        raise ValueError(f"Expected shape {('batch', *shape)}. Received: shape {received}. Try {hint}.")
-
-
-def integers(values: ArrayLike, low: int = -(2**31), high: int = 2**31 - 1) -> keras.KerasTensor:
-    """`values` `(B,)` as int32; ValueError where they are not integers in [low, high]."""
-    if isinstance(values, (list, tuple, np.ndarray)):
-        values = np.asarray(values)
-        if values.size and (values.dtype.kind not in "iu" or values.min() < low or values.max() > high):
-            raise ValueError(f"Expected integers in [{low}, {high}]. Received: {values}. Try [{max(low, 1)}].")
-    require_rows(values, ())
-    return ops.convert_to_tensor(values, dtype="int32")
-
-
-def known_shape(encoder: keras.Model) -> tuple[int, ...]:
-    """The shape of one input of a Keras model; ValueError where that is open."""
-    try:
-        shape = tuple(encoder.input_shape[1:])
-    except (AttributeError, ValueError):
-        shape = None
-    if not shape or None in shape:
-        raise ValueError(
-            f"Expected an encoder that knows the shape of its input. Received: encoder={encoder!r} with shape {shape}. "
-            "Try keras.Input((28, 28, 1)) as its first layer, or zoo.dense(widths, shape=(28, 28, 1))."
-        )
-    return shape
-
-
-def _first_batch(dataset):
-    """The inputs of a dataset's first batch; None for an iterator, which a look would use up."""
-    if dataset is None or hasattr(dataset, "__next__"):
-        return None
-    batch = dataset[0] if isinstance(dataset, keras.utils.PyDataset) else next(iter(dataset), None)
-    return batch[0] if isinstance(batch, (tuple, list)) else batch

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 import scipy.sparse.linalg
+from keras import ops
 
-from zoo import bodies
-from zoo.autoencoder import Autoencoder, require_rows
+from zoo import bodies, inputs
+from zoo.autoencoder import Autoencoder
 from zoo.bottlenecks import Deterministic
 from zoo.likelihoods import SquaredError
 
@@ -75,18 +76,24 @@ class LinearAutoencoder(Autoencoder):
     def _chunks(self, data):
         """Float32 matrices `(n, d)`; batches of few rows are joined, since every product costs d² on top."""
         size = max(CHUNK // math.prod(self.shape), SMALLEST_CHUNK)
-        batches = (data[i : i + size] for i in range(0, len(data), size)) if hasattr(data, "shape") else data
         waiting, rows = [], 0
-        for batch in batches:
-            batch = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
-            require_rows(batch, self.shape)
-            waiting.append(batch.reshape(len(batch), -1).astype("float32", copy=False))
+        for batch in _batches(data, self.shape, size):
+            batch = inputs.rows(inputs.batch_inputs(batch), self.shape)
+            waiting.append(ops.convert_to_numpy(batch).reshape(len(batch), -1).astype("float32", copy=False))
             rows += len(batch)
             if rows >= size:
                 yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
                 waiting, rows = [], 0
         if rows:
             yield np.concatenate(waiting)
+
+
+def _batches(data, shape: tuple[int, ...], size: int) -> Iterable:
+    """Batches as they are, or rows cut into some of `size`."""
+    if inputs.is_dataset(data) or (isinstance(data, (list, tuple)) and data and np.ndim(data[0]) == len(shape) + 1):
+        return data
+    data = inputs.array(data)
+    return (data[i : i + size] for i in range(0, len(data), size))
 
 
 def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] | None = None) -> LinearAutoencoder:
@@ -100,9 +107,14 @@ def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] 
     Raises:
         ValueError: as `solve`; batches without `shape`; k ≥ d.
     """
-    if shape is None and not hasattr(data, "shape"):
-        raise ValueError("Expected the shape of one example beside batches. Received: shape=None. Try pca(batches, k, shape).")
-    model = LinearAutoencoder.of(shape or data.shape[1:], k)
+    if shape is None:
+        if inputs.is_dataset(data):
+            raise ValueError(
+                "Expected the shape of one example beside batches. Received: shape=None. Try pca(batches, k, shape)."
+            )
+        data = inputs.array(data)
+        shape = tuple(data.shape[1:])
+    model = LinearAutoencoder.of(shape, k)
     model.solve(data)
     return model
 

@@ -5,8 +5,10 @@ import math
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from zoo import noise
+from zoo.inputs import integers, is_tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -42,15 +44,45 @@ class Mixture(keras.layers.Layer):
         self.means.assign(np.reshape(means, self.means.shape))
         self.scales.assign(np.reshape(np.linalg.cholesky(covariances), self.scales.shape))
 
+    @property
+    def fitted(self) -> np.ndarray:
+        """Numbers of the classes that can be drawn from: those of which there were rows; all before it is fitted."""
+        return np.flatnonzero(ops.convert_to_numpy(self.proportions).any(axis=-1))
+
+    def known(self, label: ArrayLike) -> keras.KerasTensor:
+        """Labels `(B,)` of classes to draw from, int32.
+
+        In a graph, which cannot raise, a label that is not known becomes C, which no look-up finds.
+
+        Raises:
+            ValueError: no classes; a label outside [0, C), or of a class of which there were no rows.
+        """
+        if not self.classes:
+            raise ValueError(
+                "Expected a density with classes. Received: classes=0. "
+                "Try density=zoo.Mixture(classes=C), and training.fit_density(model, x, labels)."
+            )
+        if not is_tensor(label):
+            label = ops.convert_to_numpy(integers(label, 0, self.classes - 1))
+            empty = ~np.isin(label, self.fitted)
+            if empty.any():
+                raise ValueError(
+                    f"Expected classes of which the density has seen rows. Received: {label[empty][0]} in row "
+                    f"{empty.argmax()}. Try one of {', '.join(map(str, self.fitted))}."
+                )
+        label = integers(label)
+        inside = (label >= 0) & (label < self.classes)
+        drawn = ops.any(self.proportions > 0, axis=-1)  # (C,)
+        return ops.where(inside & ops.take(drawn, ops.where(inside, label, 0), axis=0), label, self.classes)
+
     def call(self, seed: keras.KerasTensor, label: keras.KerasTensor | None = None) -> keras.KerasTensor:
         k = self.means.shape[-1]
-        if label is None:
-            proportions = ops.reshape(self.proportions, (1, -1))  # (1, C M)
-        else:
-            proportions = ops.take(self.proportions, label, axis=0)  # (B, M)
-            proportions = proportions / ops.sum(proportions, axis=-1, keepdims=True)
-        edges = ops.cumsum(proportions, axis=-1)[:, :-1]
-        component = ops.sum(ops.cast(noise.uniform(seed, 1, stream=1) > edges, "int32"), axis=-1)  # (B,)
+        # (1, C M), or (B, M)
+        proportions = ops.reshape(self.proportions, (1, -1)) if label is None else ops.take(self.proportions, label, axis=0)
+        edges = ops.cumsum(proportions, axis=-1)
+        # Below the last edge whatever that was rounded to, so that a component of proportion 0 is never drawn.
+        at = noise.uniform(seed, 1, stream=1) * edges[:, -1:]  # (B, 1)
+        component = ops.sum(ops.cast(at > edges[:, :-1], "int32"), axis=-1)  # (B,)
         if label is not None:
             component = component + self.components * ops.cast(label, "int32")
         mean = ops.take(ops.reshape(self.means, (-1, k)), component, axis=0)  # (B, k)

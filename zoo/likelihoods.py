@@ -55,9 +55,11 @@ class Likelihood(abc.ABC):
         low, high = require_finite(x)
         bounds = (-np.inf if self.low is None else self.low, np.inf if self.high is None else self.high)
         if low < bounds[0] or high > bounds[1]:
+            outside = ((x < bounds[0]) | (x > bounds[1])).reshape(len(x), -1).any(axis=1)
             raise ValueError(
-                f"Expected values in [{bounds[0]:g}, {bounds[1]:g}] for {type(self).__name__}. "
-                f"Received: values in [{low:g}, {high:g}]. Try {_scaling(low, high)}, or another likelihood."
+                f"Expected values in [{bounds[0]:g}, {bounds[1]:g}] for {type(self).__name__}. Received: values in "
+                f"[{low:g}, {high:g}], outside in {outside.sum():,} of {len(x):,} rows, the first of them row "
+                f"{outside.argmax()}. Try {_scaling(low, high)}, or another likelihood."
             )
 
     def get_config(self) -> dict:

@@ -5,8 +5,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo.autoencoder import Autoencoder, as_float, known_shape, require_rows
+from zoo import inputs
+from zoo.autoencoder import Autoencoder
 from zoo.bottlenecks import Bottleneck
+from zoo.inputs import float_rows, known_shape
 from zoo.likelihoods import require_finite
 from zoo.signatures import Signature, Tensor
 
@@ -56,15 +58,15 @@ class Predictor(keras.Model):
 
     def encode(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to what the head sees, flat."""
-        return ops.reshape(self._features(self._rows(x), False), (-1, self._width))
+        return ops.reshape(self._features(float_rows(x, self.shape), False), (-1, self._width))
 
     def classify(self, x: ArrayLike) -> keras.KerasTensor:
         """Probabilities `(B, C)` of the classes."""
-        return ops.softmax(self(self._rows(x), training=False), axis=-1)
+        return ops.softmax(self(float_rows(x, self.shape), training=False), axis=-1)
 
     def regress(self, x: ArrayLike) -> keras.KerasTensor:
         """The predicted number `(B,)`."""
-        return self(self._rows(x), training=False)[:, 0]
+        return self(float_rows(x, self.shape), training=False)[:, 0]
 
     @property
     def serving_default(self) -> str:
@@ -101,7 +103,7 @@ class Predictor(keras.Model):
 
     def call(self, x, training=None):
         """Logits `(B, C)`, or `(B, 1)` numbers."""
-        return ops.cast(self.head(self._features(as_float(x), training), training=training), "float32")
+        return ops.cast(self.head(self._features(float_rows(x, self.shape), training), training=training), "float32")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y_pred = y_pred if self.classifier else y_pred[:, 0]
@@ -119,19 +121,45 @@ class Predictor(keras.Model):
         return self.get_metrics_result()
 
     def check(self, x: ArrayLike) -> None:
-        """Raises ValueError unless x is finite data `(B, *shape)`."""
-        require_rows(x, self.shape)
-        require_finite(np.asarray(x))
+        """Raises ValueError unless x is finite data `(B, *shape)`, one row or more."""
+        x = inputs.rows(x, self.shape)
+        inputs.require_some(x)
+        require_finite(ops.convert_to_numpy(x))
 
     def fit(self, x=None, y=None, **kwargs) -> keras.callbacks.History:
-        """As in Keras; compiles with Adam where `compile` was not called."""
+        """As in Keras; compiles with Adam where `compile` was not called.
+
+        Rows and targets are checked whole before the first step, of a data set the first batch.
+
+        Raises:
+            ValueError: no rows, a wrong shape, NaN or Inf; labels that are not whole numbers in [0, C).
+        """
         if not self.compiled:
             self.compile("adam")
-        if hasattr(x, "shape"):
-            self.check(x)
-        else:
+        if inputs.is_dataset(x):
             kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
+            x, first = inputs.opened(x, self.shape)
+            self._pair(*keras.utils.unpack_x_y_sample_weight(first)[:2])
+        else:
+            x, y = self._pair(x, y)
+        if isinstance(kwargs.get("validation_data"), (tuple, list)):
+            watched = kwargs["validation_data"]
+            kwargs["validation_data"] = (*self._pair(*watched[:2]), *watched[2:])
         return super().fit(x, y, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """As in Keras, with targets as in `fit`."""
+        return super().evaluate(*((x, y) if inputs.is_dataset(x) else self._pair(x, y)), **kwargs)
+
+    def _pair(self, x, y):
+        """Rows and their targets, of the types that the loss takes.
+
+        Raises:
+            ValueError: as `fit`.
+        """
+        x = inputs.rows(x, self.shape)
+        self.check(x)
+        return x, inputs.labels(y, self.outputs_, len(x)) if self.classifier else inputs.targets(y, len(x))
 
     # Saving
 
@@ -154,10 +182,6 @@ class Predictor(keras.Model):
 
     def _features(self, x, training):
         return self.encoder(x, training=training and not self.frozen)
-
-    def _rows(self, x):
-        require_rows(x, self.shape)
-        return as_float(x)
 
 
 def coder(autoencoder: Autoencoder) -> keras.Sequential:

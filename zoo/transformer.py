@@ -7,9 +7,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo import noise, search
+from zoo import inputs, noise, search
 from zoo.attention import Block, per_head, turns
-from zoo.autoencoder import PerExample, integers
+from zoo.autoencoder import PerExample
+from zoo.inputs import integers
 from zoo.signatures import Signature, Tensor
 from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
@@ -252,6 +253,11 @@ class Transformer(keras.Model):
             self.compile("adam")
         if isinstance(x, dict):
             x = {"source": np.asarray(self._source(x["source"])), "target": np.asarray(self._target(x["target"]))}
+            inputs.require_some(x["source"])
+            if len(x["source"]) != len(x["target"]):
+                raise ValueError(
+                    f"Expected a target for each source. Received: {len(x['source']):,} sources, {len(x['target']):,} targets."
+                )
         else:
             kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
         return super().fit(x, **kwargs)
@@ -365,7 +371,7 @@ def _embedding(vocabulary: Vocabulary, width: int, name: str, policy: dict) -> k
 
 
 def _is_numbers(texts) -> bool:
-    return hasattr(texts, "dtype") and keras.backend.standardize_dtype(texts.dtype).startswith("int")
+    return hasattr(texts, "dtype") and getattr(texts.dtype, "kind", "i") != "O" and "int" in str(texts.dtype)
 
 
 def _tokens(texts, vocabulary: Vocabulary, empty: bool = True):
@@ -374,11 +380,11 @@ def _tokens(texts, vocabulary: Vocabulary, empty: bool = True):
         if len(texts.shape) != 2:
             raise ValueError(f"Expected token numbers of shape (batch, tokens). Received: shape {tuple(texts.shape)}.")
         return ops.cast(texts, "int32")
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"Expected a sequence of strings. Received: {texts!r}. Try [{str(texts)[:20]!r}].")
+    texts = inputs.texts(texts)
     numbers = vocabulary.numbers(texts)
     if not empty and (numbers[:, 0] == END).any():
-        raise ValueError(f"Expected texts with at least one token. Received: {[*texts]}. Try leaving empty ones out.")
+        row = int(np.argmax(numbers[:, 0] == END))
+        raise ValueError(f"Expected texts with at least one token. Received: {texts[row]!r} in row {row}. Try leaving it out.")
     return ops.convert_to_tensor(numbers)
 
 

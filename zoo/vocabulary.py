@@ -76,11 +76,12 @@ class Vocabulary:
             ValueError: a text of more than `length` tokens.
         """
         rows = []
-        for text in texts:
+        for number, text in enumerate(texts):
             row = [self._numbers.get(token, UNKNOWN) for token in self.split(text)]
             if len(row) > self.length:
                 raise ValueError(
-                    f"Expected at most {self.length} tokens. Received: {len(row)}, in {text!r}. Try a shorter text."
+                    f"Expected at most {self.length} tokens. Received: {len(row)} in row {number}, {text[:40]!r}. "
+                    "Try a shorter text."
                 )
             rows.append([*row, END])
         table = np.zeros((len(rows), max(map(len, rows), default=1)), "int32")
