@@ -40,10 +40,11 @@ def array(values: ArrayLike) -> np.ndarray | keras.KerasTensor:
     if result.dtype == object:
         result = _of_objects(result)
     if result.dtype.kind not in "buif" and result.dtype.name != "bfloat16":
-        raise _not_numbers(
-            f"{result.flat[0].item()!r:.{SHOWN}}" if result.size else f"{result.dtype}", 0 if result.ndim else None
-        )
-    return result
+        received = f"{result.flat[0].item()!r:.{SHOWN}}" if result.size else str(result.dtype)
+        raise _not_numbers(received, 0 if result.ndim else None)
+    # Backends know no float of more than 64 bits, and no byte order but the machine's.
+    dtype = np.dtype("float64") if result.dtype.kind == "f" and result.itemsize > 8 else result.dtype.newbyteorder("=")
+    return result.astype(dtype, copy=False)
 
 
 def is_tensor(values) -> bool:
@@ -115,8 +116,6 @@ def scaled(x: np.ndarray | keras.KerasTensor) -> np.ndarray | keras.KerasTensor:
 def float_rows(x: ArrayLike, shape: tuple[int, ...]) -> keras.KerasTensor:
     """As `rows`, in a float32 tensor."""
     x = rows(x, shape)
-    if isinstance(x, np.ndarray):
-        x = x.astype("float32", copy=False)  # by NumPy: backends know neither all of its types nor all byte orders
     return ops.cast(ops.convert_to_tensor(x), "float32")
 
 
