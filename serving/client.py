@@ -190,10 +190,11 @@ def _column(name: str, value, tensor: dict) -> np.ndarray:
     array, kind = _array(value), DTYPES[tensor["dtype"]]
     kinds = "U" if kind == "str" else "buif"
     if array.size and array.dtype.kind not in kinds:
-        row = next((row for row, value in enumerate(array.reshape(-1)) if np.asarray(value).dtype.kind not in kinds), 0)
+        flat = array.reshape(-1).tolist()
+        place = next((place for place, value in enumerate(flat) if np.asarray(value).dtype.kind not in kinds), 0)
         raise ValueError(
-            f"Expected {'strings' if kind == 'str' else 'numbers'} for {name}. Received: {array.reshape(-1)[row]!r:.40} at "
-            f"place {row} of shape {array.shape}. Try leaving it out."
+            f"Expected {'strings' if kind == 'str' else 'numbers'} for {name}. Received: {flat[place]!r:.40} in row "
+            f"{place * len(array) // len(flat) if array.ndim else 0}. Try leaving it out."
         )
     if array.shape == (0,):
         array = np.zeros((0, *_shape(tensor)[1:]), kind)
@@ -211,7 +212,11 @@ def _array(value) -> np.ndarray:
     if np.ma.is_masked(value):
         raise ValueError("Expected no masked values. Received: some. Try filling them in.")
     array = np.asarray(value, order="C")
-    return np.array(array.tolist()) if array.dtype == object else array  # NumPy finds the type anew
+    if array.dtype != object:
+        return array
+    found = np.array(array.tolist())  # NumPy finds the type anew; numbers among texts would become texts
+    mixed = found.dtype.kind == "U" and not all(isinstance(element, str) for element in array.flat)
+    return array if mixed else found
 
 
 def _shape(tensor: dict) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Every export in a graph Session, as TensorFlow Serving runs it, against the model in Python."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 import training
 from serving.export import export, export_run
 from serving.images import verbs
+from serving.servable import Limits, Servable
+from serving.status import RequestError
 
 
 @pytest.fixture(params=[*MODELS, *PREDICTORS], scope="module")
@@ -77,6 +80,32 @@ def test_every_signature_answers_as_python_does(model, session, batch):
         if output == "png_bytes":
             received = _decoded(received, expected.shape[-1])
         np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1.01 if output == "png_bytes" else 1e-5, err_msg=name)
+
+
+def test_no_rows_get_no_answers(model, session):
+    session, graph = session
+    for name, verb in verbs(model).items():
+        served = graph.signature_def[name]
+        feeds = {
+            served.inputs[key].name: np.zeros((0, *tensor.shape[1:]), object if tensor.dtype == "string" else tensor.dtype)
+            for key, tensor in verb.signature.inputs.items()
+        }
+        for key, tensor in verb.signature.outputs.items():
+            assert session.run(served.outputs[key].name, feeds).shape == (0, *tensor.shape[1:])
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 8, 8), (2, 64), (2, 4, 16, 1), (64,), (0,)])
+def test_the_graph_holds_requests_to_the_declared_shapes(conv, shape):
+    with pytest.raises(RequestError, match=r"Expected shape \(None, 8, 8, 1\) for input x"):
+        conv.endpoint("encode").run({"x": np.zeros(shape, "float32")})
+
+
+@pytest.fixture(scope="module")
+def conv(tmp_path_factory):
+    """Run without Python's own checks of what is fed, as TensorFlow Serving runs it."""
+    path = export(MODELS["conv"](), tmp_path_factory.mktemp("conv"), "conv")
+    with ThreadPoolExecutor(1) as pool:
+        yield Servable(path, pool, Limits(), warm=False)
 
 
 def _in_python(model, verb: str, values: list[np.ndarray]) -> np.ndarray:

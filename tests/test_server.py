@@ -51,6 +51,37 @@ def test_the_client_answers_as_the_model_does(server, model, digits, batch, bina
             np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5, err_msg=verb)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int64", "float16", "float32", "float64", ">f4"])
+def test_a_type_means_the_same_by_every_way_in(server, http, model, digits, dtype):
+    x = (digits[:2] * 255).astype("uint8") if dtype == "uint8" else digits[:2].round().astype(dtype)
+    expected = np.asarray(model.encode(x))
+    ways = {}
+    for binary in (False, True):
+        with serving.Client(server.url, MODEL, binary=binary) as client:
+            ways[f"client, binary={binary}"] = client.encode(x)
+            ways[f"rows, binary={binary}"] = client.encode(row for row in x)
+    for save, kind in ((np.save, "npy"), (lambda file, x: np.savez(file, x=x), "npz")):
+        file = io.BytesIO()
+        save(file, x)
+        headers = {"content-type": f"application/x-{kind}", "accept": "application/json"}
+        answer = http.post(f"/v1/models/{MODEL}:predict?signature_name=encode", content=file.getvalue(), headers=headers)
+        ways[kind] = np.array(answer.json()["outputs"])
+    for way, received in ways.items():
+        np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-4, err_msg=way)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_no_rows_get_an_empty_answer(server, model, binary):
+    with serving.Client(server.url, MODEL, binary=binary) as client:
+        for verb, signature in model.signatures().items():
+            (declared,) = signature.outputs.values()
+            for none in (lambda tensor: [], lambda tensor: np.zeros((0, *tensor.shape[1:]), tensor.dtype)):
+                answer = getattr(client, verb)(*map(none, signature.inputs.values()))
+                assert (answer.shape, answer.dtype) == ((0, *declared.shape[1:]), declared.dtype)
+        with pytest.raises(ValueError, match=r"Expected numbers for x\. Received: 'a' in row 1"):
+            client.encode(np.array([1.5, "a"], object))
+
+
 def test_the_client_sees_the_models_verbs_and_those_with_pictures(server, model):
     with serving.Client(server.url, MODEL) as client:
         pictures = {name for name in client.signatures if name.endswith(("_bytes", "_png"))}
