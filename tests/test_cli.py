@@ -200,7 +200,7 @@ def test_what_is_outside_is_told_and_what_is_not_is_raised(error, words, capsys)
 SHELL = f"""{sys.executable} -c 'if True:
     from serving import command
     def talk():
-        print("× − σ")
+        print("\\u00d7 \\u2212 \\u03c3")
         if WAIT:
             import os, time
             print("ready", flush=True)
@@ -212,7 +212,7 @@ SHELL = f"""{sys.executable} -c 'if True:
     ("line", "code", "out", "error"),
     [
         ("PYTHONIOENCODING=ascii COMMAND", 0, "\\xd7 \\u2212 \\u03c3\n", ""),
-        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 COMMAND", 0, "\\xd7 \\u2212 \\u03c3\n", ""),
+        ("env -u PYTHONIOENCODING LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 COMMAND", 0, "\\xd7 \\u2212 \\u03c3\n", ""),
         ("exec 3> >(true); wait $!; COMMAND >&3", 141, "", ""),  # nobody reads any more
         ("COMMAND > /dev/full", 2, "", "zoo: Expected what the operating system allows. Received: No space left on device"),
         ("COMMAND <&- >&-", 0, "", ""),
