@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from serving import command
 from serving.server import OFF, Options, serve
 
 # Each command imports what it needs when it runs: a server starts without Keras, a parser error without TensorFlow.
@@ -32,16 +33,13 @@ FLAGS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; wrong arguments or input give exit code 2 and one message."""
+    """Runs one command; wrong arguments or input, and what is wrong outside the program, give exit code 2 and one message."""
+    return command.run("python -m serving", lambda: _run(arguments))
+
+
+def _run(arguments: list[str] | None) -> None:
     options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"{options.prog}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    options.command(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", help="folder of a run, with its model.keras")
     export.add_argument("--output", required=True, metavar="DIR")
     export.add_argument("--version", type=int, help="one more than the highest there unless given")
-    export.set_defaults(command=_export, prog=export.prog)
+    export.set_defaults(command=_export)
 
     serve = commands.add_parser("serve", help="answer TensorFlow Serving's REST and gRPC APIs")
     serve.add_argument("directory", metavar="DIR", nargs="?", help="holds MODEL/VERSION folders")
@@ -62,11 +60,11 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(
             f"--{name}", type=_type(name, default), default=default, metavar=_metavar(default), help=text, **bare
         )
-    serve.set_defaults(command=_serve, prog=serve.prog)
+    serve.set_defaults(command=_serve)
 
     check = commands.add_parser("check", help="serve DIR, send one request for every verb, stop")
     check.add_argument("directory", metavar="DIR")
-    check.set_defaults(command=_check, prog=check.prog)
+    check.set_defaults(command=_check)
     return parser
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ import PIL.Image
 import zoo
 from serving import images, texts
 from serving.images import Verb
-from zoo import inputs
+from zoo import files, inputs
 from zoo.signatures import Tensor
 
 __all__ = ["export", "export_run"]
@@ -61,10 +60,7 @@ def export(
             "Try export_run, or KERAS_BACKEND=tensorflow and the saved model."
         )
     target = _target(pathlib.Path(directory) / (name or model.name), version)
-    beside = target.with_name(f".writing-{target.name}-{os.getpid()}")  # no number, so no server takes it for a version
-    for left in target.parent.glob(f".writing-{target.name}-*"):  # by an export that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    try:
+    with files.beside(target) as beside:  # under no number, so no server takes it for a version
         served = texts.verbs(images.verbs(model))
         _save(model, served, str(beside))
         (beside / "assets.extra").mkdir()
@@ -72,10 +68,20 @@ def export(
         if sample is not None:
             rows = {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
             np.savez(beside / "assets.extra" / SAMPLE, **rows)
-        os.rename(beside, target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return target
+        files.flush(beside)
+        return _put(beside, target, version)
+
+
+def _put(beside: pathlib.Path, target: pathlib.Path, version: int | None) -> pathlib.Path:
+    """Gives a version its number, the next one where another export has taken it meanwhile."""
+    while True:
+        try:
+            os.rename(beside, target)
+            return target
+        except OSError:
+            if not os.path.lexists(target):
+                raise
+            target = _target(target.parent, version)
 
 
 def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: int | None = None) -> pathlib.Path:
@@ -84,32 +90,47 @@ def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: in
     A run of another backend is exported by a TensorFlow process.
 
     Raises:
-        ValueError: the folder holds no fitted model.
+        ValueError: the folder holds no fitted model, or a damaged one.
     """
     folder = pathlib.Path(folder)
     if not (folder / "model.keras").exists():
         raise ValueError(f"Expected a run's folder with a model.keras. Received: {folder}. Try python -m training train first.")
-    name = json.loads((folder / "config.json").read_text())["name"]
-    if keras.backend.backend() == "tensorflow":
-        model = keras.saving.load_model(folder / "model.keras", compile=False)
-        with np.load(folder / SAMPLE) as sample:
-            return export(model, output, name, version, sample)
-    target = _target(pathlib.Path(output) / name, version)
-    command = [sys.executable, "-m", "serving", "export", folder, "--output", output, "--version", target.name]
-    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, capture_output=True, text=True)
+    with files.reading(folder / "config.json", "a run of this version", "training anew"):
+        name = json.loads((folder / "config.json").read_bytes())["name"]
+        if not isinstance(name, str):
+            raise ValueError("no name of an experiment")
+    base = pathlib.Path(output) / name
+    _target(base, version)
+    if keras.backend.backend() != "tensorflow":
+        return base / _exported_elsewhere(folder, output, version)
+    advice = "removing it and training again, which goes on from the checkpoint"
+    model = zoo.presets.load_saved(folder / "model.keras", advice, compile=False)
+    with files.reading(folder / SAMPLE, "some of the run's data", "training anew"), np.load(folder / SAMPLE) as arrays:
+        sample = dict(arrays)
+    return export(model, output, name, version, sample)
+
+
+def _exported_elsewhere(folder: pathlib.Path, output: str | os.PathLike, version: int | None) -> str:
+    """The version that a process with the TensorFlow backend gives the export."""
+    numbered = [] if version is None else ["--version", str(version)]
+    command = [sys.executable, "-m", "serving", "export", folder, "--output", output, *numbered]
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
-        raise RuntimeError(f"Expected a TensorFlow process to export {folder}. Received: {done.stderr[-2000:]}")
-    return target
+        last = next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
+        raise RuntimeError(f"Expected a TensorFlow process to export {folder}. Received: {last}")
+    return done.stdout.strip().rpartition(os.sep)[2]
 
 
 def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
     """Where a version goes: one after the highest unless given."""
-    following = 1 + max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0)
+    names = [path.name for path in base.iterdir()] if base.is_dir() else []
+    following = 1 + max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
     version = following if version is None else version
     if version < 1:
         raise ValueError(f"Expected a version above 0. Received: {version}. Try leaving it out.")
     target = base / str(version)
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(f"Expected a new version. Received: {target}, which is there. Try --version={following}.")
     return target
 

@@ -4,30 +4,46 @@ Before its logging is set up, TensorFlow writes lines on oneDNN and CUDA to the 
 held back here, and shown if the import fails.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 def _import():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            import tensorflow
+    with _held_back():
+        import tensorflow
 
-            tensorflow.config.list_physical_devices()  # the search for GPUs has lines of its own
-            tensorflow.get_logger().setLevel("ERROR")
-            return tensorflow
-        except BaseException:
+        tensorflow.config.list_physical_devices()  # the search for GPUs has lines of its own
+        tensorflow.get_logger().setLevel("ERROR")
+        return tensorflow
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Within it, stderr leads to a file, whose lines are shown where an exception ends it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            sys.stderr.flush()
+            terminal = os.dup(2)
+            stack.callback(os.close, terminal)
+            held = stack.enter_context(tempfile.TemporaryFile())
+        except (
+            OSError,
+            AttributeError,
+        ):  # stderr is closed, or there is no room for a file
+            yield
+            return
+        os.dup2(held.fileno(), 2)
+        stack.callback(os.dup2, terminal, 2)
+        try:
+            yield
+        except ImportError:
             held.seek(0)
             os.write(terminal, held.read())
             raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
 
 
 tensorflow = _import()

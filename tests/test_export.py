@@ -12,6 +12,7 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+import serving.export
 import training
 from serving.export import export, export_run
 from serving.images import verbs
@@ -176,6 +177,25 @@ def test_versions_count_up_and_never_change(tmp_path):
         export(model, tmp_path, "m", version=7)
     with pytest.raises(ValueError, match="above 0"):
         export(model, tmp_path, "m", version=0)
+
+
+def test_exports_at_the_same_time_take_two_versions(tmp_path, monkeypatch):
+    model, write = MODELS["linear"](), serving.export._write_warmup
+
+    def overtaken(*arguments):
+        write(*arguments)
+        monkeypatch.setattr(serving.export, "_write_warmup", write)
+        assert export(model, tmp_path, "m").name == "1"  # another export, between the choice of a number and its use
+
+    monkeypatch.setattr(serving.export, "_write_warmup", overtaken)
+    assert export(model, tmp_path, "m").name == "2"
+    monkeypatch.setattr(serving.export, "_write_warmup", overtaken)
+    (tmp_path / "m" / "1").rename(tmp_path / "m" / "9")
+    (tmp_path / "m" / "2").rename(tmp_path / "m" / "²")  # no version
+    (tmp_path / "m" / "9").rename(tmp_path / "one")
+    with pytest.raises(FileExistsError, match="Try --version=2"):
+        export(model, tmp_path, "m", version=1)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["1", "²"]
 
 
 def test_a_failed_export_leaves_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """Trained models that come with the package, and anybody's own folders."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from models import MODELS
 
 import training
 import zoo
+from zoo import files
 
 NAMES = ("dense_mnist_k30", "conv_mnist_k16", "vae_mnist_k2", "vae_mnist", "vqvae_mnist", "pca_mnist_k30")
 MIB = 2**20
@@ -62,18 +64,50 @@ def test_a_preset_is_replaced_whole_or_stays(tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def killed(*_, **__):
-        raise Killed
+    def failing(function, turn, error):
+        calls = iter(range(turn + 1))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(json, "dumps", killed)  # after the weights are written
-        with pytest.raises(Killed):
-            zoo.save_preset(MODELS["linear"](), folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        def call(*arguments, **settings):
+            if next(calls, 0) == turn:
+                raise error
+            return function(*arguments, **settings)
+
+        return call
+
+    steps = [(json, "dumps", 0), (np, "savez_compressed", 0), (os, "fsync", 0), (os, "rename", 0), (os, "rename", 1)]
+    for module, name, turn in steps:  # the last two put the old preset aside and the new one in its place
+        for error in (Killed(), OSError(5, "Input/output error")):
+            with monkeypatch.context() as patch:
+                patch.setattr(module, name, failing(getattr(module, name), turn, error))
+                with pytest.raises(type(error)):
+                    zoo.save_preset(MODELS["linear"](), folder)
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == before, (name, turn)
+            assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     zoo.save_preset(MODELS["linear"](), folder)
     assert isinstance(zoo.load(folder), zoo.LinearAutoencoder)
     assert {path.name for path in folder.iterdir()} == {"preset.json", "weights.npz"}
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_preset_that_a_kill_left_aside_is_found(tmp_path):
+    folder = zoo.save_preset(MODELS["linear"](), tmp_path / "mine")
+    (tmp_path / f"{files.REPLACED}x").mkdir()
+    folder.rename(tmp_path / f"{files.REPLACED}x" / "mine")  # as between the two steps of a replacement
+    assert isinstance(zoo.load(folder), zoo.LinearAutoencoder)
+    zoo.save_preset(MODELS["vae"](), folder)
+    assert zoo.load(folder).bottleneck.__class__ is zoo.Gaussian and [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_links_and_the_current_folder_are_places_for_a_preset(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    zoo.save_preset(MODELS["linear"](), f"{tmp_path / 'link'}/")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "there" / "preset.json").exists()
+    monkeypatch.chdir(tmp_path / "there")
+    zoo.save_preset(MODELS["linear"](), ".")
+    assert isinstance(zoo.load("."), zoo.LinearAutoencoder)
+    with pytest.raises(ValueError, match="which is a file"):
+        zoo.save_preset(MODELS["linear"](), "preset.json")
 
 
 def _without_config(folder):

@@ -162,6 +162,32 @@ def test_a_checkpoint_of_another_model_is_refused(small, tmp_path):
         training.fitting.fit(training.fitting.build(experiment, data), data, experiment, other)
 
 
+def test_a_damaged_checkpoint_is_told_and_changes_nothing(small, tmp_path):
+    data = training.load("digits")
+    model = fitting.build(small, data)
+    fitting.compile(model, data, small)
+    np.savez(tmp_path / "whole.npz", a=np.zeros(3))
+    foreign, checkpoint = (tmp_path / "whole.npz").read_bytes(), Checkpoint(tmp_path / "latest.npz")
+    before = model.get_weights()
+    for damaged in (foreign, foreign[:-30], b"", b"letters"):
+        checkpoint.path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"Expected a checkpoint of this model\. Received: .*latest\.npz.* Try --restart"):
+            checkpoint.restore(model)
+        assert checkpoint.path.read_bytes() == damaged and checkpoint.history == []
+    for left, right in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_a_linked_folder_is_cleared_and_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    run = Run(tmp_path / "link")
+    for path in (run.model, run.report, run.config):
+        files.write(path, lambda beside: beside.write_text("{}"))
+    run.clear()
+    assert list((tmp_path / "disk").iterdir()) == [] and (tmp_path / "link").is_symlink()
+
+
 def test_bad_values_in_a_stream_end_the_run_with_a_clear_error(small, digits, tmp_path):
     spoilt = digits.copy()
     spoilt[1000:1100] = 255

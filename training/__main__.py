@@ -3,40 +3,38 @@
 import argparse
 import sys
 
-import zoo
-from training import commands, pairs
-from training.cards import write_preset
-from training.experiments import EXPERIMENTS, FIELDS, Experiment, find
-from training.run import Run
-from training.tuning import tune
+import training
+from serving import command
+
+# `training` imports its parts when they are asked for, within `main`.
+
+INTERRUPTED = "Interrupted. train and tune go on where they were, with the same command less --restart."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; wrong arguments or input give exit code 2 and one message."""
+    """Runs one command; wrong arguments or input, and what is wrong outside the program, give exit code 2 and one message."""
+    return command.run("python -m training", lambda: _run(arguments), INTERRUPTED)
+
+
+def _run(arguments: list[str] | None) -> None:
     options, rest = _parser().parse_known_args(arguments)
-    try:
-        options.command(options, _settings(rest))
-    except (ValueError, OSError) as error:
-        print(f"{options.prog}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted. train and tune go on where they were, with the same command less --restart.", file=sys.stderr)
-        return 130
-    return 0
+    options.command(options, _settings(rest))
 
 
 def _parser() -> argparse.ArgumentParser:
+    import zoo
+
     parser = argparse.ArgumentParser("python -m training", description="Data to fitted models.", allow_abbrev=False)
     commands_ = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function, help: str) -> argparse.ArgumentParser:
+    def add(name: str, function, help: str) -> argparse.ArgumentParser:
         sub = commands_.add_parser(name, help=help, description=help, allow_abbrev=False)
-        sub.set_defaults(command=function, prog=sub.prog)
+        sub.set_defaults(command=function)
         return sub
 
-    command("list", _list, "print the experiments and the settings that --KEY=VALUE changes")
-    train = command("train", _train, "train, evaluate, report and export an experiment; go on where a killed run was")
-    tune = command("tune", _tune, "search settings (--KEY=A,B,C gives the choices), then train the best")
+    add("list", _list, "print the experiments and the settings that --KEY=VALUE changes")
+    train = add("train", _train, "train, evaluate, report and export an experiment; go on where a killed run was")
+    tune = add("tune", _tune, "search settings (--KEY=A,B,C gives the choices), then train the best")
     for sub in (train, tune):
         sub.add_argument("experiment", help="a name that `list` prints; --KEY=VALUE changes a setting of it")
         sub.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
@@ -48,18 +46,18 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", _evaluate, "evaluate a run's model anew"),
         ("report", _report, "write a run's report anew"),
     ):
-        command(name, function, help).add_argument("run", help="folder of a run")
-    made = command("generate", _generate, "draw new examples from a preset, or the folder of one or of a run")
+        add(name, function, help).add_argument("run", help="folder of a run")
+    made = add("generate", _generate, "draw new examples from a preset, or the folder of one or of a run")
     made.add_argument("model", help=f"a preset ({', '.join(zoo.list()) or 'none installed'}) or a folder")
     made.add_argument("--count", type=int, default=60, help="how many, with seeds 0, 1, 2 … (default: 60)")
     made.add_argument("--output", metavar="PNG", default="generated.png", help="the picture (default: generated.png)")
-    preset = command("preset", _preset, "write a finished run as a preset that zoo.load reads, with its model card")
+    preset = add("preset", _preset, "write a finished run as a preset that zoo.load reads, with its model card")
     preset.add_argument("run", help="folder of a run")
     preset.add_argument("--output", metavar="DIR", default="presets", help="becomes DIR/EXPERIMENT (default: presets)")
-    split = command("split", _split, "write the splits of pairs of texts as train.tsv, validation.tsv and test.tsv")
+    split = add("split", _split, "write the splits of pairs of texts as train.tsv, validation.tsv and test.tsv")
     split.add_argument("dataset", help="cmudict/random, cmudict/stem, misspellings or pairs:FILE.tsv")
     split.add_argument("--output", metavar="DIR", default="split", help="the folder, which pairs:DIR reads (default: split)")
-    figures = command("figures", _figures, "print the figures of finished runs as a table in Markdown")
+    figures = add("figures", _figures, "print the figures of finished runs as a table in Markdown")
     figures.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
     return parser
 
@@ -78,57 +76,59 @@ def _settings(rest: list[str]) -> dict[str, str]:
 
 def _list(options, settings) -> None:
     _none(settings)
-    for experiment in EXPERIMENTS.values():
-        settings = " ".join(f"{key}={value}" for key, value in experiment.changes(Experiment("")).items())
+    for experiment in training.EXPERIMENTS.values():
+        settings = " ".join(f"{key}={value}" for key, value in experiment.changes(training.Experiment("")).items())
         print(f"{experiment.name}\n    {experiment.about}\n    {experiment.command}\n    {settings or 'the defaults'}\n")
     print("settings and their defaults")
-    for key, field in FIELDS.items():
+    for key, field in training.experiments.FIELDS.items():
         print(f"    --{key}={str(field.default).lower() if field.type is bool else field.default}")
 
 
 def _train(options, settings) -> None:
-    experiment = find(options.experiment).override(settings)
-    _show(commands.train(experiment, options.workdir, options.strategy, options.restart))
+    experiment = training.experiments.find(options.experiment).override(settings)
+    _show(training.train(experiment, options.workdir, options.strategy, options.restart))
 
 
 def _tune(options, settings) -> None:
-    experiment = find(options.experiment)
-    _show(tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials, options.restart))
+    experiment = training.experiments.find(options.experiment)
+    _show(
+        training.tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials, options.restart)
+    )
 
 
 def _evaluate(options, settings) -> None:
     _none(settings)
-    commands.evaluate(options.run)
-    print(commands.table(Run(options.run)))
+    training.evaluate(options.run)
+    print(training.table(training.Run(options.run)))
 
 
 def _report(options, settings) -> None:
     _none(settings)
-    print(commands.report(options.run))
+    print(training.report(options.run))
 
 
 def _generate(options, settings) -> None:
     _none(settings)
-    print(commands.generate(options.model, options.output, options.count))
+    print(training.generate(options.model, options.output, options.count))
 
 
 def _preset(options, settings) -> None:
     _none(settings)
-    print(write_preset(options.run, options.output))
+    print(training.cards.write_preset(options.run, options.output))
 
 
 def _split(options, settings) -> None:
     _none(settings)
-    print(pairs.write(options.dataset, options.output))
+    print(training.pairs.write(options.dataset, options.output))
 
 
 def _figures(options, settings) -> None:
     _none(settings)
-    print(commands.figures([Run(run) for run in options.runs]))
+    print(training.figures([training.Run(run) for run in options.runs]))
 
 
-def _show(run: Run) -> None:
-    print(f"{commands.table(run)}\nreport: {run.report}, its pictures beside it\nexport: {run.export}")
+def _show(run) -> None:
+    print(f"{training.table(run)}\nreport: {run.report}, its pictures beside it\nexport: {run.export}")
 
 
 def _none(settings: dict[str, str]) -> None:

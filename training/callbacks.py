@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from training import files
 
+RESTART = "--restart, which trains from the beginning, or another --workdir"
 SHOWN = ("squared_error", "val_squared_error", "sequence_error", "val_sequence_error")
 
 
@@ -34,23 +35,22 @@ class Checkpoint(keras.callbacks.Callback):
         """Brings `model`, compiled, to where the checkpoint left it; returns the number of epochs done, 0 without one.
 
         Raises:
-            ValueError: the checkpoint is of another model.
+            ValueError: the checkpoint is of another model, or damaged; nothing has changed then.
         """
         if not self.path.exists():
             return 0
-        with np.load(self.path) as saved:
+        with files.reading(self.path, "a checkpoint of this model", RESTART), np.load(self.path) as saved:
+            values = [saved[_key(i)] for i in range(len(saved.files) - 2)]
+            history, seconds = json.loads(str(saved["history"])), float(saved["seconds"])
             variables = _state(model)
-            shapes = [tuple(saved[_key(i)].shape) for i in range(len(saved.files) - 2)]
-            if shapes != [tuple(variable.shape) for variable in variables]:
-                raise ValueError(
-                    f"Expected a checkpoint of this model. Received: {self.path} with variables of other shapes. "
-                    "Try another --workdir."
-                )
-            for i, variable in enumerate(variables):
-                variable.assign(saved[_key(i)])
-            self.history = json.loads(str(saved["history"]))
-            self.seconds = float(saved["seconds"])
-        return len(self.history)
+            if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+                raise ValueError("variables of other shapes")
+            if not isinstance(history, list):
+                raise ValueError("a history that is no list")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        self.history, self.seconds = history, seconds
+        return len(history)
 
     def on_train_begin(self, logs=None):
         self._since = time.perf_counter()

@@ -9,6 +9,7 @@ import zoo
 from training import evaluation, files, sequences
 from training.commands import open_data
 from training.run import Run
+from zoo.files import replace_folder
 
 HALF_COSTS = 1e-3  # most that weights in float16 may change the test figure, as a share of it
 SAMPLE = 32  # examples beside a preset
@@ -35,6 +36,14 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
         raise ValueError(f"Expected a finished run. Received: {folder}. Try {experiment.command} --workdir={folder} first.")
     data = open_data(experiment)
     target = pathlib.Path(output) / experiment.name
+    place = zoo.presets.require_place(target)
+    with files.beside(place) as new:
+        _write(run, model, data, new)
+        replace_folder(new, place)
+    return target
+
+
+def _write(run: Run, model, data, target: pathlib.Path) -> None:
     dtype, costs = "float16", 0.0
     try:
         zoo.save_preset(model, target, dtype)
@@ -45,14 +54,13 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
     if costs > HALF_COSTS:
         dtype = "float32"
         zoo.save_preset(model, target, dtype)
-    with np.load(run.sample) as rows:
+    with files.reading(run.sample, "some of the run's data", "training anew"), np.load(run.sample) as rows:
         sample = {name: rows[name][:SAMPLE] for name in ("x", "label", "source", "target") if name in rows}
     if "x" in sample and sample["x"].min() >= 0 and sample["x"].max() <= 1:
         sample["x"] = np.round(255 * sample["x"]).astype("uint8")
     files.write(target / zoo.presets.SAMPLE, lambda path: np.savez_compressed(path, **sample))
     text = card(run, dtype)
     files.write(target / zoo.presets.CARD, lambda path: path.write_text(text, encoding="utf-8"))
-    return target
 
 
 def card(run: Run, dtype: str) -> str:

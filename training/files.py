@@ -1,29 +1,27 @@
-"""Writes that are whole or not there: beside, then renamed."""
+"""A run's files of JSON; what is written is whole or not there, as `zoo.files` has it."""
 
 import json
-import os
 import pathlib
-from collections.abc import Callable
+
+from zoo.files import beside, reading, write
+
+__all__ = ["beside", "read_json", "reading", "write", "write_json"]
 
 
-def write(path: pathlib.Path, writer: Callable[[pathlib.Path], None]) -> None:
-    """Lets `writer` fill a file beside `path`, flushes it to disk and puts it in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".*-{path.name}"):  # by a writer that was killed
-        left.unlink(missing_ok=True)
-    beside = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, which some writers look at
-    try:
-        writer(beside)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+def write_json(path: pathlib.Path, value: dict | list) -> None:
+    write(path, lambda new: new.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
 
 
-def write_json(path: pathlib.Path, value) -> None:
-    write(path, lambda beside: beside.write_text(json.dumps(value, indent=2) + "\n"))
+def read_json(path: pathlib.Path) -> dict | list:
+    """What `write_json` wrote.
 
-
-def read_json(path: pathlib.Path):
-    return json.loads(path.read_text())
+    Raises:
+        ValueError: the file is damaged, or another's; with its path.
+        OSError: it is not there, or not to be read.
+    """
+    text = path.read_bytes()
+    with reading(path, "a whole file of JSON", "the command that writes it anew, or --restart"):
+        value = json.loads(text)
+        if not all(isinstance(part, dict) for part in (value if isinstance(value, list) else [value])):
+            raise ValueError("neither an object nor a list of them")
+    return value

@@ -2,13 +2,14 @@
 
 import dataclasses
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
-import shutil
 
 import keras
 
+import zoo
 from training import files
 from training.experiments import Experiment
 
@@ -74,7 +75,7 @@ class Run:
                     f"Expected a folder of the same experiment, or a new one. Received: {self.folder}, where "
                     f"{'; '.join(differences)}. Try another --workdir, or --restart to throw away the run that is there."
                 )
-        elif self.folder.exists() and any(not path.name.startswith(".") for path in self.folder.iterdir()):
+        elif os.path.lexists(self.folder) and any(not path.name.startswith(".") for path in self.folder.iterdir()):
             raise ValueError(
                 f"Expected a run's folder, or a new one. Received: {self.folder}, which holds other files. "
                 "Try another --workdir."
@@ -90,9 +91,10 @@ class Run:
     def clear(self) -> None:
         """Throws away the run that is there; a folder of something else stays."""
         if self.config.exists():
-            aside = self.folder.with_name(f".{self.folder.name}-{os.getpid()}")
-            self.folder.rename(aside)  # at once, so that a kill leaves no half of a run
-            shutil.rmtree(aside)
+            with files.beside(self.config) as aside:  # moved at once and then removed, so that a kill leaves no half of a run
+                for path in sorted(self.folder.iterdir(), key=lambda path: path == self.config):  # without it, it were no run's
+                    if path != aside.parent:
+                        path.rename(aside.parent / path.name)
 
     def experiment(self) -> Experiment:
         """The experiment that this folder is of.
@@ -105,23 +107,24 @@ class Run:
                 f"Expected the folder of a run, with a config.json. Received: {self.folder}. "
                 "Try python -m training train EXPERIMENT first."
             )
-        try:
-            return Experiment(**files.read_json(self.config))
-        except TypeError as error:
-            raise ValueError(f"Expected a run of this version. Received: {self.config} ({error}). Try training anew.") from None
+        with files.reading(self.config, "a run of this version", "training anew, with --restart or in another folder"):
+            values = json.loads(self.config.read_bytes())
+            if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+                raise ValueError("no name of an experiment")
+            return Experiment(**values)
 
     def load_model(self) -> keras.Model:
         """The fitted model, on whichever backend is in use.
 
         Raises:
-            ValueError: training has not finished.
+            ValueError: training has not finished, or the file is damaged.
         """
         if not self.model.exists():
             raise ValueError(
                 f"Expected a finished training. Received: {self.folder} without model.keras. "
                 f"Try python -m training train {self.experiment().name} --workdir={self.folder}, which goes on."
             )
-        return keras.saving.load_model(self.model)
+        return zoo.presets.load_saved(self.model, "removing it and training again, which goes on from the checkpoint")
 
 
 def _versions() -> dict[str, str]:

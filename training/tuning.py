@@ -56,10 +56,11 @@ def tune(
     experiment, space = _space(experiment, choices or {})
     search = _Search(experiment, space, strategy)
     asked = {"experiment": dataclasses.asdict(experiment), "space": space, "tuner": tuner, "trials": trials}
-    _take_folder(folder.with_name(f"{folder.name}-trials"), asked, restart)
+    trials_folder = pathlib.Path(f"{os.path.abspath(folder)}-trials")
+    _take_folder(trials_folder, asked, restart)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the bars go to stderr
         warnings.simplefilter("ignore")
-        oracle = _oracle(search, tuner, trials, experiment, folder)
+        oracle = _oracle(search, tuner, trials, experiment, trials_folder)
         try:
             oracle.search(verbose=0)
         except RuntimeError as error:
@@ -78,13 +79,17 @@ def _oracle(search, tuner: str, trials: int, experiment: Experiment, folder: pat
         "hypermodel": search,
         "objective": keras_tuner.Objective(f"val_{_error(experiment)}", "min"),
         "directory": folder.parent,
-        "project_name": f"{folder.name}-trials",
+        "project_name": folder.name,
         "seed": experiment.seed,
     }
     if tuner == "hyperband":
-        return keras_tuner.Hyperband(max_epochs=experiment.epochs, factor=3, **settings)
-    kind = keras_tuner.BayesianOptimization if tuner == "bayesian" else keras_tuner.RandomSearch
-    return kind(max_trials=trials, **settings)
+        kind, length = keras_tuner.Hyperband, {"max_epochs": experiment.epochs, "factor": 3}
+    else:
+        kind = keras_tuner.BayesianOptimization if tuner == "bayesian" else keras_tuner.RandomSearch
+        length = {"max_trials": trials}
+    begun = (folder / "oracle.json").exists()  # read by the constructor, which then builds no model
+    with files.reading(folder, "a search that can go on", "--restart") if begun else contextlib.nullcontext():
+        return kind(**length, **settings)
 
 
 def _take_folder(folder: pathlib.Path, asked: dict, restart: bool) -> None:

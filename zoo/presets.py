@@ -4,12 +4,12 @@ import builtins
 import json
 import os
 import pathlib
-import shutil
 import zipfile
 
 import keras
 import numpy as np
 
+from zoo import files
 from zoo.autoencoder import Autoencoder
 from zoo.predictor import Predictor
 from zoo.transformer import Transformer
@@ -22,7 +22,7 @@ DTYPES = ("float32", "float16")
 
 def list() -> builtins.list[str]:
     """Names of the presets that come with the package, for `load`."""
-    return sorted(path.parent.name for path in FOLDER.glob(f"*/{CONFIG}"))
+    return sorted(path.parent.name for path in FOLDER.glob(f"[!.]*/{CONFIG}"))
 
 
 def load(name: str | os.PathLike) -> Autoencoder | Predictor | Transformer:
@@ -35,7 +35,8 @@ def load(name: str | os.PathLike) -> Autoencoder | Predictor | Transformer:
         ValueError: no preset of this name and no such folder; a folder of something else, or a damaged one.
     """
     folder = _folder(name)
-    try:
+    kind, advice = f"the folder of a preset, with {CONFIG} and {WEIGHTS}", f"{_names()}, or zoo.save_preset(model, folder) anew"
+    with files.reading(folder, kind, advice):
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise ValueError(f"format {config.get('format') if isinstance(config, dict) else config!r}, not {FORMAT}")
@@ -44,12 +45,6 @@ def load(name: str | os.PathLike) -> Autoencoder | Predictor | Transformer:
             raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
         with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
             _assign(model, weights)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(
-            f"Expected the folder of a preset, with {CONFIG} and {WEIGHTS}. Received: {folder} ({reason}). "
-            f"Try {_names()}, or zoo.save_preset(model, folder) anew."
-        ) from error
     return model
 
 
@@ -57,7 +52,7 @@ def save_preset(
     model: Autoencoder | Predictor | Transformer, folder: str | os.PathLike, dtype: str = "float32"
 ) -> pathlib.Path:
     """Writes a model to a folder that `load` reads, whole or not at all; a preset that is there already is replaced, card and
-    examples too.
+    examples too. A symbolic link to a folder stays one.
 
     Args:
         dtype: of the stored weights, `float32` or `float16`, half the size; they are float32 again once loaded.
@@ -66,13 +61,37 @@ def save_preset(
         The folder.
 
     Raises:
-        ValueError: another dtype; weights that float16 cannot hold; a folder that holds something else.
+        ValueError: another dtype; weights that float16 cannot hold; a folder that holds something else, or a file.
+        OSError: it cannot be written there; what was there stays.
     """
     if dtype not in DTYPES:
         raise ValueError(f"Expected a dtype of {', '.join(DTYPES)}. Received: {dtype!r}. Try float32.")
-    folder = pathlib.Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise ValueError(f"Expected a new folder, or a preset's. Received: {folder}, which holds other files. Try another.")
+    place = require_place(folder)
+    arrays = _arrays(model, dtype)
+    config = {"format": FORMAT, "model": keras.saving.serialize_keras_object(model)}
+    config["model"].pop("compile_config", None)
+    with files.beside(place) as new:
+        new.mkdir()
+        np.savez_compressed(new / WEIGHTS, **arrays)
+        (new / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        files.replace_folder(new, place)
+    return pathlib.Path(folder)
+
+
+def require_place(folder: str | os.PathLike) -> pathlib.Path:
+    """Where a preset is to be written, without symbolic links.
+
+    Raises:
+        ValueError: something else is there.
+    """
+    place = files.resolved(folder)
+    if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / CONFIG).exists())):
+        held = "which holds other files" if place.is_dir() else "which is a file"
+        raise ValueError(f"Expected a new folder, or a preset's. Received: {folder}, {held}. Try another.")
+    return place
+
+
+def _arrays(model, dtype: str) -> dict[str, np.ndarray]:
     arrays = {}
     for key, variable in _variables(model).items():
         value = keras.ops.convert_to_numpy(variable)
@@ -82,20 +101,21 @@ def save_preset(
             raise ValueError(
                 f"Expected weights that {dtype} can hold. Received: {key} up to {np.abs(value).max():g}. Try float32."
             )
-    config = {"format": FORMAT, "model": keras.saving.serialize_keras_object(model)}
-    config["model"].pop("compile_config", None)
-    beside, before = (folder.with_name(f".{stage}-{folder.name}-{os.getpid()}") for stage in ("writing", "replaced"))
-    try:
-        beside.mkdir(parents=True)
-        np.savez_compressed(beside / WEIGHTS, **arrays)
-        (beside / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(before)
-        beside.rename(folder)
-    finally:
-        for left in (beside, before):
-            shutil.rmtree(left, ignore_errors=True)
-    return folder
+    return arrays
+
+
+def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Autoencoder | Predictor | Transformer:
+    """The model of a `.keras` file.
+
+    Raises:
+        ValueError: a damaged file, or another model's; it ends with the advice.
+    """
+    with files.reading(path, "a fitted model", advice):
+        zipfile.ZipFile(path).close()  # Keras takes a file that is cut for one that is not there
+        model = keras.saving.load_model(path, compile=compile)
+        if not isinstance(model, Autoencoder | Predictor | Transformer):
+            raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
+    return model
 
 
 def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -108,7 +128,7 @@ def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
     path = _folder(name) / SAMPLE
     if not path.exists():
         raise ValueError(f"Expected a preset with examples. Received: {path.parent}. Try {_names()}.")
-    with np.load(path, allow_pickle=False) as arrays:
+    with files.reading(path, "a preset's examples", "the preset anew"), np.load(path, allow_pickle=False) as arrays:
         rows = dict(arrays)
     if "x" in rows and rows["x"].dtype == np.uint8:
         rows["x"] = rows["x"] / np.float32(255)
@@ -128,7 +148,7 @@ def card(name: str | os.PathLike) -> str:
 
 
 def _folder(name) -> pathlib.Path:
-    folder = FOLDER / name if isinstance(name, str) and name in list() else pathlib.Path(name)
+    folder = FOLDER / name if isinstance(name, str) and name in list() else files.standing(files.resolved(name))
     if not folder.is_dir():
         raise ValueError(f"Expected a preset or a folder of one. Received: {str(name)!r}. Try {_names()}.")
     return folder
