@@ -1,8 +1,11 @@
 """A client of the REST API, NumPy in and out. It needs neither TensorFlow nor Keras where it runs."""
 
 import io
+import ipaddress
 import json
+import urllib.request
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -26,12 +29,15 @@ class Client:
     """The verbs of one served model, on the embedded server or TensorFlow Serving.
 
     Args:
-        url: of the server, `http://localhost:8501`.
+        url: of the server, `http://localhost:8501`. Any but this machine is asked through the proxy that the environment names.
         model: its name on the server.
         version: the latest unless given.
         timeout: of one request, seconds.
         binary: whether arrays travel as NumPy's own formats, which the embedded server reads several times faster than JSON
             and TensorFlow Serving does not read.
+
+    Raises:
+        ValueError: not the address of a server, or a proxy that HTTPX cannot use.
 
     Raises, from every verb:
         ServerError: the server says no: its status and its words.
@@ -39,8 +45,9 @@ class Client:
     """
 
     def __init__(self, url: str, model: str, version: int | None = None, timeout: float = 60.0, binary: bool = False):
-        path = f"/v1/models/{model}" + (f"/versions/{version}" if version else "")
-        self._http = httpx.Client(base_url=url.rstrip("/") + path, timeout=timeout)
+        server = _server(url)
+        path = f"/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
+        self._http = httpx.Client(base_url=str(server).rstrip("/") + path, timeout=timeout, **_way(server))
         self._binary = binary
         self._signatures: dict | None = None
 
@@ -150,18 +157,20 @@ class Client:
             body = orjson.dumps(request, default=np.ndarray.tolist, option=orjson.OPT_SERIALIZE_NUMPY)
         return _answer(self._http.post(self._predict, content=body))["outputs"]
 
-    def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         file = io.BytesIO()
         if len(columns) == 1:
             np.save(file, next(iter(columns.values())))
         else:
             np.savez(file, **columns)
-        headers = {"content-type": NPY if len(columns) == 1 else NPZ, "accept": NPY}
+        headers = {"content-type": NPY if len(columns) == 1 else NPZ, "accept": f"{NPY}, {NPZ}"}
         query = {"signature_name": verb}
         response = self._http.post(self._predict, params=query, content=file.getvalue(), headers=headers)
-        if response.headers.get("content-type") != NPY:
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        if response.is_error or kind not in (NPY, NPZ):
             return _answer(response)["outputs"]
-        return np.load(io.BytesIO(response.content))
+        answer = np.load(io.BytesIO(response.content))
+        return answer if kind == NPY else dict(answer)
 
     @property
     def _predict(self) -> str:
@@ -171,6 +180,39 @@ class Client:
     def order(self, verb: str) -> list[str]:
         """Names of a verb's inputs in the order of its arguments, which metadata do not keep."""
         return sorted(self.signatures[verb]["inputs"], key=ARGUMENTS.index)
+
+
+def _server(url: str) -> httpx.URL:
+    try:
+        server = httpx.URL(url if "://" in url else f"http://{url}")
+    except httpx.InvalidURL:
+        server = httpx.URL()
+    if server.scheme not in ("http", "https") or not server.host or server.query or server.fragment:
+        raise ValueError(f"Expected the address of a server. Received: {url}. Try http://localhost:8501.")
+    return server
+
+
+def _way(server: httpx.URL) -> dict:
+    """How HTTPX gets there: straight to this machine and to what NO_PROXY names, else through the proxy of the environment."""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(server.scheme) or proxies.get("all")
+    if not proxy or _is_here(server.host) or urllib.request.proxy_bypass(server.netloc.decode()):
+        return {"transport": httpx.HTTPTransport()}  # with one of its own HTTPX does not look at the environment
+    try:
+        return {"transport": httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")}
+    except (ValueError, ImportError, httpx.InvalidURL) as problem:
+        raise ValueError(
+            f"Expected a proxy that HTTPX can use. Received: {proxy.rpartition('@')[2]} from the environment ({problem}). "
+            f"Try NO_PROXY={server.host}."
+        ) from None
+
+
+def _is_here(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _column(value, tensor: dict) -> np.ndarray:
