@@ -82,7 +82,7 @@ def _arrays(body: bytes, endpoint: Endpoint, limit: int, take: Take) -> dict[str
             members = _members(archive, endpoint)
             size = sum(member.file_size for member in members.values())
             if size > limit:
-                raise TooLarge(limit)
+                raise TooLarge(limit, "Try several requests, or no compression.")
             take(size)
             return {name: _array(_content(archive, member)) for name, member in members.items()}
     except RequestError:

@@ -15,8 +15,7 @@ from serving.servable import Endpoint
 from serving.status import Code, RequestError, invalid
 
 LARGE = 1 << 18  # bytes, packed or unpacked, that are not read in the event loop
-UNPACKED = 1 << 28  # bytes of a body that is unpacked, unless it came with as many
-JSON = 1 << 26  # bytes of JSON: while it is read no other thread can run, for some seconds at worst
+MOST = 1 << 26  # bytes of JSON, while which is read no other thread can run, and of what is unpacked
 JSON_ROOM = 8  # bytes of arrays from one byte of JSON
 SLICE = 1 << 12  # bytes that are unpacked at once, to 4 MiB at most
 
@@ -80,8 +79,8 @@ def read_json(body: bytes, endpoint_of: Callable[[str], Endpoint], take: Take) -
         TooLarge: too long to be read at all.
         RequestError: not JSON, or not what the signature takes; and what `take` raises.
     """
-    if len(body) > JSON:
-        raise TooLarge(JSON, f"Try several requests, or {NPY}.")
+    if len(body) > MOST:
+        raise TooLarge(MOST, f"Try several requests, or {NPY}.")
     if len(body) < LARGE:
         return json_tensors.read(body, endpoint_of)
     take(JSON_ROOM * len(body))

@@ -31,6 +31,7 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
+COPIED = 1 << 16  # bytes of a body that go out in one piece with the head
 _BETWEEN, _HEAD, _BODY, _LINGERING = range(4)  # what is being received
 
 
@@ -39,7 +40,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, handle: Handler, connections: set["Connection"], limits: Limits = LIMITS, budget: Budget = BODIES):
         self._handle, self._connections, self._limits = handle, connections, limits
-        self._enter(_BETWEEN)
+        self._most = limits.head
+        self._stage, self._seconds = _BETWEEN, 0.0  # and for how long
+        self._size = 0  # bytes of the request that have arrived
+        self._silent = -1  # bytes of them that the parser has said nothing of
+        self._seen = (0, 0.0)  # `_size` and `_seconds` when the rate was last looked at
         self._body: bytes | io.BytesIO = b""
         self._continues = False  # whether the client waits to be asked for the body
         self._current: Request | None = None
@@ -83,7 +88,10 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         if self._seconds >= limits.body_time:
             self._refuse(_Refused(408, f"Expected a whole body within {limits.body_time} seconds. Received: a part."))
-        elif (seconds := self._seconds - self._seen[1]) >= limits.head_time:
+            return
+        if self._seconds < self._seen[1]:  # another request's
+            self._seen = (0, 0.0)
+        if (seconds := self._seconds - self._seen[1]) >= limits.head_time:
             if self._size - self._seen[0] < limits.rate * seconds:
                 self._refuse(_Refused(408, f"Expected a body at {limits.rate} bytes a second at least. Received: fewer."))
             self._seen = self._size, self._seconds
@@ -111,8 +119,12 @@ class Connection(asyncio.Protocol):
         if self._last is not None:
             return
         try:
-            self._feed(data)
-            self._count(len(data))
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._pass_over(data, upgrade)
+            if self._stage != _BETWEEN:
+                self._count(len(data))
         except httptools.HttpParserError as error:
             told = error.__context__
             self._refuse(told if isinstance(told, _Refused) else _Refused(400, f"Malformed request: {error}"))
@@ -128,44 +140,37 @@ class Connection(asyncio.Protocol):
         self._throttle()
         self._next()
 
-    # From the parser
+    # From the parser. Every request passes here, so what only a few need is asked for last.
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body = b"", {}, b""
-        self._enter(_HEAD)
+        self._stage, self._seconds, self._size, self._silent = _HEAD, 0.0, 0, -1
 
     def on_url(self, url: bytes) -> None:
         self._url += url
         self._size += len(url)
-        if self._size > self._limits.head:
+        if self._size > self._most:
             raise _Refused(414, f"Expected an address of at most {self._limits.head} bytes. Received: more.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value) + 32  # what a header takes besides, by RFC 7541, 4.1
-        if self._stage == _BODY:
-            return  # a trailer, after the body that the headers describe
         name = name.lower()
-        self._headers[name] = self._headers[name] + b", " + value if name in self._headers else value
-        if self._size > self._limits.head:
-            raise self._head_too_large()
+        if self._stage == _HEAD:  # else it is a trailer, after the body that the headers describe
+            self._headers[name] = value if name not in self._headers else self._headers[name] + b", " + value
+            if self._size > self._most:
+                raise self._head_too_large()
 
     def on_headers_complete(self) -> None:
-        if self._upgrades():
+        headers = self._headers
+        if b"upgrade" in headers and self._upgrades():
             return
-        headers, version = self._headers, self._parser.get_http_version()
-        self._enter(_BODY)
-        if version not in ("1.1", "1.0"):
-            raise _Refused(505, f"Expected HTTP/1.1. Received: HTTP/{version}.")
-        if int(headers.get(b"content-length", 0)) > self._limits.body:
+        self._stage, self._seconds, self._size, self._silent = _BODY, 0.0, 0, -1
+        if b"content-length" in headers and int(headers[b"content-length"]) > self._limits.body:
             raise self._body_too_large()
-        if (coding := headers.get(b"transfer-encoding")) is not None:
-            if coding.lower() != b"chunked" or version == "1.0":
-                raise _Refused(501, f"Expected Transfer-Encoding: chunked. Received: {coding.decode('latin-1')}, HTTP/{version}.")
-        if (expected := headers.get(b"expect")) is not None:
-            if expected.lower() != b"100-continue":
-                raise _Refused(417, f"Expected Expect: 100-continue. Received: {expected.decode('latin-1')}.")
-            self._continues = version == "1.1"
-            self._next()
+        if b"transfer-encoding" in headers:
+            self._require_chunks(headers[b"transfer-encoding"])
+        if b"expect" in headers:
+            self._expect(headers[b"expect"])
 
     def on_body(self, body: bytes) -> None:
         if not self._size:
@@ -176,43 +181,61 @@ class Connection(asyncio.Protocol):
                 self._body.seek(0, io.SEEK_END)
             self._body.write(body)
         self._size += len(body)
-        self._fresh, self._continues = True, False
+        self._silent = -1
         if self._size > self._limits.body:
             raise self._body_too_large()
 
     def on_message_complete(self) -> None:
-        if self._upgrades():
+        parser, headers, url, body = self._parser, self._headers, self._url, self._body
+        if b"upgrade" in headers and self._upgrades():
             return
-        url = self._url if self._url[:1] == b"/" else _relative(self._url)
-        path, _, query = url.decode("latin-1").partition("?")
-        body = self._body if isinstance(self._body, bytes) else self._body.getvalue()
-        method = self._parser.get_method().decode()
-        keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
-        request = Request(method, path, query, self._headers, body, keep_alive)
-        self._body, self._continues = b"", False
-        self._enter(_BETWEEN)
+        if not (keep_alive := parser.should_keep_alive()):
+            self._require_version(parser.get_http_version())
+        path, _, query = (url if url[:1] == b"/" else _relative(url)).decode("latin-1").partition("?")
+        method = parser.get_method().decode()
+        body = body if isinstance(body, bytes) else body.getvalue()
+        self._stage, self._seconds, self._size, self._body = _BETWEEN, 0.0, 0, b""
+        self._continues = False
+        request = Request(method, path, query, headers, body, keep_alive and method != "CONNECT")
         if self._current is None and not self._waiting and not self._full:
-            self._hold()
+            if self._share.size:
+                self._hold()
             self._start(request)
         else:
             self._waiting.append(request)
             self._waiting_size += len(body)
             self._throttle()
+            self._hold()
+
+    def _require_chunks(self, coding: bytes) -> None:
+        version = self._parser.get_http_version()
+        if coding.lower() != b"chunked" or version != "1.1":
+            raise _Refused(501, f"Expected Transfer-Encoding: chunked. Received: {coding.decode('latin-1')}, HTTP/{version}.")
+
+    def _expect(self, expected: bytes) -> None:
+        if expected.lower() != b"100-continue":
+            raise _Refused(417, f"Expected Expect: 100-continue. Received: {expected.decode('latin-1')}.")
+        self._continues = self._parser.get_http_version() == "1.1"
+        self._next()
+
+    def _require_version(self, version: str) -> None:
+        if version not in ("1.1", "1.0"):  # the parser knows others, and none of them keeps the connection
+            raise _Refused(505, f"Expected HTTP/1.1. Received: HTTP/{version}.")
 
     # What arrives
 
-    def _feed(self, data: bytes | memoryview) -> None:
-        while data:
+    def _pass_over(self, data: bytes | memoryview, upgrade: httptools.HttpParserUpgrade | None) -> None:
+        """Reads on where the parser stopped because another protocol is offered."""
+        while upgrade and self._upgrades():
+            data = memoryview(data)[upgrade.args[0] :]
+            self._without_upgrade()
             try:
-                return self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                if not self._upgrades():  # CONNECT, which is answered as any other
-                    return
-                data = memoryview(data)[upgrade.args[0] :]
-                self._without_upgrade()
+                upgrade = self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as another:
+                upgrade = another
 
     def _upgrades(self) -> bool:
-        """Whether another protocol is offered: the parser stops there, a body unread."""
+        """Whether another protocol is offered; CONNECT, after which there is nothing to be read, is answered as any other."""
         return self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
 
     def _without_upgrade(self) -> None:
@@ -223,20 +246,12 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
-    def _enter(self, stage: int) -> None:
-        self._stage, self._seconds = stage, 0.0
-        self._size = self._silent = 0
-        self._fresh = True
-        self._seen = (0, 0.0)  # `_size` and `_seconds` when the rate was last looked at
-
     def _count(self, arrived: int) -> None:
-        """Counts what the parser has been given and keeps."""
-        if self._stage != _BETWEEN:
-            # The parser says nothing of a header, a chunk's size or a trailer before it is whole.
-            self._silent = 0 if self._fresh else self._silent + arrived
-            self._fresh = False
-            if self._silent > self._limits.head:
-                raise self._head_too_large()
+        """Counts what the parser has been given of a request that is not whole."""
+        # It says nothing of a header, a chunk's size or a trailer before that is whole.
+        self._silent = 0 if self._silent < 0 else self._silent + arrived
+        if self._silent > self._limits.head:
+            raise self._head_too_large()
         self._hold()
 
     def _hold(self) -> None:
@@ -281,18 +296,16 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         kept = CLOSED if not request.keep_alive else KEPT if b"connection" in request.headers else b""
-        self._write(head(answer, kept), answer.body if request.method != "HEAD" else b"")
+        body = answer.body if request.method != "HEAD" else b""
+        if len(body) > COPIED:
+            self._transport.writelines((head(answer, kept), body))
+        else:
+            self._transport.write(head(answer, kept) + body)
         self._seconds = 0.0
         if not request.keep_alive:
             self._end()
         elif self._waiting or self._continues or self._last is not None:
             asyncio.get_running_loop().call_soon(self._next)
-
-    def _write(self, head: bytes, body: bytes) -> None:
-        if len(body) > 1 << 16:
-            self._transport.writelines((head, body))
-        else:
-            self._transport.write(head + body)
 
     def _next(self) -> None:
         """Does what is due after the last answer: the next request, asking for a body, or the end."""
@@ -321,7 +334,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         if self._last:  # closed with input unread, a socket is reset, and the client may lose what it was told
-            self._enter(_LINGERING)
+            self._stage, self._seconds = _LINGERING, 0.0
             self._transport.write_eof()
             self._throttle()
         else:

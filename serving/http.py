@@ -150,7 +150,7 @@ class _Call:
 
     def _run(self, share: Share) -> None:
         try:
-            self._read(max(bodies.UNPACKED, share.size), share.grow)
+            self._read(max(bodies.MOST, share.size), share.grow)
             self._give(self._endpoint.run(self._values))
         except Exception as error:
             self._fail(error)
@@ -166,7 +166,7 @@ class _Call:
         headers = self._request.headers
         content_type = headers.get(b"content-type", b"").lower()
         binary = binary_tensors.takes(content_type)
-        limit = limit if binary else min(limit, bodies.JSON)
+        limit = limit if binary else min(limit, bodies.MOST)
         body = bodies.unpacked(self._request.body, headers.get(b"content-encoding", b""), limit, take)
         if binary:
             kind = content_type.decode("latin-1").partition(";")[0].strip()

@@ -1,6 +1,7 @@
 """The embedded server: TensorFlow Serving's REST and gRPC APIs from one process, or from several on the same ports."""
 
 import contextlib
+import errno
 import functools
 import gc
 import multiprocessing
@@ -70,21 +71,23 @@ def serve(options: Options) -> None:
 
 
 def _bound(host: str, port: int, shared: bool = False) -> list[socket.socket]:
-    """A socket on the port of every address that the host has; none for the port `OFF`."""
-    if port == OFF:
-        return []
-    listeners = []
-    try:
-        for address in _addresses(host):
+    """A socket on the port of every address of the host that this machine has; none for the port `OFF`."""
+    listeners: list[socket.socket] = []
+    problem = None
+    for address in _addresses(host) if port != OFF else []:
+        try:
             listeners.append(_listener(address, port, shared))
             port = listeners[0].getsockname()[1]  # all have the one that the first is given
-    except OSError as error:
-        for listener in listeners:
-            listener.close()
-        raise ValueError(
-            f"Expected a free port. Received: {_address(host, port)} ({error.strerror}). Try another, or 0."
-        ) from None
-    return listeners
+        except OSError as error:
+            problem = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # as for ::1 where IPv6 is off
+                break
+    else:
+        if listeners or port == OFF:
+            return listeners
+    for listener in listeners:
+        listener.close()
+    raise ValueError(f"Expected a free port. Received: {_address(host, port)} ({problem.strerror}). Try another, or 0.")
 
 
 def _addresses(host: str) -> list[tuple[int, str]]:

@@ -3,11 +3,13 @@
 import base64
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -21,15 +23,32 @@ from serving.process import Server
 MODEL = "dense_digits_k8"
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 @pytest.fixture(scope="module")
 def server(run):
-    with Server(run.export) as server:
+    """All that is asked of it goes over IPv6 where there is any, beside a proxy that nobody could use."""
+    with pytest.MonkeyPatch.context() as patch, Server(run.export, host="::1" if _has_ipv6() else "127.0.0.1") as server:
+        patch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
         yield server
+
+
+def test_addresses_are_as_urls_have_them(server):
+    host = "[::1]" if _has_ipv6() else "127.0.0.1"
+    assert re.fullmatch(rf"http://{re.escape(host)}:\d+", server.url) and re.fullmatch(rf"{re.escape(host)}:\d+", server.grpc)
+    with grpc.insecure_channel(server.grpc) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
 
 
 @pytest.fixture(scope="module")
 def http(server):
-    with httpx.Client(base_url=server.url) as http:
+    with httpx.Client(base_url=server.url, trust_env=False) as http:
         yield http
 
 
