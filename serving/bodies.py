@@ -15,13 +15,13 @@ from serving.servable import Endpoint
 from serving.status import Code, RequestError, invalid
 
 LARGE = 1 << 18  # bytes, packed or unpacked, that are not read in the event loop
-MOST = 1 << 26  # bytes of JSON, while which is read no other thread can run, and of what is unpacked
+MOST = 1 << 26  # bytes of JSON, and of what is unpacked: no other thread can run while that much JSON is read
 JSON_ROOM = 8  # bytes of arrays from one byte of JSON
-SLICE = 1 << 12  # bytes that are unpacked at once, to 4 MiB at most
+SLICE = 1 << 12  # bytes of gzip that are unpacked at once, to 4 MiB at most
 
-Take = Callable[[int], None]  # has so many bytes of a budget
+Take = Callable[[int], None]  # takes so many bytes from a budget, or raises RequestError
 
-_reading = threading.Lock()  # nothing else runs while JSON is read: between two that are long others have their turn
+_reading = threading.Lock()  # of long JSON: between two bodies all others have their turn
 
 
 class TooLarge(RequestError):

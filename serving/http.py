@@ -119,7 +119,6 @@ class _Call:
         self._name, self._verb, self._wanted = name, verb, wanted
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._started, self._timer = time.perf_counter(), None
-        self._share = Share(BODIES)
 
     def start(self) -> None:
         """Reads the request and queues it; one that unpacks to a large one goes another way."""

@@ -33,9 +33,8 @@ def _has_ipv6() -> bool:
 
 @pytest.fixture(scope="module")
 def server(run):
-    """All that is asked of it goes over IPv6 where there is any, beside a proxy that nobody could use."""
-    with pytest.MonkeyPatch.context() as patch, Server(run.export, host="::1" if _has_ipv6() else "127.0.0.1") as server:
-        patch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    """All that is asked of it goes over IPv6 where there is any."""
+    with Server(run.export, host="::1" if _has_ipv6() else "127.0.0.1") as server:
         yield server
 
 
@@ -48,7 +47,7 @@ def test_addresses_are_as_urls_have_them(server):
 
 @pytest.fixture(scope="module")
 def http(server):
-    with httpx.Client(base_url=server.url, trust_env=False) as http:
+    with httpx.Client(base_url=server.url) as http:
         yield http
 
 
@@ -165,7 +164,9 @@ def test_a_server_that_nobody_stops_ends_with_the_program(run):
         httpx.get(done.stdout.strip())
 
 
-def test_check_asks_every_verb(run, capsys):
+def test_check_asks_every_verb_whatever_proxies_there_are(run, capsys, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     check(run.export)
     printed = capsys.readouterr().out
     assert all(verb in printed for verb in ("encode", "decode", "reconstruct", "generate", "score", "Server stopped."))
