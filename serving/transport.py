@@ -1,13 +1,15 @@
 """HTTP on sockets: the event loop, its listeners, and the clock of its connections."""
 
 import asyncio
+import logging
 import signal
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from serving.connection import Connection
 from serving.messages import Handler
 
+log = logging.getLogger(__name__)
 BACKLOG = 2048
 TICK = 1.0  # seconds between two looks at the clock
 
@@ -48,9 +50,14 @@ async def _serve(handle: Handler, listeners: Sequence[socket.socket], ready: Cal
         connection.abort()
 
 
-async def watch(connections: Collection[Connection], seconds: float = TICK) -> None:
+async def watch(connections: set[Connection], seconds: float = TICK) -> None:
     """Tells the connections, for ever, that so many seconds have passed."""
     while True:
         await asyncio.sleep(seconds)
         for connection in list(connections):
-            connection.wait(seconds)
+            try:
+                connection.wait(seconds)
+            except Exception:  # one connection must not stop the clock of all
+                log.exception("Expected to look after a connection. Received an error; it is closed.")
+                connections.discard(connection)
+                connection.abort()
