@@ -13,7 +13,7 @@ FLAGS = {
     "model_base_path": "folder of one model's versions, instead of DIR",
     "model_config_file": "ModelServerConfig as text: several models, version policies and labels; instead of DIR",
     "model_config_file_poll_wait_seconds": "between two looks at that file; 0 for one look only",
-    "host": "address to listen on; 0.0.0.0 for all (default: this machine only)",
+    "host": "address to listen on; 0.0.0.0 for all, :: for those of IPv6 too (default: this machine only)",
     "port": "of gRPC; 0 takes a free one, -1 none",
     "rest_api_port": "of the REST API; 0 takes a free one, -1 none",
     "rest_api_timeout_in_ms": "of one request over REST",

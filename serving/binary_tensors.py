@@ -2,15 +2,21 @@
 
 import functools
 import io
-import struct
+import math
+import zipfile
 
 import numpy as np
 
-from serving.client import NPY, NPZ, scaled
+from serving.bodies import Take, TooLarge
+from serving.client import NPY, NPZ
+from serving.columns import scaled
 from serving.servable import Endpoint
-from serving.status import invalid
+from serving.status import RequestError, invalid
 
 PNG = "image/png"
+DIRECTORY = 1 << 16  # bytes of the list of an .npz, some 900 arrays
+END = 22  # bytes of the record that ends a zip file
+ZIP64 = b"PK\x06\x07"
 
 
 def takes(content_type: bytes) -> bool:
@@ -18,16 +24,18 @@ def takes(content_type: bytes) -> bool:
     return content_type.startswith((b"application/x-np", b"image/"))
 
 
-def read(body: bytes, content_type: str, endpoint: Endpoint) -> dict[str, np.ndarray]:
+def read(body: bytes, content_type: str, endpoint: Endpoint, limit: int, take: Take) -> dict[str, np.ndarray]:
     """The inputs of an endpoint from a body: an `.npy` or a picture where it has one input, else an `.npz` by their names.
 
     Numbers are converted to the float type of the signature, 8-bit integers to [0, 1]; integers to its integer type.
 
     Raises:
-        RequestError: not of that format, or not what the signature takes.
+        TooLarge: arrays of more than `limit` bytes in an `.npz`.
+        RequestError: not of that format, or not what the signature takes; and what `take` raises, which is told of the bytes
+            of an `.npz` before they are unpacked.
     """
     if content_type == NPZ:
-        arrays = _arrays(body)
+        arrays = _arrays(body, endpoint, limit, take)
     elif content_type != NPY and not content_type.startswith("image/"):
         raise invalid(f"Expected {NPY}, {NPZ} or a picture. Received: {content_type}.")
     elif len(endpoint.inputs) > 1:
@@ -35,8 +43,6 @@ def read(body: bytes, content_type: str, endpoint: Endpoint) -> dict[str, np.nda
     else:
         array = _array(body) if content_type == NPY else np.array([body], object)
         arrays = {next(iter(endpoint.inputs)): array}
-    if arrays.keys() != endpoint.inputs.keys():
-        raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: {', '.join(arrays) or 'none'}.")
     return {name: _converted(name, arrays[name], place.dtype) for name, place in endpoint.inputs.items()}
 
 
@@ -72,40 +78,79 @@ def _converted(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     raise invalid(f"Expected {dtype} for input {name}. Received: {array.dtype}.")
 
 
-def _arrays(body: bytes) -> dict[str, np.ndarray]:
+def _arrays(body: bytes, endpoint: Endpoint, limit: int, take: Take) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-            return dict(arrays)
+        _require_short_list(body)
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            members = _members(archive, endpoint)
+            size = sum(member.file_size for member in members.values())
+            if size > limit:
+                raise TooLarge(limit, "Try several requests, or no compression.")
+            take(size)
+            return {name: _array(_content(archive, member)) for name, member in members.items()}
+    except RequestError:
+        raise
     except Exception as problem:  # zipfile and zlib have many
         raise invalid(f"Expected arrays as .npz. Received: {problem}.") from None
 
 
+def _require_short_list(body: bytes) -> None:
+    """Refuses a list of members that would take long to read; `zipfile` reads what the last record says, and no other."""
+    end = body[-END:]
+    if end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0" or body[-END - 20 : -END].startswith(ZIP64):
+        raise ValueError("no zip file, or one with a comment or in the format zip64")
+    if int.from_bytes(end[12:16], "little") > DIRECTORY:
+        raise ValueError("too many arrays")
+
+
+def _members(archive: zipfile.ZipFile, endpoint: Endpoint) -> dict[str, zipfile.ZipInfo]:
+    """Where the inputs of the endpoint are; they are all that there is."""
+    found = archive.infolist()
+    members = {member.filename.removesuffix(".npy"): member for member in found}
+    if members.keys() != endpoint.inputs.keys():
+        raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: {', '.join(members) or 'none'}.")
+    if len(members) < len(found):
+        raise ValueError("an array twice")
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in found):
+        raise ValueError("a compression that NumPy does not write")
+    return members
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with archive.open(member) as file:
+        return file.read(member.file_size)  # without a size it would unpack all there is, and cut it then
+
+
 def _array(body: bytes) -> np.ndarray:
     try:
-        dtype, shape, start = _header(body)
-        return np.frombuffer(body, dtype, offset=start).reshape(shape)
-    except (ValueError, struct.error, EOFError, TypeError, SyntaxError) as problem:
+        dtype, shape, by_columns, start = _header(body)
+        if math.prod(shape) * dtype.itemsize != len(body) - start:
+            raise ValueError(f"{len(body) - start} bytes for the shape {shape} of {dtype}")
+        if not math.prod(shape):
+            return np.empty(shape, dtype)
+        array = np.frombuffer(body, dtype, offset=start)
+        return np.ascontiguousarray(array.reshape(shape[::-1]).T) if by_columns else array.reshape(shape)
+    except Exception as problem:  # Python's own parser reads the header
         raise invalid(f"Expected an array as .npy. Received: {problem}.") from None
 
 
-def _header(body: bytes) -> tuple[np.dtype, tuple[int, ...], int]:
+def _header(body: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
     length = int.from_bytes(body[8:10], "little") if body[6:7] == b"\x01" else int.from_bytes(body[8:12], "little")
     start = (10 if body[6:7] == b"\x01" else 12) + length
     if length > 10_000 or start > len(body):
         raise ValueError("a header that is cut short")
-    dtype, shape = _parsed(body[:start])
-    return dtype, shape, start
+    return *_parsed(body[:start]), start
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed(header: bytes) -> tuple[np.dtype, tuple[int, ...]]:
+def _parsed(header: bytes) -> tuple[np.dtype, tuple[int, ...], bool]:
     file = io.BytesIO(header)
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
-    if dtype.hasobject or (fortran and len(shape) > 1):
-        raise ValueError("Python objects" if dtype.hasobject else "columns first, where rows first are taken")
-    return dtype, shape
+    if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"{dtype} of shape {shape}")
+    return dtype, shape, fortran
 
 
 @functools.lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def check(directory: str) -> None:
     """
     with Server(directory) as server:
         for model, path in _latest(pathlib.Path(directory)).items():
-            print(f"{model} at {server.url}/v1/models/{model}", flush=True)
+            print(f"{model} at {server.url}/v1/models/{quote(model, safe='')}", flush=True)
             with Client(server.url, model) as client:
                 for verb, sent, answers in ask(client, _rows(client, path)):
                     for name, answer in answers.items():

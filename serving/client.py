@@ -1,16 +1,20 @@
 """A client of the REST API, NumPy in and out. It needs neither TensorFlow nor Keras where it runs."""
 
 import io
+import ipaddress
 import json
-from collections.abc import Iterator, Sequence
+import urllib.request
+from collections.abc import Sequence
+from urllib.parse import quote
 
 import httpx
 import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
+from serving.columns import DTYPES, column, no_rows
+
 ARGUMENTS = ("x", "code", "label", "source", "target", "length_penalty", "seed", "temperature", "top_k", "top_p")
-DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64", "DT_STRING": "str"}
 NPY, NPZ = "application/x-npy", "application/x-npz"
 
 
@@ -26,7 +30,7 @@ class Client:
     """The verbs of one served model, on the embedded server or TensorFlow Serving.
 
     Args:
-        url: of the server, `http://localhost:8501`.
+        url: of the server, `http://localhost:8501`. Any but this machine is asked through the proxy that the environment names.
         model: its name on the server.
         version: the latest unless given.
         timeout: of one request, seconds.
@@ -36,6 +40,9 @@ class Client:
     Verbs take arrays, lists, generators and tables. 8-bit integers are scaled to [0, 1], as the zoo scales them. No rows get an
     empty answer.
 
+    Raises:
+        ValueError: not the address of a server, or a proxy that HTTPX cannot use.
+
     Raises, from every verb:
         ValueError: not numbers, or not strings, where the signature wants them.
         ServerError: the server says no: its status and its words.
@@ -43,8 +50,9 @@ class Client:
     """
 
     def __init__(self, url: str, model: str, version: int | None = None, timeout: float = 60.0, binary: bool = False):
-        path = f"/v1/models/{model}" + (f"/versions/{version}" if version else "")
-        self._http = httpx.Client(base_url=url.rstrip("/") + path, timeout=timeout)
+        server = _server(url)
+        path = f"/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
+        self._http = httpx.Client(base_url=str(server).rstrip("/") + path, timeout=timeout, **_way(server))
         self._binary = binary
         self._signatures: dict | None = None
 
@@ -140,9 +148,9 @@ class Client:
         if verb not in self.signatures:
             raise ServerError(404, f"Expected a signature of this model: {', '.join(self.signatures)}. Received: {verb}.")
         inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
-        columns = {name: _column(name, value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
-        if all(column.shape[:1] == (0,) for column in columns.values()):  # JSON has no shape for no rows
-            arrays = {name: np.zeros(_shape(output), DTYPES[output["dtype"]]) for name, output in outputs.items()}
+        columns = {name: column(name, value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
+        if all(value.shape[:1] == (0,) for value in columns.values()):  # JSON has no shape for no rows
+            arrays = {name: np.zeros(no_rows(output), DTYPES[output["dtype"]]) for name, output in outputs.items()}
             return arrays if len(arrays) > 1 else arrays.popitem()[1]
         answer = self._post_binary(verb, columns) if self._binary else self._post(verb, columns)
         answers = answer if len(outputs) > 1 else dict.fromkeys(outputs, answer)
@@ -151,24 +159,26 @@ class Client:
 
     def _post(self, verb: str, columns: dict[str, np.ndarray]) -> list | dict[str, list]:
         request = {"signature_name": verb, "inputs": columns}
-        if not all(np.isfinite(column).all() for column in columns.values() if column.dtype.kind == "f"):
+        if not all(np.isfinite(value).all() for value in columns.values() if value.dtype.kind == "f"):
             body = json.dumps(request, default=np.ndarray.tolist).encode()  # writes NaN, where orjson writes null
         else:
             body = orjson.dumps(request, default=np.ndarray.tolist, option=orjson.OPT_SERIALIZE_NUMPY)
         return _answer(self._http.post(self._predict, content=body))["outputs"]
 
-    def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         file = io.BytesIO()
         if len(columns) == 1:
             np.save(file, next(iter(columns.values())))
         else:
             np.savez(file, **columns)
-        headers = {"content-type": NPY if len(columns) == 1 else NPZ, "accept": NPY}
+        headers = {"content-type": NPY if len(columns) == 1 else NPZ, "accept": f"{NPY}, {NPZ}"}
         query = {"signature_name": verb}
         response = self._http.post(self._predict, params=query, content=file.getvalue(), headers=headers)
-        if response.headers.get("content-type") != NPY:
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        if response.is_error or kind not in (NPY, NPZ):
             return _answer(response)["outputs"]
-        return np.load(io.BytesIO(response.content))
+        answer = np.load(io.BytesIO(response.content))
+        return answer if kind == NPY else dict(answer)
 
     @property
     def _predict(self) -> str:
@@ -180,48 +190,37 @@ class Client:
         return sorted(self.signatures[verb]["inputs"], key=ARGUMENTS.index)
 
 
-def scaled(array: np.ndarray) -> np.ndarray:
-    """8-bit integers on [0, 1] as float32, as the zoo takes them; everything else as it is."""
-    return array / np.float32(255) if array.dtype == np.uint8 else array
+def _server(url: str) -> httpx.URL:
+    try:
+        server = httpx.URL(url if "://" in url else f"http://{url}")
+    except httpx.InvalidURL:
+        server = httpx.URL()
+    if server.scheme not in ("http", "https") or not server.host or server.query or server.fragment:
+        raise ValueError(f"Expected the address of a server. Received: {url}. Try http://localhost:8501.")
+    return server
 
 
-def _column(name: str, value, tensor: dict) -> np.ndarray:
-    """A value as the array of an input: numbers of the type of the signature, where that is a float; `[]` is no rows."""
-    array, kind = _array(value), DTYPES[tensor["dtype"]]
-    kinds = "U" if kind == "str" else "buif"
-    if array.size and array.dtype.kind not in kinds:
-        flat = array.reshape(-1).tolist()
-        place = next((place for place, value in enumerate(flat) if np.asarray(value).dtype.kind not in kinds), 0)
+def _way(server: httpx.URL) -> dict:
+    """How HTTPX gets there: straight to this machine and to what NO_PROXY names, else through the proxy of the environment."""
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(server.scheme) or proxies.get("all")
+    if not proxy or _is_here(server.host) or urllib.request.proxy_bypass(server.netloc.decode()):
+        return {"transport": httpx.HTTPTransport()}  # with one of its own HTTPX does not look at the environment
+    try:
+        return {"transport": httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")}
+    except (ValueError, ImportError, httpx.InvalidURL) as problem:
         raise ValueError(
-            f"Expected {'strings' if kind == 'str' else 'numbers'} for {name}. Received: {flat[place]!r:.40} in row "
-            f"{place * len(array) // len(flat) if array.ndim else 0}. Try leaving it out."
-        )
-    if array.shape == (0,):
-        array = np.zeros((0, *_shape(tensor)[1:]), kind)
-    # A float is shorter in JSON as one of 32 bits; integers are the server's to check.
-    return scaled(array).astype(kind) if kind.startswith("float") else array
+            f"Expected a proxy that HTTPX can use. Received: {proxy.rpartition('@')[2]} from the environment ({problem}). "
+            f"Try NO_PROXY={server.host}."
+        ) from None
 
 
-def _array(value) -> np.ndarray:
-    if hasattr(value, "toarray"):
-        value = value.toarray()
-    elif hasattr(value, "to_numpy"):
-        value = value.to_numpy()
-    elif isinstance(value, Iterator):
-        value = [*value]
-    if np.ma.is_masked(value):
-        raise ValueError("Expected no masked values. Received: some. Try filling them in.")
-    array = np.asarray(value, order="C")
-    if array.dtype != object:
-        return array
-    found = np.array(array.tolist())  # NumPy finds the type anew; numbers among texts would become texts
-    mixed = found.dtype.kind == "U" and not all(isinstance(element, str) for element in array.flat)
-    return array if mixed else found
-
-
-def _shape(tensor: dict) -> tuple[int, ...]:
-    """The shape of no rows."""
-    return tuple(max(int(dim["size"]), 0) for dim in tensor["tensor_shape"]["dim"])
+def _is_here(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _answer(response: httpx.Response) -> dict:

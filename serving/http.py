@@ -6,7 +6,6 @@ import re
 import threading
 import time
 import urllib.parse
-import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -14,19 +13,20 @@ import orjson
 from google.protobuf import json_format
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
-from serving import binary_tensors, json_tensors, metrics, openapi
+from serving import binary_tensors, bodies, json_tensors, metrics, openapi
 from serving.batcher import Batcher
+from serving.bodies import LARGE
+from serving.budget import BODIES, Share
+from serving.messages import JSON, Answer, Request
 from serving.models import Models
 from serving.servable import Servable
-from serving.status import HTTP, Code, RequestError, as_json, invalid, told
-from serving.transport import BODY_LIMIT, JSON, Answer, Request
+from serving.status import Code, RequestError, as_json, invalid, told
 
 # As in `http_rest_api_util.cc` of TensorFlow Serving; there the last word must be in small letters, here it need not.
 VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){VERSION}:(?P<verb>classify|regress|predict)")
 LOOK = re.compile(rf"(?i)/v1/models(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata))?")
 
-LARGE = 1 << 18  # bytes of a body that is not read in the event loop
 TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
 CORS = b"""access-control-allow-origin: *\r
 access-control-allow-methods: POST, GET\r
@@ -121,50 +121,60 @@ class _Call:
         self._started, self._timer = time.perf_counter(), None
 
     def start(self) -> None:
-        """Reads the request and queues it."""
+        """Reads the request and queues it; one that unpacks to a large one goes another way."""
         try:
-            self._read()
+            self._read(LARGE, _uncounted)
             batcher = self._endpoint.batcher
             batcher.enqueue(self._endpoint.task(self._values, self._done))
             if not batcher.quick:
                 self._limit_time()
             self._application.step_soon(batcher)
+        except bodies.TooLarge:
+            self.start_beside()
         except Exception as error:
             self._fail(error)
 
     def start_beside(self) -> None:
         """Has all of it done in another thread."""
+        share = Share(BODIES)
+        try:
+            share.grow(len(self._request.body))
+        except RequestError as error:
+            return self._fail(error)
         self._limit_time()
-        self._loop.run_in_executor(None, self._run)
+        self._loop.run_in_executor(None, self._run, share)
 
     def _limit_time(self) -> None:
         self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
 
-    def _run(self) -> None:
+    def _run(self, share: Share) -> None:
         try:
-            self._read()
+            self._read(max(bodies.MOST, share.size), share.grow)
             self._give(self._endpoint.run(self._values))
         except Exception as error:
             self._fail(error)
+        finally:
+            share.resize(0)
 
-    def _read(self) -> None:
-        headers, body = self._request.headers, self._request.body
-        if b"gzip" in headers.get(b"content-encoding", b""):
-            body = _unzipped(body)
+    def _read(self, limit: int, take: bodies.Take) -> None:
         if self._verb != "predict":
             raise RequestError(
                 Code.UNIMPLEMENTED, f"Expected :predict. Received: :{self._verb}. Try :predict with the same signature."
             )
         servable = self._application.models.get(self._name, **self._wanted)
-        content_type = headers.get(b"content-type", b"")
-        if binary_tensors.takes(content_type):
+        headers = self._request.headers
+        content_type = headers.get(b"content-type", b"").lower()
+        binary = binary_tensors.takes(content_type)
+        limit = limit if binary else min(limit, bodies.MOST)
+        body = bodies.unpacked(self._request.body, headers.get(b"content-encoding", b""), limit, take)
+        if binary:
             kind = content_type.decode("latin-1").partition(";")[0].strip()
             query = urllib.parse.parse_qs(self._request.query)
             self._endpoint = servable.endpoint(query.get("signature_name", [""])[-1])
-            self._values = binary_tensors.read(body, kind, self._endpoint)
+            self._values = binary_tensors.read(body, kind, self._endpoint, limit, take)
             self._write = functools.partial(_written, headers.get(b"accept", b"").decode("latin-1"))
         else:
-            self._endpoint, self._values, rows = json_tensors.read(body, servable.endpoint)
+            self._endpoint, self._values, rows = bodies.read_json(body, servable.endpoint, take)
             self._write = _rows if rows else _columns
 
     def _done(self, result: list[np.ndarray] | BaseException) -> None:
@@ -203,6 +213,10 @@ class _Call:
         respond(answer)
 
 
+def _uncounted(size: int) -> None:
+    """What the event loop reads is small, and read before the next comes."""
+
+
 def _rows(outputs: dict[str, np.ndarray]) -> Answer:
     return Answer(json_tensors.write(outputs, rows=True))
 
@@ -217,7 +231,7 @@ def _written(accepted: str, outputs: dict[str, np.ndarray]) -> Answer:
 
 
 def _failed(problem: RequestError) -> Answer:
-    return Answer(as_json(problem.message), JSON, HTTP.get(problem.code, 500))
+    return Answer(as_json(problem.message), JSON, problem.status)
 
 
 _TOO_LATE = _failed(RequestError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model"))
@@ -254,14 +268,3 @@ def _metadata(servable: Servable, name: str) -> bytes:
     )
     spec = {"name": name, "signature_name": "", "version": str(servable.version)}
     return orjson.dumps({"model_spec": spec, "metadata": {"signature_def": signatures}})
-
-
-def _unzipped(body: bytes) -> bytes:
-    unzip = zlib.decompressobj(wbits=47)  # gzip or zlib
-    try:
-        text = unzip.decompress(body, BODY_LIMIT)
-    except zlib.error as error:
-        raise invalid(f"Expected a body in gzip. Received: {error}.") from None
-    if not unzip.eof:
-        raise invalid(f"Expected a whole body in gzip of at most {BODY_LIMIT} bytes. Received: another.")
-    return text

@@ -1,6 +1,7 @@
 """The embedded server: TensorFlow Serving's REST and gRPC APIs from one process, or from several on the same ports."""
 
 import contextlib
+import errno
 import functools
 import gc
 import multiprocessing
@@ -57,44 +58,74 @@ def serve(options: Options) -> None:
     Raises:
         ValueError: a port that is taken, a file that is not what it should be, or nothing to serve.
     """
-    listeners = [_bound(options.host, port) for port in (options.rest_api_port, options.port)]
-    ports = [listener.getsockname()[1] if listener else OFF for listener in listeners]
+    options = options._replace(host=options.host.removeprefix("[").removesuffix("]"))
+    rest, grpc = (_bound(options.host, port) for port in (options.rest_api_port, options.port))
+    ports = [listeners[0].getsockname()[1] if listeners else OFF for listeners in (rest, grpc)]
     options = options._replace(rest_api_port=ports[0], port=ports[1])
-    for listener in listeners[0 if options.workers > 1 else 1 :]:
-        if listener:
-            listener.close()  # it has shown that the port is free; workers and gRPC open it themselves
+    for listener in [*grpc, *(rest if options.workers > 1 else [])]:
+        listener.close()  # it has shown that the port is free; workers and gRPC open it themselves
     if options.workers > 1:
         _serve_by_workers(options)
     else:
-        _serve_here(options, listeners[0], functools.partial(_announce, options))
+        _serve_here(options, rest, functools.partial(_announce, options))
 
 
-def _bound(host: str, port: int, shared: bool = False) -> socket.socket | None:
-    if port == OFF:
-        return None
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
+def _bound(host: str, port: int, shared: bool = False) -> list[socket.socket]:
+    """A socket on the port of every address of the host that this machine has; none for the port `OFF`."""
+    listeners: list[socket.socket] = []
+    problem = None
+    for address in _addresses(host) if port != OFF else []:
+        try:
+            listeners.append(_listener(address, port, shared))
+            port = listeners[0].getsockname()[1]  # all have the one that the first is given
+        except OSError as error:
+            problem = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # as for ::1 where IPv6 is off
+                break
+    else:
+        if listeners or port == OFF:
+            return listeners
+    for listener in listeners:
         listener.close()
-        raise ValueError(f"Expected a free port. Received: {host}:{port} ({error.strerror}). Try another, or 0.") from None
+    raise ValueError(f"Expected a free port. Received: {_address(host, port)} ({problem.strerror}). Try another, or 0.")
+
+
+def _addresses(host: str) -> list[tuple[int, str]]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"Expected an address of this machine. Received: --host={host} ({error}). Try 127.0.0.1.") from None
+    return list(dict.fromkeys((family, address[0]) for family, *_, address in found))
+
+
+def _listener(address: tuple[int, str], port: int, shared: bool) -> socket.socket:
+    listener = socket.socket(address[0])
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        listener.bind((address[1], port))
+    except OSError:
+        listener.close()
+        raise
     return listener
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _announce(options: Options, names: list[str]) -> None:
     addresses = []
     if options.rest_api_port != OFF:
-        addresses.append(f"http://{options.host}:{options.rest_api_port}/v1/models/")
+        addresses.append(f"http://{_address(options.host, options.rest_api_port)}/v1/models/")
     if options.port != OFF:
-        addresses.append(f"grpc://{options.host}:{options.port}")
+        addresses.append(f"grpc://{_address(options.host, options.port)}")
     print(f"Serving {', '.join(names)} at {' and '.join(addresses)}", flush=True)
 
 
 # One process
 
 
-def _serve_here(options: Options, listener: socket.socket | None, ready) -> None:
+def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None:
     """Serves in this process; calls `ready` with the models' names once it answers."""
     from serving import quiet  # noqa: F401, I001 - before anything else imports TensorFlow
     from serving import configuration, rpc
@@ -113,11 +144,11 @@ def _serve_here(options: Options, listener: socket.socket | None, ready) -> None
         if options.port != OFF:
             reload = functools.partial(_reload, models) if options.workers == 1 else None
             service = rpc.Service(models, reload, options.enable_serialization_as_tensor_content)
-            server = rpc.start(service, f"{options.host}:{options.port}", credentials, options.workers > 1)
+            server = rpc.start(service, _address(options.host, options.port), credentials, options.workers > 1)
             stack.callback(lambda: server.stop(GRACE).wait())
         timeout = options.rest_api_timeout_in_ms / 1000
         app = Application(models, timeout, options.rest_api_enable_cors_support, metrics_path)
-        _run(app, listener, functools.partial(ready, sorted(models.names)))
+        _run(app, listeners, functools.partial(ready, sorted(models.names)))
 
 
 def _models(options: Options):
@@ -194,14 +225,14 @@ def _credentials(tls):
     return grpc.ssl_server_credentials([pair], tls.custom_ca.encode() or None, tls.client_verify)
 
 
-def _run(app, listener: socket.socket | None, ready) -> None:
-    """Answers on `listener` until a signal to end; waits for it where there is none."""
-    if listener is None:
+def _run(app, listeners: list[socket.socket], ready) -> None:
+    """Answers on `listeners` until a signal to end; waits for it where there are none."""
+    if not listeners:
         ready()
         return _wait_for_signal()
     from serving import transport
 
-    transport.run(app.handle, listener, ready, GRACE)
+    transport.run(app.handle, listeners, ready, GRACE)
 
 
 def _wait_for_signal() -> None:

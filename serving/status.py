@@ -47,14 +47,14 @@ HTTP = {
 
 
 class RequestError(Exception):
-    """A request that is not answered; `code` and the text go to the client.
+    """A request that is not answered; `code` and the text go to the client, over HTTP `status` where that says more.
 
     Errors that TensorFlow raises have the same `code` and `message`, see `told`.
     """
 
-    def __init__(self, code: Code, message: str):
+    def __init__(self, code: Code, message: str, status: int | None = None):
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code, self.message, self.status = code, message, status or HTTP.get(code, 500)
 
 
 def invalid(message: str) -> RequestError:

@@ -63,6 +63,10 @@ def write_tf2(path: pathlib.Path) -> None:
     def several(x, n):
         return {"y": module.half * x + module.added, "m": n + 1}
 
+    @tf.function(input_signature=[spec(tf.float32, "x")])
+    def reconstruct(x):
+        return {"x": x, "half": module.half * x, "whole": tf.cast(x, tf.int32)}
+
     @tf.function(input_signature=[spec(tf.string, "text")])
     def echo(text):
         return {"text": text, "text_bytes": text}
@@ -91,6 +95,7 @@ def write_tf2(path: pathlib.Path) -> None:
     signatures = {
         "serving_default": predict,
         "several": several,
+        "reconstruct": reconstruct,
         "echo": echo,
         "negate": negate,
         "total": total,

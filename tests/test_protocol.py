@@ -1,18 +1,23 @@
 """The rules of TensorFlow Serving's REST API on its own example model; each names the file of its source that has the rule."""
 
 import base64
+import concurrent.futures
 import gzip
 import io
 import json
+import pathlib
 import subprocess
 import sys
+import warnings
+import zipfile
+import zlib
 
 import half_plus_two
 import httpx
 import numpy as np
 import pytest
 
-from serving.process import Server
+from serving import Client, Server, ServerError
 
 CONFIG = """
 model_config_list {{
@@ -24,6 +29,7 @@ model_config_list {{
   }}
   config {{ name: "tf2" base_path: "{0}/half_plus_two_tf2" }}
   config {{ name: "with space" base_path: "{0}/half_plus_two_tf2" }}
+  config {{ name: "a/b %41 é" base_path: "{0}/half_plus_two_tf2" }}
 }}
 """
 
@@ -164,12 +170,75 @@ def test_nan_and_infinity_go_in_and_out(http):
     assert answer.text.replace(" ", "") == '{"predictions":[NaN,Infinity,-Infinity,2.1]}'
 
 
-def test_bodies_in_gzip(http):
-    body = gzip.compress(b'{"instances": [2.0]}')
-    assert _predict(http, body, headers={"content-encoding": "gzip"}).json() == {"predictions": [3.0]}
-    for broken in (body[:-9], b"no gzip"):
-        answer = _predict(http, broken, headers={"content-encoding": "gzip"})
-        assert answer.status_code == 400 and "gzip" in answer.json()["error"]
+GZIP = {"content-encoding": "gzip"}
+BODY = b'{"instances": [2.0]}'
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(BODY)),
+        ("x-gzip", gzip.compress(BODY)),
+        ("GZIP", gzip.compress(BODY)),
+        ("identity, gzip", gzip.compress(BODY)),
+        ("gzip", b"".join(gzip.compress(BODY[at : at + 3]) for at in range(0, len(BODY), 3))),
+        ("gzip", gzip.compress(BODY[:9]) + gzip.compress(b"") + gzip.compress(BODY[9:]) + bytes(10_000)),
+        ("gzip", gzip.compress(BODY + b" " * 1_000_000)),
+        ("identity", BODY),
+    ],
+)
+def test_bodies_in_gzip(http, coding, body):
+    """RFC 1952: a file is one member or several."""
+    assert _predict(http, body, headers={"content-encoding": coding}).json() == {"predictions": [3.0]}
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("gzip", gzip.compress(BODY)[:-9], 400),
+        ("gzip", gzip.compress(BODY) + gzip.compress(BODY)[:-9], 400),
+        ("gzip", gzip.compress(BODY) + b"rest", 400),
+        ("gzip", gzip.compress(BODY)[:-8] + bytes(8), 400),
+        ("gzip", b"no gzip", 400),
+        ("gzip", zlib.compress(BODY), 400),
+        ("gzip", b"", 400),
+        ("deflate", zlib.compress(BODY), 415),
+        ("br", BODY, 415),
+        ("gzip, gzip", gzip.compress(gzip.compress(BODY)), 415),
+    ],
+)
+def test_what_is_no_gzip_is_refused(http, coding, body, status):
+    answer = _predict(http, body, headers={"content-encoding": coding})
+    assert answer.status_code == status and "gzip" in answer.json()["error"]
+
+
+def test_a_few_bytes_that_stand_for_many_are_refused(server, http):
+    """Four at once; the memory of the server and the wait of others stay as they are."""
+
+    def status(name: str) -> int:
+        lines = pathlib.Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+    blanks = gzip.compress(b'{"instances": [2.0' + b" " * (72 << 20))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (18 << 20,)})
+        for _ in range(72):
+            file.write(bytes(1 << 20))
+    npz = {"content-type": "application/x-npz"}
+    sent = [(blanks, GZIP), (packed.getvalue(), npz), (gzip.compress(packed.getvalue()), npz | GZIP), (blanks, npz | GZIP)]
+    before = status("VmRSS")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: _predict(http, one[0], headers=one[1], timeout=60), sent))
+    assert [answer.status_code for answer in answers] == [413] * 4
+    assert all("Expected a body of at most 67108864 bytes" in answer.json()["error"] for answer in answers)
+    assert status("VmHWM") - before < 400 << 20
+    assert _predict(http, BODY).json() == {"predictions": [3.0]}
+
+
+def test_json_has_its_limit_without_gzip_too(http):
+    answer = _predict(http, BODY + b" " * (1 << 26))
+    assert answer.status_code == 413 and "Try several requests, or application/x-npy" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -289,6 +358,89 @@ def test_arrays_as_npy_and_npz(http):
     for kind, body in (("x-npy", b""), ("x-npy", b"\x93NUMPY\x01\x00v\x00{"), ("x-npz", b"PK"), ("x-npz", b"")):
         answer = http.post("/v1/models/tf2:predict", content=body, headers={"content-type": f"application/{kind}"})
         assert answer.status_code == 400 and "Expected" in answer.json()["error"]
+
+
+def _zipped(arrays: dict[str, bytes], kind: int = zipfile.ZIP_DEFLATED, comment: bytes = b"", **changed) -> bytes:
+    """A zip file; `changed` are fields of its list that say something else than the members."""
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", kind) as archive:
+        warnings.simplefilter("ignore")  # a name twice
+        archive.comment = comment
+        for name, content in arrays.items():
+            archive.writestr(name.strip("*"), content)
+        for member in archive.infolist():
+            for name, value in changed.items():
+                setattr(member, name, value)
+    return file.getvalue()
+
+
+def _saved(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _claiming(shape: tuple) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(8)
+
+
+X, N = _saved(np.ones(2, "float32")), _saved(np.arange(2, dtype="int32"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _zipped({"x.npy": X, "n.npy": N}, file_size=10),
+        _zipped({"x.npy": X, "n.npy": N}, CRC=1),
+        _zipped({"x.npy": X, "n.npy": N}, flag_bits=1),
+        _zipped({"x.npy": X, "n.npy": N}, zipfile.ZIP_BZIP2),
+        _zipped({"x.npy": X, "n.npy": N}, zipfile.ZIP_LZMA),
+        _zipped({"x.npy": X, "n.npy": N}, comment=b"comment"),
+        _zipped({"x.npy": X, "n.npy": N, "n": N}),
+        _zipped({"x.npy": X, "n.npy": N, "n.npy*": N}),
+        _zipped({"x.npy": X, "n.npy": _zipped({"n.npy": N})}),
+        _zipped({"x.npy": X, "n.npy": N, **{f"a{number}.npy": b"" for number in range(2000)}}),
+        _zipped({"x.npy": X, "n.npy": N})[:-1],
+        _zipped({"x.npy": _claiming((1 << 40,)), "n.npy": N}),
+        _zipped({"x.npy": _claiming((2, -1)), "n.npy": N}),
+        _zipped({"x.npy": _claiming((1 << 62, 1 << 62)), "n.npy": N}),
+        _zipped({"x.npy": _claiming((0, 1 << 62, 1 << 62)), "n.npy": N}),
+        _zipped({"x.npy": X[:-1], "n.npy": N}),
+        _zipped({"x.npy": X + b"rest", "n.npy": N}),
+        _zipped({"x.npy": X.replace(b"'<f4'", b"'<V0'"), "n.npy": N}),
+        _zipped({"x.npy": X[:10] + b"(" * (len(X) - 10), "n.npy": N}),
+    ],
+)
+def test_an_npz_that_is_not_what_it_says_is_refused(http, body):
+    headers = {"content-type": "application/x-npz"}
+    answer = http.post("/v1/models/tf2:predict?signature_name=several", content=body, headers=headers)
+    assert answer.status_code == 400 and answer.json()["error"].startswith("Expected")
+
+
+def test_arrays_of_any_order_and_of_no_rows(http):
+    for array in (np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(2, 3).T, np.zeros(0), np.zeros((0, 3))):
+        for body, kind in ((_saved(array), "x-npy"), (_zipped({"x.npy": _saved(array)}), "x-npz")):
+            headers = {"content-type": f"Application/{kind}; charset=binary"}
+            answer = http.post("/v1/models/tf2:predict", content=body, headers=headers)
+            np.testing.assert_array_equal(np.load(io.BytesIO(answer.content)), (array / 2 + 2).astype("float32"))
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_client_takes_several_outputs_of_numbers(server, binary):
+    with Client(server.url, "tf2", binary=binary) as client:
+        outputs = client.reconstruct([1.0, 2.5])
+    assert {name: output.tolist() for name, output in outputs.items()} == {"x": [1, 2.5], "half": [0.5, 1.25], "whole": [1, 2]}
+    assert [outputs[name].dtype for name in ("x", "half", "whole")] == ["float32", "float32", "int32"]
+
+
+@pytest.mark.parametrize("name", ["with space", "a/b %41 é"])
+def test_the_client_asks_for_any_name(server, name):
+    with Client(server.url, name) as client:
+        assert client.reconstruct([1.0])["half"] == [0.5]
+    with Client(server.url, name, version=0) as client, pytest.raises(ServerError, match=r"Specific\(.*, 0\)"):
+        client.reconstruct([1.0])
 
 
 def test_health_and_documents(http):

@@ -3,11 +3,13 @@
 import base64
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -21,10 +23,26 @@ from serving.process import Server
 MODEL = "dense_digits_k8"
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 @pytest.fixture(scope="module")
 def server(run):
-    with Server(run.export) as server:
+    """All that is asked of it goes over IPv6 where there is any."""
+    with Server(run.export, host="::1" if _has_ipv6() else "127.0.0.1") as server:
         yield server
+
+
+def test_addresses_are_as_urls_have_them(server):
+    host = "[::1]" if _has_ipv6() else "127.0.0.1"
+    assert re.fullmatch(rf"http://{re.escape(host)}:\d+", server.url) and re.fullmatch(rf"{re.escape(host)}:\d+", server.grpc)
+    with grpc.insecure_channel(server.grpc) as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +195,9 @@ def test_a_server_that_nobody_stops_ends_with_the_program(run):
         httpx.get(done.stdout.strip())
 
 
-def test_check_asks_every_verb(run, capsys):
+def test_check_asks_every_verb_whatever_proxies_there_are(run, capsys, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     check(run.export)
     printed = capsys.readouterr().out
     assert all(verb in printed for verb in ("encode", "decode", "reconstruct", "generate", "score", "Server stopped."))

@@ -8,22 +8,19 @@ import sys
 
 from peers.peers import WIDTH
 
-from serving import (
-    json_tensors,
-    quiet,
-    transport,
-)
+from serving import json_tensors, quiet, transport
+from serving.messages import Answer, Request
 from serving.servable import Endpoint, Place
 
 PLACE = Place(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
 ENDPOINT = Endpoint({"x": PLACE}, {"x": PLACE}, None, True)
 
 
-def handle(request: transport.Request, respond) -> None:
+def handle(request: Request, respond) -> None:
     body = request.body
     if request.path == "/json":
         body = json_tensors.write(json_tensors.read(body, lambda name: ENDPOINT).values, rows=True)
-    respond(transport.Answer(body))
+    respond(Answer(body))
 
 
-transport.run(handle, socket.create_server(("127.0.0.1", int(sys.argv[1]))), lambda: print("ready", flush=True), grace=0)
+transport.run(handle, [socket.create_server(("127.0.0.1", int(sys.argv[1])))], lambda: print("ready", flush=True), grace=0)

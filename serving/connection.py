@@ -1,0 +1,355 @@
+"""HTTP/1.1 on one connection: bytes to requests, answers to bytes.
+
+A request is handed to a function and answered by a callback, at once or later, in the event loop's thread. With a task and a
+coroutine for each request, as ASGI has them, the transport would take longer than the model.
+"""
+
+import asyncio
+import io
+from collections import deque
+from typing import NamedTuple
+
+import httptools
+
+from serving.budget import BODIES, Budget, Share
+from serving.messages import CLOSED, JSON, KEPT, Answer, Handler, Request, head
+from serving.status import RequestError, as_json
+
+
+class Limits(NamedTuple):
+    """Of one connection: bytes, requests, and seconds."""
+
+    head: int = 1 << 16  # of request line and headers
+    body: int = 1 << 30
+    small: int = 1 << 16  # of what has arrived and does not count in the budget of all
+    pipelined: int = 16  # requests that wait before no more is read
+    idle_time: float = 75  # without a request, or with an answer that the client does not read
+    head_time: float = 20  # this and the rate as in Apache's mod_reqtimeout
+    body_time: float = 300  # as Node's `server.requestTimeout`
+    rate: float = 500  # bytes a second, in every `head_time` of a body
+    linger_time: float = 2  # in which a client that is still sending can read why it was refused
+
+
+LIMITS = Limits()
+COPIED = 1 << 16  # bytes of a body that go out in one piece with the head
+_BETWEEN, _HEAD, _BODY, _LINGERING = range(4)  # what is being received
+
+
+class Connection(asyncio.Protocol):
+    """One client; its requests are answered one after the other."""
+
+    def __init__(self, handle: Handler, connections: set["Connection"], limits: Limits = LIMITS, budget: Budget = BODIES):
+        self._handle, self._connections, self._limits = handle, connections, limits
+        self._most = limits.head
+        self._stage, self._seconds = _BETWEEN, 0.0  # and for how long
+        self._size = 0  # bytes of the request that have arrived
+        self._silent = -1  # bytes of them that the parser has said nothing of
+        self._seen = (0, 0.0)  # `_size` and `_seconds` when the rate was last looked at
+        self._body: bytes | io.BytesIO = b""
+        self._continues = False  # whether the client waits to be asked for the body
+        self._current: Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._waiting_size = 0
+        self._share = Share(budget)
+        self._full, self._unread = False, 0  # of answers that the client has not read
+        self._paused = False
+        self._last: bytes | None = None  # what is said after all answers; nothing more is taken then
+
+    def close_if_free(self) -> None:
+        if self._current is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass, and ends what takes too long."""
+        self._seconds += seconds
+        limits, unread = self._limits, self._transport.get_write_buffer_size()
+        if unread:
+            if unread != self._unread:
+                self._unread, self._seconds = unread, 0.0
+            elif self._seconds >= limits.idle_time:
+                self.abort()
+        elif self._stage == _LINGERING:
+            if self._seconds >= limits.linger_time:
+                self.abort()
+        elif self._current is not None or self._paused:
+            self._seconds = 0.0
+        elif self._stage == _HEAD:
+            if self._seconds >= limits.head_time:
+                self._refuse(_Refused(408, f"Expected a whole head within {limits.head_time} seconds. Received: a part."))
+        elif self._stage == _BODY:
+            self._wait_for_body()
+        elif self._seconds >= limits.idle_time:
+            self._transport.close()
+
+    def _wait_for_body(self) -> None:
+        limits = self._limits
+        if self._seconds >= limits.body_time:
+            self._refuse(_Refused(408, f"Expected a whole body within {limits.body_time} seconds. Received: a part."))
+            return
+        if self._seconds < self._seen[1]:  # another request's
+            self._seen = (0, 0.0)
+        if (seconds := self._seconds - self._seen[1]) >= limits.head_time:
+            if self._size - self._seen[0] < limits.rate * seconds:
+                self._refuse(_Refused(408, f"Expected a body at {limits.rate} bytes a second at least. Received: fewer."))
+            self._seen = self._size, self._seconds
+
+    # From the event loop
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
+        self._last = b""
+        self._waiting.clear()
+        self._drop()
+
+    def eof_received(self) -> bool:
+        """Whether the connection stays open for answers."""
+        self._last = self._last or b""
+        self._drop()
+        return self._current is not None or bool(self._waiting)
+
+    def data_received(self, data: bytes) -> None:
+        if self._last is not None:
+            return
+        try:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._pass_over(data, upgrade)
+            if self._stage != _BETWEEN:
+                self._count(len(data))
+        except httptools.HttpParserError as error:
+            told = error.__context__
+            self._refuse(told if isinstance(told, _Refused) else _Refused(400, f"Malformed request: {error}"))
+        except _Refused as refused:
+            self._refuse(refused)
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._throttle()
+        self._next()
+
+    # From the parser. Every request passes here, so what only a few need is asked for last.
+
+    def on_message_begin(self) -> None:
+        self._url, self._headers, self._body = b"", {}, b""
+        self._stage, self._seconds, self._size, self._silent = _HEAD, 0.0, 0, -1
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._size += len(url)
+        if self._size > self._most:
+            raise _Refused(414, f"Expected an address of at most {self._limits.head} bytes. Received: more.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value) + 32  # what a header takes besides, by RFC 7541, 4.1
+        name = name.lower()
+        if self._stage == _HEAD:  # else it is a trailer, after the body that the headers describe
+            self._headers[name] = value if name not in self._headers else self._headers[name] + b", " + value
+            if self._size > self._most:
+                raise self._head_too_large()
+
+    def on_headers_complete(self) -> None:
+        headers = self._headers
+        if b"upgrade" in headers and self._upgrades():
+            return
+        self._stage, self._seconds, self._size, self._silent = _BODY, 0.0, 0, -1
+        if b"content-length" in headers and int(headers[b"content-length"]) > self._limits.body:
+            raise self._body_too_large()
+        if b"transfer-encoding" in headers:
+            self._require_chunks(headers[b"transfer-encoding"])
+        if b"expect" in headers:
+            self._expect(headers[b"expect"])
+
+    def on_body(self, body: bytes) -> None:
+        if not self._size:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = io.BytesIO(self._body)
+                self._body.seek(0, io.SEEK_END)
+            self._body.write(body)
+        self._size += len(body)
+        self._silent = -1
+        if self._size > self._limits.body:
+            raise self._body_too_large()
+
+    def on_message_complete(self) -> None:
+        parser, headers, url, body = self._parser, self._headers, self._url, self._body
+        if b"upgrade" in headers and self._upgrades():
+            return
+        if not (keep_alive := parser.should_keep_alive()):
+            self._require_version(parser.get_http_version())
+        path, _, query = (url if url[:1] == b"/" else _relative(url)).decode("latin-1").partition("?")
+        method = parser.get_method().decode()
+        body = body if isinstance(body, bytes) else body.getvalue()
+        self._stage, self._seconds, self._size, self._body = _BETWEEN, 0.0, 0, b""
+        self._continues = False
+        request = Request(method, path, query, headers, body, keep_alive and method != "CONNECT")
+        if self._current is None and not self._waiting and not self._full:
+            if self._share.size:
+                self._hold()
+            self._start(request)
+        else:
+            self._waiting.append(request)
+            self._waiting_size += len(body)
+            self._throttle()
+            self._hold()
+
+    def _require_chunks(self, coding: bytes) -> None:
+        version = self._parser.get_http_version()
+        if coding.lower() != b"chunked" or version != "1.1":
+            raise _Refused(501, f"Expected Transfer-Encoding: chunked. Received: {coding.decode('latin-1')}, HTTP/{version}.")
+
+    def _expect(self, expected: bytes) -> None:
+        if expected.lower() != b"100-continue":
+            raise _Refused(417, f"Expected Expect: 100-continue. Received: {expected.decode('latin-1')}.")
+        self._continues = self._parser.get_http_version() == "1.1"
+        self._next()
+
+    def _require_version(self, version: str) -> None:
+        if version not in ("1.1", "1.0"):  # the parser knows others, and none of them keeps the connection
+            raise _Refused(505, f"Expected HTTP/1.1. Received: HTTP/{version}.")
+
+    # What arrives
+
+    def _pass_over(self, data: bytes | memoryview, upgrade: httptools.HttpParserUpgrade | None) -> None:
+        """Reads on where the parser stopped because another protocol is offered."""
+        while upgrade and self._upgrades():
+            data = memoryview(data)[upgrade.args[0] :]
+            self._without_upgrade()
+            try:
+                upgrade = self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as another:
+                upgrade = another
+
+    def _upgrades(self) -> bool:
+        """Whether another protocol is offered; CONNECT, after which there is nothing to be read, is answered as any other."""
+        return self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
+
+    def _without_upgrade(self) -> None:
+        """Has another parser read the same head without the offer, which is not taken, and what follows it."""
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        kept = [(name, value) for name, value in self._headers.items() if name not in (b"connection", b"upgrade")]
+        lines = [b"%b %b HTTP/%b" % (method, self._url, version), *(b"%b: %b" % header for header in kept)]
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+
+    def _count(self, arrived: int) -> None:
+        """Counts what the parser has been given of a request that is not whole."""
+        # It says nothing of a header, a chunk's size or a trailer before that is whole.
+        self._silent = 0 if self._silent < 0 else self._silent + arrived
+        if self._silent > self._limits.head:
+            raise self._head_too_large()
+        self._hold()
+
+    def _hold(self) -> None:
+        size = self._size + self._waiting_size
+        size = size if size > self._limits.small else 0
+        if size != self._share.size:
+            try:
+                self._share.resize(size)
+            except RequestError as error:
+                raise _Refused(error.status, error.message) from None
+
+    def _drop(self) -> None:
+        """Forgets what has arrived of a request."""
+        self._body, self._size = b"", 0
+        if not self._waiting:
+            self._waiting_size = 0
+        self._share.resize(min(self._share.size, self._waiting_size))
+
+    def _throttle(self) -> None:
+        """Reads no further while answers are unread, or enough requests wait."""
+        limits = self._limits
+        enough = len(self._waiting) >= limits.pipelined or self._waiting_size > limits.small
+        pauses = (self._full or enough or self._last is not None) and self._stage != _LINGERING
+        if pauses != self._paused and not self._transport.is_closing():
+            self._paused = pauses
+            self._transport.pause_reading() if pauses else self._transport.resume_reading()
+
+    def _head_too_large(self) -> "_Refused":
+        return _Refused(431, f"Expected at most {self._limits.head} bytes of headers. Received: more.")
+
+    def _body_too_large(self) -> "_Refused":
+        return _Refused(413, f"Expected a body of at most {self._limits.body} bytes. Received: more. Try several requests.")
+
+    # Requests and answers
+
+    def _start(self, request: Request) -> None:
+        self._current = request
+        self._handle(request, self._respond)
+
+    def _respond(self, answer: Answer) -> None:
+        request, self._current = self._current, None
+        if self._transport.is_closing():
+            return
+        kept = CLOSED if not request.keep_alive else KEPT if b"connection" in request.headers else b""
+        body = answer.body if request.method != "HEAD" else b""
+        if len(body) > COPIED:
+            self._transport.writelines((head(answer, kept), body))
+        else:
+            self._transport.write(head(answer, kept) + body)
+        self._seconds = 0.0
+        if not request.keep_alive:
+            self._end()
+        elif self._waiting or self._continues or self._last is not None:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        """Does what is due after the last answer: the next request, asking for a body, or the end."""
+        if self._current is not None or self._full or self._transport.is_closing() or self._stage == _LINGERING:
+            return
+        if self._waiting:
+            request = self._waiting.popleft()
+            self._waiting_size -= len(request.body)
+            self._hold()
+            self._throttle()
+            self._start(request)
+        elif self._last is not None:
+            self._transport.write(self._last)
+            self._end()
+        elif self._continues:
+            self._continues = False
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse(self, refused: "_Refused") -> None:
+        """Says so when all that came before is answered, and ends then."""
+        answer = Answer(as_json(str(refused)), JSON, refused.status)
+        self._last = head(answer, CLOSED) + answer.body
+        self._drop()
+        self._throttle()
+        self._next()
+
+    def _end(self) -> None:
+        if self._last:  # closed with input unread, a socket is reset, and the client may lose what it was told
+            self._stage, self._seconds = _LINGERING, 0.0
+            self._transport.write_eof()
+            self._throttle()
+        else:
+            self._transport.close()
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+def _relative(url: bytes) -> bytes:
+    """Path and query of a whole address, as a proxy is asked for it."""
+    if not url.lower().startswith((b"http://", b"https://")):
+        return url
+    _, _, rest = url.partition(b"://")
+    return b"/" + rest.partition(b"/")[2]
