@@ -70,7 +70,7 @@ def _warm(path: pathlib.Path) -> dict[tuple[str, str], np.ndarray]:
         for record in tf.data.TFRecordDataset(str(path / WARMUP)).as_numpy_iterator():
             request = PredictionLog.FromString(record).predict_log.request
             verb = request.model_spec.signature_name or "serving_default"
-            values = {name: tf.make_ndarray(tensor)[:1] for name, tensor in request.inputs.items()}
+            values = {name: np.atleast_1d(tf.make_ndarray(tensor))[:1] for name, tensor in request.inputs.items()}
             rows |= {(of, name): value for name, value in values.items() for of in ("", verb)}
     except (tf.errors.OpError, DecodeError, ValueError, TypeError):
         pass  # no such file, or one that a server with warm-up would refuse
