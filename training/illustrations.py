@@ -89,12 +89,7 @@ def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
             pictures.active_units(codes.var(axis=0), evaluation.ACTIVE),
         )
     yield from _samples(model, data, shades, x)
-    yield (
-        "architecture",
-        "Architecture",
-        "Width of every layer, the code between encoder and decoder.",
-        pictures.architecture(_stages(model), model.count_params()),
-    )
+    yield _architecture(model)
 
 
 def _predictor(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
@@ -292,6 +287,15 @@ def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
         f"k-means with {count} clusters, found in the training codes without labels; the test codes are shown"
         + (", in the colour of the class that most of a cluster belong to." if labels is not None else "."),
         pictures.clusters(codes, assigned, centres, captions, colours),
+    )
+
+
+def _architecture(model) -> Entry:
+    return (
+        "architecture",
+        "Architecture",
+        "Width of every layer, the code between encoder and decoder.",
+        pictures.architecture(_stages(model), model.count_params()),
     )
 
 
