@@ -37,6 +37,7 @@ img { max-width: 100%; display: block; margin: 0 auto; background: #fff; border-
 table { border-collapse: collapse; margin: .6rem 0 1.4rem; } th { text-align: left; font-weight: 600; }
 td, th { padding: .28rem 1.2rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number, th.number { text-align: right; } .wide { overflow-x: auto; } details td + td { overflow-wrap: anywhere; }
+@media (max-width: 600px) { td, th { padding-right: .5rem; font-size: .85rem; } th.number { overflow-wrap: anywhere; } }
 code { background: var(--panel); padding: .1rem .35rem; border-radius: 4px; } details { margin: 2.4rem 0; }
 """
 BETTER = {measures.LOWER: "↓ lower", measures.HIGHER: "↑ higher", "": ""}
