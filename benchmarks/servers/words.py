@@ -46,13 +46,13 @@ def main() -> None:
             "g2p_en behind FastAPI": (PORT, [request("/predict", body) for body in bodies]),
         }
         found = [
-            {name: {count: load(*post, count, SECONDS) for count in SWEEP} for name, post in posts.items()}
+            {count: {name: load(*post, count, SECONDS) for name, post in posts.items()} for count in SWEEP}
             for _ in range(options.repeats)
         ]
-    curves = {name: [statistics.median(row[name][count].rate for row in found) for count in SWEEP] for name in posts}
+    curves = {name: [statistics.median(row[count][name].rate for row in found) for count in SWEEP] for name in posts}
     at = SWEEP.index(CONNECTIONS)
     for name, rates in curves.items():
-        median = statistics.median(row[name][CONNECTIONS].p50 for row in found)
+        median = statistics.median(row[CONNECTIONS][name].p50 for row in found)
         print(f"{name}: {rates[at]:,.0f} requests/s, median latency {median:.0f} ms, {CONNECTIONS} connections")
     print(f"  {curves['this server'][at] / curves['g2p_en behind FastAPI'][at]:.1f} times as many")
     if options.plot:
