@@ -57,6 +57,7 @@ def test_the_pictures_are_there_and_show_something(run):
 def test_the_command_in_the_page_repeats_the_run(run):
     command = "python -m training train dense_digits_k8 --width=32 --depth=1 --epochs=4"
     assert command in run.report.read_text() and command == run.experiment().command
+    assert "Two cores" not in run.report.read_text()  # the project's own run, which this one need not be
 
 
 def test_thumbnails_do_not_overlap():

@@ -46,12 +46,14 @@ BETTER = {measures.LOWER: "↓ lower", measures.HIGHER: "↑ higher", "": ""}
 def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
     experiment = run.experiment()
     settings = files.read_json(run.config) | files.read_json(run.versions)
+    settings.pop("about", None)
     title = html.escape(experiment.name)
+    about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of another run
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head>"
-        f"<body><h1>{title}</h1><p>{html.escape(experiment.about)} <code>{html.escape(experiment.command)}</code></p>"
+        f"<body><h1>{title}</h1><p>{html.escape(about)} <code>{html.escape(experiment.command)}</code></p>"
         f"{_figures(experiment.name, experiment.k, metrics)}{''.join(sections)}"
         f"<details><summary>Settings and versions</summary>{_table(settings)}</details></body></html>\n"
     )
