@@ -25,7 +25,7 @@ def main() -> None:
     print(f"| `vqvae_mnist` | {quantized.bottleneck.bits:.0f} | {error:.3f} |")
     for bits in LEVELS:
         decoded = np.concatenate([np.asarray(conv.decode(part)) for part in np.array_split(_rounded(train, test, bits), 10)])
-        print(f"| `conv_mnist_k16`, {bits} bits a dimension | {conv.k * bits} | {_error(x, decoded):.3f} |")
+        print(f"| `conv_mnist_k16`, {bits} bit{'s' * (bits > 1)} a dimension | {conv.k * bits} | {_error(x, decoded):.3f} |")
     print(f"| `conv_mnist_k16`, not rounded | {conv.k * 32} | {evaluation.squared_error(conv, data.test):.3f} |")
 
 

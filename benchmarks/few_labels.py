@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import training
-from training import commands, evaluation, files, fitting
+from training import commands, evaluation, files, fitting, pictures
 from training.targets import targeted
 
 COUNTS = (10, 100, 1_000, 0)  # 0: all
@@ -78,17 +78,25 @@ def _write(errors: np.ndarray, size: int, output: pathlib.Path) -> None:
     table = "\n".join(lines) + "\n"
     files.write(output / "few_labels.md", lambda path: path.write_text(table, encoding="utf-8"))
     print(table)
+    files.write(output / "few_labels.png", lambda path: plot(means, spreads, size).savefig(path, format="png"))
+
+
+def plot(means: np.ndarray, spreads: np.ndarray, size: int) -> Figure:
+    """Errors in per cent by the number of labels, means and standard deviations `(ways, counts)`, both axes logarithmic."""
+    counts = [count or size for count in COUNTS]
     figure = Figure(figsize=(6.5, 4.2), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for way, mean, spread in zip(WAYS, means, spreads, strict=True):
-        axes.errorbar(np.arange(len(COUNTS)), mean, spread, marker="o", ms=4, capsize=3, label=way)
-    axes.set_xticks(np.arange(len(COUNTS)), names)
-    axes.set(xlabel="labels", ylabel="error on the test digits, %", yscale="log")
+    looks = zip("osD", (pictures.MODEL, pictures.PCA, pictures.DATA), strict=True)
+    for way, mean, spread, (marker, colour) in zip(WAYS, means, spreads, looks, strict=True):
+        axes.errorbar(counts, mean, spread, marker=marker, color=colour, ms=5, capsize=3, label=way)
+    axes.set(xlabel="labels", ylabel="error on the test digits, %", xscale="log", yscale="log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
     axes.set_yticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    files.write(output / "few_labels.png", lambda path: figure.savefig(path, format="png"))
+    return figure
 
 
 if __name__ == "__main__":

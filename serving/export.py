@@ -1,6 +1,6 @@
 """From a fitted model to a SavedModel that TensorFlow Serving and the embedded server answer from.
 
-The only part of `serving` that imports the zoo.
+It imports the zoo, as do `serving.images` and `serving.texts`, which it builds on; the rest of `serving` does not.
 """
 
 import io

@@ -1,15 +1,11 @@
 """What is served, as an OpenAPI document and as a page to try it on."""
 
 import importlib.metadata
-import math
 import pathlib
 
-import numpy as np
-
+from serving import examples
 from serving.models import Models
 from serving.servable import Endpoint, Place, Servable
-
-EXAMPLE = 32  # numbers in an example at most
 
 _JSON = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
 
@@ -37,13 +33,13 @@ def _get(summary: str) -> dict:
 def _predict(name: str, servable: Servable) -> dict:
     verbs = dict(sorted(servable.endpoints.items()))
     schemas = [_request(verb, endpoint) for verb, endpoint in verbs.items()]
-    examples = {verb: {"value": _example(verb, endpoint)} for verb, endpoint in verbs.items() if _is_short(endpoint)}
+    requests = {verb: {"value": request} for verb, request in sorted(examples.examples(servable).items())}
     outputs = {"type": "object", "properties": {"outputs": {}, "predictions": {}}}
     return {
         "summary": f"Asks a signature of {name}, in columns (inputs) or rows (instances)",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"oneOf": schemas}, "examples": examples}},
+            "content": {"application/json": {"schema": {"oneOf": schemas}, "examples": requests}},
         },
         "responses": {"200": _answer(outputs), **{code: _answer(_ERROR) for code in ("400", "404", "429", "504")}},
     }
@@ -79,20 +75,6 @@ def _schema(place: Place, shape: list[int | None]) -> dict:
 
 
 _BASE64 = {"type": "object", "properties": {"b64": {"type": "string"}}}
-
-
-def _is_short(endpoint: Endpoint) -> bool:
-    places = endpoint.inputs.values()
-    return all(place.dtype.kind in _JSON and math.prod(size or 1 for size in place.shape or ()) <= EXAMPLE for place in places)
-
-
-def _example(verb: str, endpoint: Endpoint) -> dict:
-    inputs = {name: _zeros(place, place.shape or ()) for name, place in endpoint.inputs.items()}
-    return {"signature_name": verb, "inputs": inputs}
-
-
-def _zeros(place: Place, shape: tuple[int | None, ...]) -> list | float | int | bool:
-    return np.zeros([size or 1 for size in shape], place.dtype).tolist()
 
 
 PAGE = pathlib.Path(__file__).with_name("docs.html").read_bytes()

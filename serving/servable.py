@@ -94,7 +94,7 @@ class Servable:
     """
 
     def __init__(self, path: pathlib.Path, pool: Executor, limits: Limits, batching: bool = True, warm: bool = True):
-        self.version = int(path.name)
+        self.path, self.version = path, int(path.name)
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=_config())
         with self._session.graph.as_default():
             graph_def = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))

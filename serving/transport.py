@@ -22,7 +22,7 @@ def run(handle: Handler, listeners: Sequence[socket.socket], ready: Callable[[],
     """
     try:
         from uvloop import run as run_loop
-    except ImportError:  # there is none for Windows
+    except ImportError:  # it is not built for every platform; asyncio's own loop answers the same, more slowly
         run_loop = asyncio.run
     run_loop(_serve(handle, listeners, ready, grace))
 

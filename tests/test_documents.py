@@ -7,9 +7,12 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
+from test_imports import ALLOWED
 
+import zoo
 from serving.__main__ import _parser as serving_parser
 from training.__main__ import _parser as training_parser
 from training.experiments import EXPERIMENTS, FIELDS
@@ -56,6 +59,54 @@ def test_commands_are_ones_that_there_are(document):
 def test_links_and_pictures_are_there(document):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text()):
         assert target.startswith("https://") or (ROOT / document).parent.joinpath(target).exists(), target
+
+
+# What they say
+
+
+def _tables(document: str) -> list[list[list[str]]]:
+    """The cells of every table, row by row, without its head."""
+    tables = re.findall(r"(?:^\|.*\|\n)+", (ROOT / document).read_text(), re.MULTILINE)
+    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]] for table in tables]
+
+
+def test_a_time_names_its_processor():
+    times = [row[3] for table in _tables("README.md") for row in table if len(row) == 5 and "python -m training" in row[4]]
+    assert len(times) > 10
+    for time in times:
+        assert re.fullmatch(r"\d+ (s|min), .*(AMX|AVX|EPYC|Xeon|Core|Apple|GPU|TPU).*", time), time
+
+
+def test_a_model_has_as_many_weights_in_the_table_as_on_its_card():
+    weights = {row[0].strip("`"): row[2] for table in _tables("README.md") for row in table if len(row) == 5}
+    for name in zoo.list():
+        assert f"- **Weights:** {weights[name]}," in zoo.card(name)
+
+
+def test_rates_beside_each_other_give_the_ratios():
+    (rates,) = [table for table in _tables("docs/serving.md") if any(row[0] == "LitServe" for row in table)]
+    for name, theirs, ours, ratio in rates:
+        assert float(ratio) == pytest.approx(float(ours.replace(",", "")) / float(theirs.replace(",", "")), rel=0.025), name
+    ratios = {name.partition(",")[0]: ratio for name, _, _, ratio in rates}
+    (line,) = [row for table in _tables("README.md") for row in table if row[-1] == "`python benchmarks/servers`"]
+    peers = ("FastAPI", "LitServe", "BentoML", "MLServer", "Triton")
+    assert line[1].split("; ") == [ratios[name] for name in peers]
+    assert [line[0].index(name) for name in peers] == sorted(line[0].index(name) for name in peers)
+
+
+def test_the_house_rules_name_the_files_that_import_the_zoo():
+    (row,) = [row for table in _tables("CONTRIBUTING.md") for row in table if row[0] == "`serving/`"]
+    named = {f"serving/{name}" for name in re.findall(r"`(\w+\.py)`", row[2])}
+    assert named == {file for file, allowed in ALLOWED.items() if "zoo" in allowed}
+
+
+def test_few_labels_are_drawn_where_they_are(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import few_labels
+
+    axes = few_labels.plot(np.full((3, 4), 5.0), np.ones((3, 4)), 60_000).axes[0]
+    places = axes.transData.transform([(count, 5) for count in (10, 100, 1_000, 60_000)])[:, 0]
+    assert np.diff(places) / (places[1] - places[0]) == pytest.approx([1, 1, np.log10(60)])
 
 
 def test_no_path_of_a_machine_in_the_product():

@@ -26,6 +26,16 @@ def test_a_traversal_moves_one_dimension(pca, codes):
         assert np.ptp(moved[j, :, 1 - j]) < 1e-4
 
 
+def test_the_other_dimensions_of_a_traversal_are_held_at_their_mean(pca, codes):
+    moved = np.asarray(pca.encode(inside.traverse(pca, codes, steps=3).reshape(-1, 8, 8, 1))).reshape(2, 3, 2)
+    np.testing.assert_allclose([moved[0, :, 1], moved[1, :, 0]], np.tile(codes.mean(axis=0)[::-1, None], 3), atol=1e-4)
+
+
+def test_the_length_of_a_way_is_that_of_its_steps():
+    corner = np.array([[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_allclose(inside.length(np.stack([corner, np.zeros((3, 2))])), [7, 0])
+
+
 def test_the_plane_is_at_quantiles_of_the_codes_or_of_the_prior(pca, codes):
     grid = inside.manifold(pca, codes, steps=4)
     at = np.asarray(pca.encode(grid.reshape(-1, 8, 8, 1))).reshape(4, 4, 2)

@@ -1,6 +1,7 @@
 """The embedded server in a process of its own, asked by the client and by plain HTTP."""
 
 import base64
+import html.parser
 import io
 import os
 import re
@@ -159,6 +160,47 @@ def test_pictures_go_in_and_out_as_files(http, model, digits):
     assert [Image.open(io.BytesIO(file)).size for file in files] == [(8, 8)] * 2 and files[0] != files[1]
     refused = http.post(path, params={"signature_name": "encode_bytes"}, content=b"no picture", headers=headers)
     assert refused.status_code == 400 and "image" in refused.json()["error"]
+
+
+def test_every_signature_has_an_example_that_is_answered(http, model, run):
+    paths = http.get("/openapi.json").json()["paths"]
+    body = paths[f"/v1/models/{MODEL}:predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert list(body["examples"]) == [schema["title"] for schema in body["schema"]["oneOf"]]
+    answers = {}
+    for verb, example in body["examples"].items():
+        answer = http.post(f"/v1/models/{MODEL}:predict", json=example["value"])
+        assert answer.status_code == 200, (verb, answer.text)
+        answers[verb] = answer.json()["outputs"]
+    with np.load(run.sample) as sample:  # the examples are data, not zeros
+        x = sample["x"][:1]
+    np.testing.assert_allclose(body["examples"]["encode"]["value"]["inputs"]["x"], x, atol=1e-3)
+    np.testing.assert_allclose(answers["encode"], model.encode(x), atol=0.05)
+    np.testing.assert_allclose(answers["encode_bytes"], model.encode(x), atol=0.05)
+
+
+class _Controls(html.parser.HTMLParser):
+    """What a page says of itself to phones and to readers of screens."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.viewport, self.outside = "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if attributes.get("name") == "viewport":
+            self.viewport = attributes["content"]
+        self.outside += [value for key, value in attributes.items() if key in ("src", "href") and "//" in value]
+
+
+def test_the_page_to_try_models_on_fits_phones_and_needs_nothing_from_elsewhere(http):
+    text = http.get("/docs").text
+    page = _Controls(text)
+    assert page.viewport.startswith("width=device-width") and page.outside == []
+    for needed in ("prefers-color-scheme: dark", "aria-live", "htmlFor: box.id", "alt:", "white-space: pre-wrap", "isGrey"):
+        assert needed in text
+    order = [text.rindex(part) for part in ('"Request"), box', 'element("p", {}, send)', '"Examples: a button')]
+    assert order == sorted(order)  # the text box before the buttons that fill it
 
 
 def test_the_client_passes_the_servers_words_on(server):

@@ -118,3 +118,13 @@ def test_a_text_that_cannot_be_read_is_refused_and_the_server_goes_on(server):
     refused = httpx.post(url, json={"signature_name": "score", "inputs": {"source": ["ab"], "target": ["B B B B B B"]}})
     assert refused.status_code == 400 and "Expected 0 to 5 tokens" in refused.json()["error"]
     assert httpx.post(url, json={"instances": ["ab"]}).status_code == 200
+
+
+def test_every_signature_of_texts_has_an_example_that_is_answered(server):
+    """Without a sample beside the model: a text that it was warmed up with."""
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    body = paths["/v1/models/sounds:predict"]["post"]["requestBody"]["content"]["application/json"]
+    assert list(body["examples"]) == [schema["title"] for schema in body["schema"]["oneOf"]]
+    for verb, example in body["examples"].items():
+        answer = httpx.post(f"{server.url}/v1/models/sounds:predict", json=example["value"], timeout=60)
+        assert answer.status_code == 200, (verb, answer.text)

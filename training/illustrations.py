@@ -17,6 +17,9 @@ SHOWN = 12  # examples in a row
 WAYS = 3  # pairs of examples that are interpolated between
 FEWEST = 20  # sources of a length whose errors are shown
 CLUSTERS = 10  # where no classes tell their number
+MOST_DIMENSIONS = 16  # of the code whose traversals are shown
+STILL = 0.01  # of the farthest movement, below which a dimension hardly moves what is decoded
+FINE = 9  # steps of a way for each that is shown, so that its length is measured around its corners
 
 Entry = tuple[str, str, str, Figure]  # name, title, caption and figure
 
@@ -66,12 +69,7 @@ def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
             pictures.learning_curve(history, "squared_error", metrics["test/squared_error"], metrics.get("pca/squared_error")),
         )
     yield _clusters(experiment.seed, model, data, shades, train, codes, labels)
-    yield (
-        "traversals",
-        "Traversals",
-        "One code dimension moved from its 1st to its 99th percentile, the others held at the most central training example.",
-        pictures.traversals(shades(inside.traverse(model, train))),
-    )
+    yield _traversals(model, shades, train)
     if model.k == 2:
         lines = "the standard normal prior" if model.bottleneck.prior else "each dimension of the codes"
         yield (
@@ -91,12 +89,7 @@ def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
             pictures.active_units(codes.var(axis=0), evaluation.ACTIVE),
         )
     yield from _samples(model, data, shades, x)
-    yield (
-        "architecture",
-        "Architecture",
-        "Width of every layer, the code between encoder and decoder.",
-        pictures.architecture(_stages(model), sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)),
-    )
+    yield _architecture(model)
 
 
 def _predictor(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
@@ -187,19 +180,40 @@ def _transformer(run: Run, model, data: Pairs, metrics) -> Iterator[Entry]:
     )
 
 
+def _traversals(model, shades, train) -> Entry:
+    """The code dimensions, those that move the decoded example farthest first."""
+    decoded = inside.traverse(model, train)
+    lengths = inside.length(decoded)
+    shown = np.argsort(-lengths, kind="stable")[:MOST_DIMENSIONS]
+    still = int(np.sum(lengths < STILL * lengths.max()))
+    return (
+        "traversals",
+        "Traversals",
+        "One code dimension moved from its 1st to its 99th percentile, the others held at their mean: the dimensions that "
+        "move the decoded example farthest first"
+        + (f", {len(shown)} of {model.k}" if model.k > len(shown) else "")
+        + (f"; {still} move it less than a hundredth as far as the first." if still else "."),
+        pictures.traversals(shades(decoded[shown]), [pictures.dimension(j) for j in shown]),
+    )
+
+
 def _between(model, shades, train, codes, labels) -> Entry:
     """Pairs of test examples of different classes, and the ways from one to the other."""
     chosen = _one_of_each(labels, len(codes))
-    ways = []
+    ways, fine = [], FINE * (SHOWN - 1) + 1
     for i in range(min(WAYS, len(chosen) // 2)):
         start, end = codes[chosen[2 * i]], codes[chosen[2 * i + 1]]
-        ways += [inside.straight_line(start, end, SHOWN), inside.geodesic(model, train, start, end, SHOWN)]
+        ways += [inside.straight_line(start, end, fine), inside.geodesic(model, train, start, end, fine)]
+    decoded = inside.decode(model, np.stack(ways))
+    names = ["straight line", "geodesic"] * (len(ways) // 2)
+    captions = [f"{name}, {length:.1f}" for name, length in zip(names, inside.length(decoded), strict=True)]
     return (
         "interpolation",
         "From one example to another",
-        "For each pair of test examples the straight line between their codes, and below it the geodesic: the way through "
-        "codes of training examples on which the decoded example changes least.",
-        pictures.mosaic(shades(inside.decode(model, np.stack(ways))), ["straight line", "geodesic"] * (len(ways) // 2)),
+        "For each pair of test examples the straight line between their codes, and below it the geodesic: of the ways through "
+        "codes of training examples the one on which the decoded example changes least. The number says how much it changes "
+        "along the way, in Euclidean distance.",
+        pictures.mosaic(shades(decoded[:, ::FINE]), captions),
     )
 
 
@@ -258,19 +272,30 @@ def _shades(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
     found = evaluation.kmeans(train, len(data.classes) if data.classes else CLUSTERS, seed)
     count, assigned = found.n_clusters, found.predict(codes)
-    captions = [f"{np.sum(assigned == c):,} rows" for c in range(count)]
+    captions, colours = [f"{np.sum(assigned == c):,} rows" for c in range(count)], [*map(pictures.colour, range(count))]
     if labels is not None:
         shares = [np.bincount(labels[assigned == c], minlength=1) for c in range(count)]
         captions = [
             f"{100 * share.max() / share.sum():.0f} % “{data.classes[share.argmax()]}”" if share.sum() else "empty"
             for share in shares
         ]
+        colours = [pictures.colour(int(share.argmax())) if share.sum() else pictures.QUIET for share in shares]
     centres = shades(_numpy(model.decode(found.cluster_centers_.astype("float32"))))
     return (
         "clusters",
         "Clusters",
-        f"k-means with {count} clusters, found in the training codes without labels; the test codes are shown.",
-        pictures.clusters(codes, assigned, centres, captions),
+        f"k-means with {count} clusters, found in the training codes without labels; the test codes are shown"
+        + (", in the colour of the class that most of a cluster belong to." if labels is not None else "."),
+        pictures.clusters(codes, assigned, centres, captions, colours),
+    )
+
+
+def _architecture(model) -> Entry:
+    return (
+        "architecture",
+        "Architecture",
+        "Width of every layer, the code between encoder and decoder.",
+        pictures.architecture(_stages(model), model.count_params()),
     )
 
 

@@ -13,14 +13,19 @@ NEIGHBOURS = 8  # of each, that it may go on to
 
 
 def traverse(model: zoo.Autoencoder, codes: np.ndarray, steps: int = 11) -> np.ndarray:
-    """Every code dimension moved through `steps` quantiles of its own among codes `(n, k)`, the others held at the most
-    central code; decoded, `(k, steps, *shape)`."""
+    """Every code dimension moved through `steps` quantiles of its own among codes `(n, k)`, the others held at their mean;
+    decoded, `(k, steps, *shape)`."""
     values = np.quantile(codes, np.linspace(0.01, 0.99, steps), axis=0).T  # (k, steps)
-    base = codes[np.square((codes - codes.mean(axis=0)) / (codes.std(axis=0) + 1e-9)).sum(axis=1).argmin()]
-    moved = np.tile(base, (model.k, steps, 1))  # (k, steps, k)
+    moved = np.tile(codes.mean(axis=0), (model.k, steps, 1))  # (k, steps, k)
     for j in range(model.k):
         moved[j, :, j] = values[j]
     return decode(model, moved)
+
+
+def length(decoded: np.ndarray) -> np.ndarray:
+    """How far decoded examples move along ways `(ways, steps, *shape)`: Euclidean distances, summed step by step, `(ways,)`."""
+    steps = np.diff(decoded.reshape(*decoded.shape[:2], -1).astype("float64"), axis=1)
+    return np.linalg.norm(steps, axis=2).sum(axis=1)
 
 
 def manifold(model: zoo.Autoencoder, codes: np.ndarray, steps: int = 20) -> np.ndarray:
@@ -42,10 +47,11 @@ def straight_line(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
 
 
 def geodesic(model: zoo.Autoencoder, codes: np.ndarray, start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """Codes `(steps, k)` on the way from one code to another that changes the decoded data least.
+    """Codes `(steps, k)` on the way from one code to another, through codes of data, that changes the decoded data least.
 
     The way is the shortest path in a graph of neighbouring codes whose edges are as long as the decoded examples are apart
-    (Chen, Ferroni, Klushyn, Paraschos, Bayer and van der Smagt, 2019), read off at equal lengths.
+    (Chen, Ferroni, Klushyn, Paraschos, Bayer and van der Smagt, 2019), read off at equal lengths. It has the corners of the
+    graph: where data are sparse, as in many dimensions, the straight line may well be shorter (`length` tells).
 
     Args:
         codes: those of data, `(n, k)`, which the path may pass.

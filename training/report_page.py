@@ -5,7 +5,7 @@ import html
 
 import keras
 
-from training import files, illustrations, pictures
+from training import files, illustrations, measures, pictures
 from training.data import Data
 from training.run import Run
 
@@ -25,48 +25,63 @@ def write(run: Run, model: keras.Model, data: Data) -> None:
 # The page
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #20242b; max-width: 1040px; margin: 2.5rem auto; padding: 0 1.2rem; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #20242b; --quiet: #555c68; --panel: #f2f4f8; --line: #d5d9e0; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #14171c; --ink: #e6e9ee; --quiet: #a7aebb; --panel: #222831; --line: #3a424e; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1040px;
+  margin: 2.5rem auto; padding: 0 1.2rem; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .3rem; }
-p { margin: .3rem 0 1rem; color: #555c68; } img { max-width: 100%; display: block; margin: 0 auto; }
+p { margin: .3rem 0 1rem; color: var(--quiet); }
+img { max-width: 100%; display: block; margin: 0 auto; background: #fff; border-radius: 4px; }
 table { border-collapse: collapse; margin: .6rem 0 1.4rem; } th { text-align: left; font-weight: 600; }
-td, th { padding: .28rem 1.2rem .28rem 0; border-bottom: 1px solid #e3e6ec; } td.number { text-align: right; }
-code { background: #f2f4f8; padding: .1rem .35rem; border-radius: 4px; } details { margin: 2.4rem 0; }
+td, th { padding: .28rem 1.2rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.number, th.number { text-align: right; } .wide { overflow-x: auto; } details td + td { overflow-wrap: anywhere; }
+@media (max-width: 600px) { td, th { padding-right: .5rem; font-size: .85rem; } th.number { overflow-wrap: anywhere; } }
+code { background: var(--panel); padding: .1rem .35rem; border-radius: 4px; } details { margin: 2.4rem 0; }
 """
+BETTER = {measures.LOWER: "↓ lower", measures.HIGHER: "↑ higher", "": ""}
 
 
 def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
     experiment = run.experiment()
     settings = files.read_json(run.config) | files.read_json(run.versions)
+    settings.pop("about", None)
     title = html.escape(experiment.name)
+    about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of another run
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head>'
-        f"<body><h1>{title}</h1><p>{html.escape(experiment.about)} <code>{html.escape(experiment.command)}</code></p>"
-        f"{_errors(experiment.name, experiment.k, metrics)}{_rest(metrics)}{''.join(sections)}"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}</style></head>"
+        f"<body><h1>{title}</h1><p>{html.escape(about)} <code>{html.escape(experiment.command)}</code></p>"
+        f"{_figures(experiment.name, experiment.k, metrics)}{''.join(sections)}"
         f"<details><summary>Settings and versions</summary>{_table(settings)}</details></body></html>\n"
     )
 
 
-def _errors(name: str, k: int, metrics: dict[str, float]) -> str:
-    if "test/mse" not in metrics:
-        return ""
-    labels = {"test": name, "pca": f"PCA, k = {k}"}
-    rows = "".join(
-        f'<tr><td>{html.escape(label)}</td><td class="number">{metrics[f"{key}/squared_error"]:.4g}</td>'
-        f'<td class="number">{metrics[f"{key}/mse"]:.4g}</td></tr>'
-        for key, label in labels.items()
-        if f"{key}/mse" in metrics
-    )
-    return f"<table><tr><th>On the test split</th><th>squared error</th><th>per dimension</th></tr>{rows}</table>"
-
-
-def _rest(metrics: dict[str, float]) -> str:
-    shown = {key: f"{value:.4g}" for key, value in metrics.items() if not key.endswith(("squared_error", "mse"))}
-    return _table(shown)
+def _figures(name: str, k: int, metrics: dict[str, float]) -> str:
+    """The metrics as a table, those of PCA beside the model's own."""
+    pca = {"pca/squared_error": "test/squared_error", "pca/mse": "test/mse", "pca/knn_error": "knn/error"}
+    beside = {pca[key]: value for key, value in metrics.items() if key in pca}
+    head = ["on the test split", name, *([f"PCA, k = {k}"] if beside else []), "unit", "better"]
+    rows = []
+    for key, value in metrics.items():
+        if key in pca:
+            continue
+        told = measures.measure(key)
+        numbers = [told.shown(value), *([told.shown(beside[key]) if key in beside else ""] if beside else [])]
+        cells = "".join(f'<td class="number">{shown}</td>' for shown in numbers)
+        rows.append(f"<tr><td>{html.escape(told.name)}</td>{cells}<td>{told.unit}</td><td>{BETTER[told.better]}</td></tr>")
+    number = ' class="number"'
+    heads = [
+        f'<th scope="col"{number if 0 < i < len(head) - 2 else ""}>{html.escape(title)}</th>' for i, title in enumerate(head)
+    ]
+    return f'<div class="wide"><table><tr>{"".join(heads)}</tr>{"".join(rows)}</table></div>'
 
 
 def _table(rows: dict) -> str:
     cells = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
-    return f"<table>{cells}</table>"
+    return f'<div class="wide"><table>{cells}</table></div>'
 
 
 def _section(title: str, caption: str, picture: bytes) -> str:

@@ -28,6 +28,7 @@ MODEL, PATH = "dense", "/v1/models/dense:predict"
 SECONDS, CONNECTIONS, ROWS, CALLS = 3, 32, 32, 4
 SWEEP = (1, 2, 4, 8, 16, 32, 64, 128)
 PORT = 9710
+COLOURS = ("#0a8ffc", "#264781", "#ff4b12", "#772800", "#7c92ac", "#c18068", "#000023")  # apart for all eyes, 3:1 on white
 
 MAKE = f"""
 import sys
@@ -145,10 +146,10 @@ def plot(curves: dict[str, list], path: pathlib.Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, points in curves.items():
+    for (name, points), marker, colour in zip(curves.items(), "osD^vPX", COLOURS, strict=False):
         rates, latencies = zip(*((point["rate"], point["p50"]) for point in points), strict=True)
-        own_line = name.startswith("this")
-        axes.plot(rates, latencies, "o-", label=name, linewidth=2.5 if own_line else 1.2, markersize=5 if own_line else 3)
+        width = 2.5 if name.startswith("this") else 1.2
+        axes.plot(rates, latencies, marker=marker, color=colour, label=name, linewidth=width, markersize=5)
     axes.set(xscale="log", yscale="log", xlabel="answered requests a second", ylabel="median latency, ms")
     axes.set_title(f"One row of {WIDTH} numbers a request, {SWEEP[0]} to {SWEEP[-1]} connections", loc="left")
     axes.grid(which="major", color="#dddddd")

@@ -3,7 +3,7 @@
     python benchmarks/servers/words.py --folder pronunciation-benchmark --plot docs/pronunciation.png
 
 g2p_en gets a virtual environment of its own in the folder. Load and servers share the machine; both are measured in turn,
-several times, and medians are printed. Linux only.
+several times; medians are printed and drawn. Linux only.
 """
 
 import argparse
@@ -45,22 +45,26 @@ def main() -> None:
             "this server": (int(server.url.rsplit(":", 1)[1]), [request(f"/v1/models/{NAME}:predict", b) for b in bodies]),
             "g2p_en behind FastAPI": (PORT, [request("/predict", body) for body in bodies]),
         }
-        found = [{name: load(*post, CONNECTIONS, SECONDS) for name, post in posts.items()} for _ in range(options.repeats)]
-        rates = {name: statistics.median(row[name].rate for row in found) for name in posts}
-        for name, rate in rates.items():
-            median = statistics.median(row[name].p50 for row in found)
-            print(f"{name}: {rate:,.0f} requests/s, median latency {median:.0f} ms, {CONNECTIONS} connections")
-        print(f"  {rates['this server'] / rates['g2p_en behind FastAPI']:.1f} times as many")
-        if options.plot:
-            _plot({name: [load(*post, count, 2) for count in SWEEP] for name, post in posts.items()}, options.plot)
+        found = [
+            {count: {name: load(*post, count, SECONDS) for name, post in posts.items()} for count in SWEEP}
+            for _ in range(options.repeats)
+        ]
+    curves = {name: [statistics.median(row[count][name].rate for row in found) for count in SWEEP] for name in posts}
+    at = SWEEP.index(CONNECTIONS)
+    for name, rates in curves.items():
+        median = statistics.median(row[CONNECTIONS][name].p50 for row in found)
+        print(f"{name}: {rates[at]:,.0f} requests/s, median latency {median:.0f} ms, {CONNECTIONS} connections")
+    print(f"  {curves['this server'][at] / curves['g2p_en behind FastAPI'][at]:.1f} times as many")
+    if options.plot:
+        _plot(curves, options.plot)
 
 
-def _plot(curves: dict[str, list], path: pathlib.Path) -> None:
+def _plot(curves: dict[str, list[float]], path: pathlib.Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, points in curves.items():
-        axes.plot(SWEEP, [point.rate for point in points], "o-", label=name, linewidth=2)
+    for (name, rates), marker, colour in zip(curves.items(), "os", ("#0a8ffc", "#772800"), strict=True):
+        axes.plot(SWEEP, rates, marker=marker, color=colour, label=name, linewidth=2)
     axes.set(xlabel="connections", ylabel="answered requests a second", xscale="log", ylim=(0, None))
     axes.set_xticks(SWEEP, SWEEP, minor=False)
     axes.minorticks_off()
