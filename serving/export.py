@@ -102,7 +102,7 @@ def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: in
 
 def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
     """Where a version goes: one after the highest unless given."""
-    following = 1 + max((int(path.name) for path in base.glob("*") if path.name.isdigit()), default=0)
+    following = 1 + max((int(path.name) for path in base.glob("*") if path.name.isascii() and path.name.isdecimal()), default=0)
     version = following if version is None else version
     if version < 1:
         raise ValueError(f"Expected a version above 0. Received: {version}. Try leaving it out.")

@@ -45,7 +45,8 @@ class Answer(NamedTuple):
     headers: bytes = b""
 
 
-Handler = Callable[[Request, Callable[[Answer], None]], None]
+# Gives what is to be called if the client goes before it has its answer.
+Handler = Callable[[Request, Callable[[Answer], None]], Callable[[], None] | None]
 
 
 def run(handle: Handler, listener: socket.socket, ready: Callable[[], None], grace: float) -> None:
@@ -96,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._handle, self._connections = handle, connections
         self._waiting: deque[Request] = deque()
         self._current: Request | None = None
+        self._abandon: Callable[[], None] | None = None
         self.heard = True
 
     def close_if_free(self) -> None:
@@ -115,6 +117,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self)
         self._waiting.clear()
+        if self._current is not None and self._abandon is not None:
+            self._abandon()
 
     def data_received(self, data: bytes) -> None:
         self.heard = True
@@ -175,7 +179,7 @@ class Connection(asyncio.Protocol):
 
     def _start(self) -> None:
         self._current = self._waiting.popleft()
-        self._handle(self._current, self._respond)
+        self._abandon = self._handle(self._current, self._respond)
 
     def _respond(self, answer: Answer) -> None:
         request, self._current = self._current, None
