@@ -6,6 +6,7 @@ at it already. A thread pool takes the steps that are left over.
 
 import contextlib
 import itertools
+import logging
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from serving.status import Code, RequestError
 QUICK = 0.002  # seconds of a run that an event loop can wait for
 SEEN, RECENT = 3, 8  # runs of a size before it can be called quick, and those that are remembered
 SIZES = 256  # that are remembered
+log = logging.getLogger(__name__)
 
 
 class Limits(NamedTuple):
@@ -132,9 +134,9 @@ class Batcher:
             self._run(batch)
         finally:
             self._slots.release()
-        # Whoever queued a task before this release found no slot, and relies on this look at the queue.
-        if self._queue or self._apart:
-            self.step_beside()
+            # Whoever queued a task before this release found no slot, and relies on this look at the queue.
+            if self._queue or self._apart:
+                self.step_beside()
 
     def _take(self) -> list[Task]:
         """The oldest task that is wanted, and those behind it that fit into one run with it."""
@@ -199,7 +201,7 @@ class Batcher:
                 return
             results = [error]
         for task, result in zip(batch, results, strict=True):
-            task.done(result)
+            _answer(task, result)
 
     def _joined(self, values: list[np.ndarray], rows: int) -> list[np.ndarray]:
         """The outputs for `rows` rows, in runs of `max_batch_size` at most."""
@@ -276,7 +278,14 @@ def _unwanted() -> RequestError:
 
 def _drop(tasks: list[Task]) -> None:
     for task in tasks:
-        task.done(_unwanted())
+        _answer(task, _unwanted())
+
+
+def _answer(task: Task, result: list[np.ndarray] | BaseException) -> None:
+    try:
+        task.done(result)
+    except Exception as error:  # the others of its batch have theirs all the same
+        log.warning("Expected an answer to be taken. Received: %s: %s", type(error).__name__, error)
 
 
 def _settle(future: Future, result: list[np.ndarray] | BaseException) -> None:

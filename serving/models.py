@@ -294,12 +294,10 @@ class Models:
 def _replaced(versions: dict[int, Version]) -> list[Version]:
     """Those that are loaded and not wanted, less the newest of them for every wanted one that is not loaded yet.
 
-    TensorFlow Serving's `availability_preserving_policy.cc` keeps one at most, and none beside a wanted one. One whose folder is
-    gone is kept only if nothing else would answer.
+    TensorFlow Serving's `availability_preserving_policy.cc` keeps one at most, and none beside a wanted one. One whose folder
+    is gone is kept only if nothing else would answer.
     """
-    loaded = sorted(
-        (version for version in versions.values() if version.servable is not None), key=lambda version: version.number
-    )
+    loaded = [version for _, version in sorted(versions.items()) if version.servable is not None]
     wanted = sum(version.wanted for version in versions.values())
     idle = [version for version in loaded if not version.wanted]
     answering = len(loaded) - len(idle)

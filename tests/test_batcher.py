@@ -154,6 +154,12 @@ class Watched:
         return self.threads[-1] == threading.get_ident()
 
 
+def test_an_answer_that_nobody_can_take_harms_no_other(pool):
+    batcher = Batcher(Doubling(), pool, Limits())
+    batcher.enqueue(Task([np.ones((1, 1))], lambda result: 1 / 0))
+    assert _queued(batcher, [np.ones((2, 1))])[0][0].tolist() == [[2], [2]]
+
+
 def test_an_event_loop_runs_only_what_was_quick_before_at_this_size(pool):
     model = Watched()
     batcher = Batcher(model, pool, Limits(), even=True)

@@ -14,10 +14,10 @@ import pytest
 from serving.client import Client
 from serving.configuration import batching, checked, following, models_of_directory, models_of_file, monitoring, one_model, tls
 from serving.models import Models, Settings
-from serving.process import Server
 from serving.openapi import document
+from serving.process import Server
 from serving.status import Code, RequestError
-from serving.versions import numbered, why_none, why_no_models
+from serving.versions import numbered, why_no_models, why_none
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +275,7 @@ def test_a_model_without_a_version_is_told_about_and_the_others_are_described(ba
     paths = document(models)["paths"]
     assert {"/v1/models", "/v1/models/m:predict", "/v1/models/none"} <= paths.keys() and "/v1/models/none:predict" not in paths
     assert not models.ready and "nosuch" in models.why("none") and not models.why("m")
-    with pytest.raises(RequestError, match="Could not find any versions of model none. Expected .*nosuch") as raised:
+    with pytest.raises(RequestError, match=r"Could not find any versions of model none\. Expected .*nosuch") as raised:
         models.status("none")
     assert raised.value.code == Code.NOT_FOUND
     models.close()
@@ -377,6 +377,7 @@ def test_the_server_follows_the_directory(saved, tmp_path):
             time.sleep(0.1)
         assert httpx.post(f"{server.url}/v1/models/m:predict", json=ask).json() == {"outputs": [[4.0]]}
         assert set(client.signatures) == {"serving_default", "regress_x_to_y", "classify_x_to_y"}
+        assert httpx.get(f"{server.url}/readyz").text == "ok"
 
 
 def test_one_model_by_name_and_path_and_too_long_waits(saved):
@@ -423,6 +424,8 @@ def _children(pid: int) -> list[str]:
     [
         ([], "Expected one of DIR"),
         (["--model_base_path=/nosuch"], "Expected a directory of versions"),
+        (["--model_base_path={}/half_plus_two/1"], "a SavedModel in"),
+        (["{}/half_plus_two"], "Try the folder above"),
         (["--model_config_file=/nosuch"], "Expected a file with a ModelServerConfig"),
         (["--batching_parameters_file=/nosuch", "{}"], "Expected a file with a BatchingParameters"),
         (["--workers=2", "--model_base_path=/nosuch"], "Expected a directory of versions"),
