@@ -41,6 +41,13 @@ def why_no_models(directory: str | os.PathLike) -> str:
 
 def _received(base: pathlib.Path) -> str:
     try:
+        return _found(base)
+    except OSError as error:
+        return f"{base}, which cannot be read ({error.strerror}). Try other permissions."
+
+
+def _found(base: pathlib.Path) -> str:
+    try:
         with os.scandir(base) as entries:
             found = {entry.name: entry.is_dir() for entry in entries}
     except FileNotFoundError:
@@ -48,8 +55,6 @@ def _received(base: pathlib.Path) -> str:
         return f"no folder {base}; the nearest is {there}, with {_listed(os.listdir(there))}. Try another path."
     except NotADirectoryError:
         return f"{base}, a file. Try the folder that holds the numbered ones."
-    except OSError as error:
-        return f"{base}, which cannot be read ({error.strerror}). Try other permissions."
     if SAVED_MODEL in found:
         where = f"the folder above, {base.parent}" if _is_number(base.name) else f"moving it to {base / '1'}"
         return f"a SavedModel in {base} itself. Try {where}."
