@@ -46,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
     model = zoo.load(NAME)
     models = options.folder / "models"
-    path = max((models / NAME).glob("[0-9]*"), default=None) or export(model, models, NAME)
+    path = max((models / NAME).glob("[0-9]*"), key=lambda path: int(path.name), default=None) or export(model, models, NAME)
     python = environment(PEERS["fastapi"]._replace(name="g2p_en"), options.folder / "environments")
     words(path, python, options.repeats)
     cache(model, options.repeats)

@@ -8,6 +8,7 @@ import numpy as np
 
 from serving.client import Client
 from serving.process import Server
+from serving.versions import SAVED_MODEL, numbered
 
 ROWS = 3
 
@@ -30,9 +31,13 @@ def check(directory: str) -> None:
 
 
 def _latest(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The path of the highest version by model."""
-    versions = [path.parent for path in directory.glob("*/*/saved_model.pb") if path.parent.name.isdigit()]
-    return {path.parent.name: path for path in sorted(versions, key=lambda path: int(path.name))}
+    """The path of the highest version by model, as the server finds them."""
+    found = {}
+    for base in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        whole = [version for version in numbered(base).values() if (version / SAVED_MODEL).exists()]
+        if whole:
+            found[base.name] = whole[-1]
+    return found
 
 
 def _rows(client: Client, path: pathlib.Path) -> dict[str, np.ndarray]:

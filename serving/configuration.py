@@ -6,12 +6,14 @@ they are declared here, field by field, as its documentation gives them.
 
 import os
 import pathlib
+from collections.abc import Callable, Collection
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from google.protobuf.message import Message
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.batcher import Limits
+from serving.versions import SAVED_MODEL, numbered, why_none
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _KINDS = {"int64": _FIELD.TYPE_INT64, "bool": _FIELD.TYPE_BOOL, "string": _FIELD.TYPE_STRING}
@@ -102,25 +104,57 @@ def models_of_file(path: str | os.PathLike) -> ModelServerConfig:
 
 
 def one_model(name: str, base_path: str | os.PathLike) -> ModelServerConfig:
-    """A configuration of one model, the latest version of which is served."""
+    """A configuration of one model, the latest version of which is served.
+
+    Raises:
+        ValueError: the path is that of a version.
+    """
+    if os.path.exists(os.path.join(base_path, SAVED_MODEL)) and not numbered(base_path):
+        raise ValueError(why_none(os.path.abspath(base_path), []))
     config = ModelServerConfig()
     config.model_config_list.config.add(name=name, base_path=os.path.abspath(base_path), model_platform="tensorflow")
     return checked(config)
 
 
-def models_of_directory(directory: str | os.PathLike) -> ModelServerConfig:
+def models_of_directory(directory: str | os.PathLike, known: Collection[str] = ()) -> ModelServerConfig:
     """A configuration of every model `directory/NAME/VERSION` that is there now.
+
+    Args:
+        known: names that stay until their folder holds no version at all, not even a part of one.
 
     Raises:
         ValueError: no such directory.
     """
     if not os.path.isdir(directory):
         raise ValueError(f"Expected a directory of MODEL/VERSION/saved_model.pb. Received: {directory}.")
+    root = pathlib.Path(directory).absolute()
     config = ModelServerConfig()
-    for base in sorted({path.parents[1] for path in pathlib.Path(directory).absolute().glob("*/*/saved_model.pb")}):
-        if any(path.name.isdigit() for path in base.iterdir()):
-            config.model_config_list.config.add(name=base.name, base_path=str(base), model_platform="tensorflow")
+    for name in sorted({path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")} | {*known}):
+        base = root / name
+        if _holds_versions(base, whole=name not in known):
+            config.model_config_list.config.add(name=name, base_path=str(base), model_platform="tensorflow")
     return config
+
+
+def _holds_versions(base: pathlib.Path, whole: bool) -> bool:
+    try:
+        versions = numbered(base).values()
+    except OSError:  # gone for a moment, or not to be read
+        return not whole
+    return any((version / SAVED_MODEL).exists() or not whole for version in versions)
+
+
+def following(directory: str | os.PathLike) -> Callable[[], ModelServerConfig]:
+    """Gives, each time that it is called, the configuration of the models that are in a directory by then."""
+    known: set[str] = set()
+
+    def configured() -> ModelServerConfig:
+        config = models_of_directory(directory, known)
+        known.clear()
+        known.update(model.name for model in config.model_config_list.config)
+        return config
+
+    return configured
 
 
 def checked(config: ModelServerConfig) -> ModelServerConfig:

@@ -7,6 +7,7 @@ coroutine for each request, as ASGI has them, the transport would take longer th
 import asyncio
 import io
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import httptools
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._body: bytes | io.BytesIO = b""
         self._continues = False  # whether the client waits to be asked for the body
         self._current: Request | None = None
+        self._abandon: Callable[[], None] | None = None
         self._waiting: deque[Request] = deque()
         self._waiting_size = 0
         self._share = Share(budget)
@@ -108,6 +110,8 @@ class Connection(asyncio.Protocol):
         self._last = b""
         self._waiting.clear()
         self._drop()
+        if self._current is not None and self._abandon is not None:
+            self._abandon()
 
     def eof_received(self) -> bool:
         """Whether the connection stays open for answers."""
@@ -289,7 +293,9 @@ class Connection(asyncio.Protocol):
 
     def _start(self, request: Request) -> None:
         self._current = request
-        self._handle(request, self._respond)
+        abandon = self._handle(request, self._respond)
+        if self._current is request:  # it may have been answered at once, and the next one have begun
+            self._abandon = abandon
 
     def _respond(self, answer: Answer) -> None:
         request, self._current = self._current, None

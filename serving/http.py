@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import orjson
 from google.protobuf import json_format
-from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
 from serving import binary_tensors, bodies, json_tensors, metrics, openapi
 from serving.batcher import Batcher
@@ -25,7 +25,7 @@ from serving.status import Code, RequestError, as_json, invalid, told
 # As in `http_rest_api_util.cc` of TensorFlow Serving; there the last word must be in small letters, here it need not.
 VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){VERSION}:(?P<verb>classify|regress|predict)")
-LOOK = re.compile(rf"(?i)/v1/models(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata))?")
+LOOK = re.compile(rf"(?i)/v1/models(?:/|(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata))?)")
 
 TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
 CORS = b"""access-control-allow-origin: *\r
@@ -58,8 +58,11 @@ class Application:
         if metrics_path:
             self._pages[metrics_path] = lambda: Answer(metrics.page(), metrics.CONTENT_TYPE)
 
-    def handle(self, request: Request, respond: Respond) -> None:
-        """Answers one request, in the event loop's thread; large ones are read and written in another."""
+    def handle(self, request: Request, respond: Respond) -> Callable[[], None] | None:
+        """Answers one request, in the event loop's thread; large ones are read and written in another.
+
+        Returns what is to be called if the client goes before it has its answer.
+        """
         if self._cors:
             respond = functools.partial(_with_headers, respond, self._cors)
         try:
@@ -77,6 +80,7 @@ class Application:
             call.start()
         else:
             call.start_beside()
+        return call.abandon
 
     def _page(self, request: Request) -> Answer:
         page = self._pages.get(request.path)
@@ -86,15 +90,26 @@ class Application:
         return Answer(as_json(message), JSON, 404)
 
     def _ready(self) -> Answer:
-        return Answer(b"ok", TEXT) if self.models.ready else Answer(b"models are loading", TEXT, 503)
+        if self.models.ready:
+            return Answer(b"ok", TEXT)
+        reasons = [f"{name}: {why}" for name in sorted(self.models.names) if (why := self.models.why(name))]
+        return Answer("\n".join(reasons or ["models are loading"]).encode(), TEXT, 503)
 
     def _look(self, name: str, verb: str, wanted: dict) -> Answer:
-        if not name:
+        if not name and (verb or wanted):
             raise invalid("Missing model name in request.")
+        if not name:
+            return Answer(orjson.dumps({"models": [self._state(name) for name in sorted(self.models.names)]}))
         if verb == "metadata":
             return Answer(_metadata(self.models.get(name, **wanted), name))
-        response = GetModelStatusResponse(model_version_status=self.models.status(name, **wanted))
-        return Answer(json_format.MessageToJson(response, always_print_fields_with_no_presence=True).encode())
+        return Answer(orjson.dumps(_states(self.models.status(name, **wanted))))
+
+    def _state(self, name: str) -> dict:
+        """A model in the list of all: the states of its versions, or why it has none."""
+        try:
+            return {"name": name, **_states(self.models.status(name))}
+        except RequestError as error:
+            return {"name": name, **_states([]), "error": error.message}
 
     def step_soon(self, batcher: Batcher) -> None:
         """Has a batcher take a step when everything that arrived in this turn of the event loop is queued."""
@@ -105,7 +120,7 @@ class Application:
     def _step(self) -> None:
         waiting, self._waiting = self._waiting, set()
         for batcher in waiting:
-            batcher.step() if batcher.quick else batcher.step_beside()
+            batcher.step_if_quick()
 
 
 class _Call:
@@ -119,15 +134,15 @@ class _Call:
         self._name, self._verb, self._wanted = name, verb, wanted
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._started, self._timer = time.perf_counter(), None
+        self._ends: list[Callable[[], None]] = []  # of waiting in other threads
 
     def start(self) -> None:
         """Reads the request and queues it; one that unpacks to a large one goes another way."""
         try:
             self._read(LARGE, _uncounted)
             batcher = self._endpoint.batcher
-            batcher.enqueue(self._endpoint.task(self._values, self._done))
-            if not batcher.quick:
-                self._limit_time()
+            batcher.enqueue(self._endpoint.task(self._values, self._done, self._is_wanted))
+            self._limit_time()
             self._application.step_soon(batcher)
         except bodies.TooLarge:
             self.start_beside()
@@ -147,10 +162,25 @@ class _Call:
     def _limit_time(self) -> None:
         self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
 
+    def abandon(self) -> None:
+        """The client has gone: what has not begun is not done any more."""
+        self._finish(_GONE, Code.CANCELLED)
+
+    def _is_wanted(self) -> bool:
+        """Whether somebody waits for the answer: not after the time-out, nor when the client has gone."""
+        return self._respond is not None
+
+    def _until(self, end: Callable[[], None]) -> None:
+        self._ends.append(end)
+        if not self._is_wanted():
+            end()
+
     def _run(self, share: Share) -> None:
         try:
-            self._read(max(bodies.MOST, share.size), share.grow)
-            self._give(self._endpoint.run(self._values))
+            if self._is_wanted():
+                self._read(max(bodies.MOST, share.size), share.grow)
+            if self._is_wanted():
+                self._give(self._endpoint.run(self._values, self._until))
         except Exception as error:
             self._fail(error)
         finally:
@@ -181,7 +211,7 @@ class _Call:
         if isinstance(result, BaseException):
             return self._fail(self._endpoint.told(result, self._values))
         outputs = dict(zip(self._endpoint.outputs, result, strict=True))
-        if threading.get_ident() == self._thread and sum(output.nbytes for output in result) >= LARGE:
+        if threading.get_ident() == self._thread and sum(map(_size, result)) >= LARGE:
             self._loop.run_in_executor(None, self._give, outputs)
         else:
             self._give(outputs)
@@ -208,6 +238,8 @@ class _Call:
             return
         if self._timer is not None:
             self._timer.cancel()
+        for end in self._ends:
+            end()
         if self._name in self._application.models.names:
             metrics.record(self._name, self._verb, "REST", code, time.perf_counter() - self._started)
         respond(answer)
@@ -215,6 +247,16 @@ class _Call:
 
 def _uncounted(size: int) -> None:
     """What the event loop reads is small, and read before the next comes."""
+
+
+def _size(output: np.ndarray) -> int:
+    """Bytes, those of strings too."""
+    return sum(map(len, output.flat)) if output.dtype.hasobject else output.nbytes
+
+
+def _states(versions: list[ModelVersionStatus]) -> dict:
+    response = GetModelStatusResponse(model_version_status=versions)
+    return json_format.MessageToDict(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def _rows(outputs: dict[str, np.ndarray]) -> Answer:
@@ -235,6 +277,7 @@ def _failed(problem: RequestError) -> Answer:
 
 
 _TOO_LATE = _failed(RequestError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model"))
+_GONE = _failed(RequestError(Code.CANCELLED, "The client has gone"))
 
 
 def _with_headers(respond: Respond, headers: bytes, answer: Answer) -> None:

@@ -6,6 +6,7 @@ It takes what `serving.json_tensors` does not take faster: texts, base64, truths
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from serving.servable import Endpoint, Place
 from serving.status import Code, RequestError, invalid
 
 SHOWN = 256  # characters of a value in an error
+DIGITS = 20  # of the longest integer of 64 bits, with its sign; longer ones are floats, as in TensorFlow Serving
+AXES = 63  # NumPy has 64, of which rows take one; TensorFlow Serving has 254, and TensorFlow's operations 8 or so
 
 
 class Asked(NamedTuple):
@@ -49,7 +52,7 @@ def _parsed(body: bytes) -> dict:
         request = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            request = json.loads(body)  # takes NaN, Infinity and -Infinity, as TensorFlow Serving does
+            request = json.loads(body, parse_float=_finite, parse_int=_integer)  # takes NaN and Infinity, as TensorFlow Serving
         except (ValueError, RecursionError) as problem:
             raise invalid(f"JSON Parse error: {problem}" if body else "JSON Parse error: The document is empty") from None
     if not isinstance(request, dict):
@@ -57,6 +60,16 @@ def _parsed(body: bytes) -> dict:
     if not isinstance(request.get("signature_name", ""), str):
         raise invalid(f"JSON Value: {_shown(request)} not formatted correctly. 'signature_name' key must be a string value.")
     return request
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"Number too big to be stored in double: {text[:SHOWN]}")
+    return number
+
+
+def _integer(text: str) -> int | float:
+    return int(text) if len(text) <= DIGITS else _finite(text)
 
 
 def _from_rows(request: dict, endpoint: Endpoint) -> dict[str, np.ndarray]:
@@ -123,8 +136,8 @@ def _array(value, place: Place) -> np.ndarray:
         if not first:
             break
         first = first[0]
-    if len(shape) > 254:
-        raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < 255")
+    if len(shape) > AXES:
+        raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {AXES + 1}")
     leaves: list = []
     _fill(value, 0, shape, _converter(place), leaves)
     array = np.empty(len(leaves), place.dtype)
@@ -158,10 +171,7 @@ def _converter(place: Place) -> Callable:
     def number(value):
         if type(value) not in (int, float):
             raise refused(value)
-        try:
-            return float(value)
-        except OverflowError:
-            raise refused(value) from None
+        return float(value)
 
     def integer(value):
         bounds = np.iinfo(place.dtype)
@@ -206,7 +216,13 @@ def _is_object(value) -> bool:
 
 
 def _shown(value) -> str:
-    return json.dumps(value)[:SHOWN]
+    """The beginning of a value, however large or deep it is."""
+    text = ""
+    for part in json.JSONEncoder().iterencode(value):
+        text += part
+        if len(text) >= SHOWN:
+            break
+    return text[:SHOWN]
 
 
 def _kind(value) -> str:

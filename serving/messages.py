@@ -29,7 +29,8 @@ class Answer(NamedTuple):
     headers: bytes = b""
 
 
-Handler = Callable[[Request, Callable[[Answer], None]], None]
+# Gives what is to be called if the client goes before it has its answer.
+Handler = Callable[[Request, Callable[[Answer], None]], Callable[[], None] | None]
 
 
 KEPT, CLOSED = b"connection: keep-alive\r\n", b"connection: close\r\n"

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import pathlib
 import threading
 import time
@@ -16,8 +15,10 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, Model
 from serving.batcher import Limits
 from serving.servable import Servable
 from serving.status import Code, RequestError, invalid, told
+from serving.versions import numbered, why_none
 
 THREADS = 64  # that run batches; they wait for the model most of the time
+ENDED = 2  # versions of a model that are remembered when they are gone
 log = logging.getLogger(__name__)
 
 
@@ -33,12 +34,21 @@ class Settings(NamedTuple):
 
 
 class Version:
-    """One version of a model and what became of it; `servable` while it is available."""
+    """One version of a model and what became of it; `servable` while it is available.
 
-    def __init__(self, path: pathlib.Path):
-        self.path = path
-        self.state, self.code, self.message = "START", Code.OK, ""
+    One that is wanted from another path stays available from `loaded`, its old one, until that has loaded.
+    """
+
+    def __init__(self, number: int, path: pathlib.Path):
+        self.number, self.wanted = number, True
         self.servable: Servable | None = None
+        self.loaded: pathlib.Path | None = None
+        self.want(path)
+
+    def want(self, path: pathlib.Path) -> None:
+        """Has it loaded from `path`, if it is not already."""
+        self.path, self.state = path, "START"
+        self.code, self.message = Code.OK, ""
         self.tries, self.tried = 0, 0.0
 
     def load(self, settings: Settings, pool: ThreadPoolExecutor) -> None:
@@ -51,22 +61,24 @@ class Version:
             self.message = f"{type(error).__name__}: {error}"
             log.warning("Expected a SavedModel in %s. Received: %s", self.path, self.message)
         else:
-            self.state, self.code, self.message = "AVAILABLE", Code.OK, ""
+            self.loaded, self.code, self.message = self.path, Code.OK, ""
 
     def unload(self) -> None:
         """Takes it out of service; requests that hold the servable are still answered."""
-        self.servable, self.state = None, "END"
+        self.servable, self.loaded, self.state = None, None, "END"
 
     def due(self, settings: Settings) -> bool:
         """Whether it is still to be loaded: not tried yet, or failed a while ago and not too often."""
-        if self.servable is not None or self.tries > settings.max_num_load_retries:
+        if self.loaded == self.path or self.tries > settings.max_num_load_retries:
             return False
         waited = time.monotonic() - self.tried
         return not self.tries or waited >= settings.load_retry_interval_micros / 1e6
 
     def status(self) -> ModelVersionStatus:
-        status = ModelVersionStatus(version=int(self.path.name), state=self.state)
-        status.status.error_code, status.status.error_message = self.code, self.message
+        available = self.servable is not None
+        status = ModelVersionStatus(version=self.number, state="AVAILABLE" if available else self.state)
+        status.status.error_code = Code.OK if available else self.code
+        status.status.error_message = self.message
         return status
 
 
@@ -77,7 +89,8 @@ class Models:
         configuration: gives what is to be served, each time that `poll` asks.
         settings: how models are loaded.
 
-    `get` and `status` may be called from any thread at any time; a version is replaced only after its successor is loaded.
+    `get` and `status` may be called from any thread at any time. What is loaded stays until its successor is loaded too, or
+    until it is neither wanted nor there any more.
     """
 
     def __init__(self, configuration: Callable[[], ModelServerConfig], settings: Settings = Settings()):  # noqa: B008
@@ -87,6 +100,7 @@ class Models:
         self._versions: dict[str, dict[int, Version]] = {}  # replaced, never changed, so that readers need no lock
         self._loaded: dict[str, dict[int, Servable]] = {}
         self._labels: dict[str, dict[str, int]] = {}
+        self._missing: dict[str, str] = {}  # why there is no version, by model
         self._polling = threading.Lock()
         self._stop = threading.Event()
 
@@ -115,11 +129,11 @@ class Models:
         number = max(available, default=None) if version is None else version
         if number not in available:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise RequestError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+            raise self._not_found(f"Servable not found for request: {wanted}", name)
         return available[number]
 
     def status(self, name: str, version: int | None = None, label: str | None = None) -> list[ModelVersionStatus]:
-        """State and error of one version, or of all, in the order of their numbers.
+        """State and error of one version, or of all, the newest first.
 
         Raises:
             RequestError: NOT_FOUND, no such model or version; INVALID_ARGUMENT, no such label.
@@ -128,11 +142,25 @@ class Models:
             version = self._labelled(name, label)
         versions = self._versions.get(name, {})
         if version is None and not versions:
-            raise RequestError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+            raise self._not_found(f"Could not find any versions of model {name}", name)
         if version is not None and version not in versions:
             raise RequestError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
-        numbers = sorted(versions) if version is None else [version]
+        numbers = sorted(versions, reverse=True) if version is None else [version]
         return [versions[number].status() for number in numbers]
+
+    def why(self, name: str) -> str:
+        """What kept the versions of a model from loading, or what is in its base path instead, if none is available."""
+        if self._loaded.get(name):
+            return ""
+        messages = [version.message for version in self._versions.get(name, {}).values() if version.message]
+        return "; ".join(messages) or self._missing.get(name, "")
+
+    def failed(self, name: str) -> bool:
+        """Whether a model has versions, and none of them loaded."""
+        return name not in self._missing and not self._loaded.get(name)
+
+    def _not_found(self, message: str, name: str) -> RequestError:
+        return RequestError(Code.NOT_FOUND, f"{message}. {self._missing[name]}" if name in self._missing else message)
 
     def _labelled(self, name: str, label: str) -> int:
         try:
@@ -191,40 +219,61 @@ class Models:
 
     def _follow(self, config: ModelServerConfig) -> None:
         configs = {model.name: model for model in config.model_config_list.config}
-        before, self._configs = self._configs, configs
+        self._configs = configs
         for name in sorted(self._versions.keys() | configs.keys()):
             wanted = _wanted(configs[name]) if name in configs else {}
             if wanted is not None:
-                self._settle(name, wanted)
-            if name in configs.keys() - before.keys() and not self._versions.get(name):
-                log.warning("Expected a version of model %s. Received: none yet in %s.", name, configs[name].base_path)
+                self._settle(name, wanted, name in configs)
+        self._miss(configs)
         self._label(configs)
 
-    def _settle(self, name: str, wanted: dict[int, pathlib.Path]) -> None:
-        """Loads the versions that are wanted, and then unloads those that are not."""
+    def _settle(self, name: str, wanted: dict[int, pathlib.Path], configured: bool) -> None:
+        """Loads the versions that are wanted, the newest first, and unloads those that they replace."""
         versions = dict(self._versions.get(name, {}))
+        for number, path in wanted.items():
+            version = versions.setdefault(number, Version(number, path))
+            if version.path != path or (version.servable is None and not version.wanted):
+                version.want(path)
+        for number, version in versions.items():
+            version.wanted = number in wanted
+        self._versions = {**self._versions, name: versions}
+        self._retire(name, configured)
         for number in sorted(wanted, reverse=True):
-            version = versions.get(number)
-            if version is None or version.path != wanted[number] or (version.state == "END" and version.code == Code.OK):
-                version = Version(wanted[number])
-            versions[number] = version
-            self._versions = {**self._versions, name: dict(versions)}
-            if version.due(self._settings):
-                version.load(self._settings, self._pool)
+            if versions[number].due(self._settings):
+                replaces = versions[number].servable is not None
+                versions[number].load(self._settings, self._pool)
                 self._publish(name)
-        gone = [version for number, version in versions.items() if number not in wanted and version.servable is not None]
+                self._retire(name, configured)
+                if replaces:
+                    _collect()
+
+    def _retire(self, name: str, configured: bool) -> None:
+        """Unloads versions that are not wanted, and forgets those that ended before the last."""
+        versions = self._versions[name]
+        gone = _replaced(versions) if configured else [version for version in versions.values() if version.servable is not None]
         for version in gone:
             version.unload()
+        ended = sorted(number for number, version in versions.items() if version.servable is None and not version.wanted)
+        kept = {number: version for number, version in versions.items() if number not in ended[:-ENDED]}
+        self._versions = {**self._versions, name: kept}
         if gone:
             self._publish(name)
-            gc.unfreeze()  # the server freezes what it starts with
-            gc.collect()  # a session is part of a cycle with its graph
-            gc.freeze()
+            _collect()
 
     def _publish(self, name: str) -> None:
         versions = self._versions[name].items()
         available = {number: version.servable for number, version in versions if version.servable is not None}
         self._loaded = {**self._loaded, name: available}
+
+    def _miss(self, configs: dict[str, ModelConfig]) -> None:
+        """Notes why models have no version, and warns of what is new."""
+        missing = {}
+        for name, config in configs.items():
+            if not any(version.wanted or version.servable for version in self._versions.get(name, {}).values()):
+                missing[name] = why_none(config.base_path, list(config.model_version_policy.specific.versions))
+                if missing[name] != self._missing.get(name):
+                    log.warning("Model %s: %s", name, missing[name])
+        self._missing = missing
 
     def _label(self, configs: dict[str, ModelConfig]) -> None:
         labels: dict[str, dict[str, int]] = {}
@@ -241,21 +290,33 @@ class Models:
                 labels.setdefault(name, {})[label] = number
         self._labels = labels
 
-    def why(self, name: str) -> str:
-        """What kept the versions of a model from loading, if none is available."""
-        versions = self._versions.get(name, {}).values()
-        return "" if self._loaded.get(name) else "; ".join(version.message for version in versions)
+
+def _replaced(versions: dict[int, Version]) -> list[Version]:
+    """Those that are loaded and not wanted, less the newest of them for every wanted one that is not loaded yet.
+
+    TensorFlow Serving's `availability_preserving_policy.cc` keeps one at most, and none beside a wanted one. One whose folder
+    is gone is kept only if nothing else would answer.
+    """
+    loaded = [version for _, version in sorted(versions.items()) if version.servable is not None]
+    wanted = sum(version.wanted for version in versions.values())
+    idle = [version for version in loaded if not version.wanted]
+    answering = len(loaded) - len(idle)
+    kept = idle if wanted and not answering else [version for version in idle if version.loaded.is_dir()]
+    if wanted:
+        kept = kept[max(0, len(kept) - wanted + answering) :]
+    return [version for version in idle if version not in kept]
+
+
+def _collect() -> None:
+    gc.unfreeze()  # the server freezes what it starts with
+    gc.collect()  # a session is part of a cycle with its graph
+    gc.freeze()
 
 
 def _wanted(config: ModelConfig) -> dict[int, pathlib.Path] | None:
     """The versions that a policy wants of those in the base path, by number; None when the path cannot be read."""
     try:
-        with os.scandir(config.base_path) as entries:
-            found = {
-                int(entry.name): pathlib.Path(entry.path)
-                for entry in entries
-                if entry.name.isdecimal() and len(entry.name) < 19 and entry.is_dir()
-            }
+        found = numbered(config.base_path)
     except OSError:
         return None
     policy = config.model_version_policy
@@ -265,4 +326,4 @@ def _wanted(config: ModelConfig) -> dict[int, pathlib.Path] | None:
     if choice == "specific":
         return {number: found[number] for number in policy.specific.versions if number in found}
     count = policy.latest.num_versions or 1
-    return {number: found[number] for number in sorted(found)[-count:]}
+    return {number: found[number] for number in list(found)[-count:]}

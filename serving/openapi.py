@@ -2,23 +2,28 @@
 
 import importlib.metadata
 import pathlib
+import urllib.parse
 
 from serving import examples
 from serving.models import Models
 from serving.servable import Endpoint, Place, Servable
+from serving.status import RequestError
 
 _JSON = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
 
 
 def document(models: Models) -> dict:
     """The OpenAPI document of the models that are available now."""
-    paths = {}
+    paths = {"/v1/models": {"get": _get("The models and the states of their versions")}}
     for name in sorted(models.names):
-        base = f"/v1/models/{name}"
+        base = f"/v1/models/{urllib.parse.quote(name, safe='')}"
         paths[base] = {"get": _get(f"States of the versions of {name}")}
-        if models.status(name) and any(version.state == version.AVAILABLE for version in models.status(name)):
-            paths[f"{base}/metadata"] = {"get": _get(f"Signatures of {name}")}
-            paths[f"{base}:predict"] = {"post": _predict(name, models.get(name))}
+        try:
+            servable = models.get(name)
+        except RequestError:  # none of its versions is available
+            continue
+        paths[f"{base}/metadata"] = {"get": _get(f"Signatures of {name}")}
+        paths[f"{base}:predict"] = {"post": _predict(name, servable)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Served models", "version": importlib.metadata.version("latent-zoo")},
@@ -53,8 +58,8 @@ def _answer(schema: dict) -> dict:
 
 
 def _request(verb: str, endpoint: Endpoint) -> dict:
-    columns = {name: _schema(place, list(place.shape or [])) for name, place in endpoint.inputs.items()}
-    rows = {name: _schema(place, list(place.shape or [])[1:]) for name, place in endpoint.inputs.items()}
+    columns = {name: _schema(place, place.shape) for name, place in endpoint.inputs.items()}
+    rows = {name: _schema(place, place.shape and place.shape[1:]) for name, place in endpoint.inputs.items()}
     return {
         "title": verb,
         "type": "object",
@@ -66,7 +71,9 @@ def _request(verb: str, endpoint: Endpoint) -> dict:
     }
 
 
-def _schema(place: Place, shape: list[int | None]) -> dict:
+def _schema(place: Place, shape: tuple[int | None, ...] | None) -> dict:
+    if shape is None:
+        return {}  # any
     if not shape:
         kind = _JSON.get(place.dtype.kind)
         return {"type": kind} if kind else {"oneOf": [{"type": "string"}, _BASE64]}

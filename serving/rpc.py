@@ -57,7 +57,7 @@ class Service:
         def answer(message, context: grpc.ServicerContext):
             start, code = time.perf_counter(), Code.OK
             try:
-                return method(message)
+                return method(message, context.add_callback)
             except Exception as error:
                 problem = told(error)
                 code = problem.code
@@ -70,8 +70,11 @@ class Service:
         serializer = serializer or (lambda response: response.SerializeToString())
         return grpc.unary_unary_rpc_method_handler(answer, request.FromString, serializer)
 
-    def predict(self, request: predict_pb2.PredictRequest) -> bytes:
+    def predict(self, request: predict_pb2.PredictRequest, until: Callable) -> bytes:
         """Runs a signature: a serialized PredictResponse.
+
+        Args:
+            until: as of `Endpoint.run`; a call that has ended is not run any more.
 
         Raises:
             RequestError: the model, the signature or its inputs are others, or the model refuses them.
@@ -84,7 +87,7 @@ class Service:
             raise RequestError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
         values = _inputs(request, endpoint)
         _require_outputs(request, endpoint)
-        outputs = endpoint.run(values)
+        outputs = endpoint.run(values, until)
         answered = ModelSpec(name=spec.name, signature_name=signature)
         answered.version.value = servable.version
         parts = _field(2, [answered.SerializeToString()])
@@ -92,7 +95,7 @@ class Service:
             parts += _field(1, _field(1, [name.encode()]) + _field(2, _tensor(outputs[name], self._as_content)))
         return b"".join(parts)
 
-    def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest):
+    def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest, _until: Callable):
         """The signatures of a model."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
@@ -108,11 +111,11 @@ class Service:
         response.metadata["signature_def"].Pack(servable.signature_defs)
         return response
 
-    def status(self, request: get_model_status_pb2.GetModelStatusRequest):
-        """The states of a model's versions."""
+    def status(self, request: get_model_status_pb2.GetModelStatusRequest, _until: Callable):
+        """The states of a model's versions, the newest first."""
         return get_model_status_pb2.GetModelStatusResponse(model_version_status=self._models.status(**_wanted(request)))
 
-    def reload(self, request: model_management_pb2.ReloadConfigRequest):
+    def reload(self, request: model_management_pb2.ReloadConfigRequest, _until: Callable):
         """Serves another configuration from now on."""
         if self._reload is None:
             raise RequestError(
@@ -210,7 +213,7 @@ def _tensor(array: np.ndarray, as_content: bool) -> list:
     tensor = TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
-    number = _CONTENT if as_content and array.dtype.kind != "O" else _RAW.get(array.dtype)
+    number = _CONTENT if array.dtype.kind == "c" or (as_content and array.dtype.kind != "O") else _RAW.get(array.dtype)
     if number is not None:
         return [tensor.SerializeToString(), *_field(number, [memoryview(np.ascontiguousarray(array)).cast("B")])]
     half = array.dtype.itemsize == 2 and array.dtype.kind not in "iu"

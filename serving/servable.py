@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -11,11 +12,13 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving.batcher import Batcher, Limits, Task
+from serving.graphs import Operations
 from serving.quiet import tensorflow as tf
 from serving.status import RequestError, invalid, told
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_RECORDS = 1000  # at most, as in TensorFlow Serving
+LOOPS = {"While", "StatelessWhile", "NextIteration", "For", "PyFunc", "EagerPyFunc"}  # operations whose turns values decide
 
 
 class Place(NamedTuple):
@@ -49,24 +52,31 @@ class Endpoint(NamedTuple):
     batcher: Batcher
     joins: bool  # whether every input and output has a batch axis
 
-    def task(self, values: dict[str, np.ndarray], done) -> Task:
+    def task(self, values: dict[str, np.ndarray], done: Callable, wanted: Callable[[], bool]) -> Task:
         """A task of `values` by input name; one of unusual shapes runs alone, and the graph decides whether it can."""
-        ordered = [values[name] for name in self.inputs]
-        fit = self.joins and all(map(Place.takes, self.inputs.values(), ordered))
-        return Task(ordered, done, not fit or any(len(value) != len(ordered[0]) for value in ordered[1:]))
+        ordered, alone = self._ordered(values)
+        return Task(ordered, done, alone, wanted)
 
-    def run(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, values: dict[str, np.ndarray], until: Callable | None = None) -> dict[str, np.ndarray]:
         """The outputs by name for `values` by name; blocks, and may be called from any thread.
+
+        Args:
+            until: is given a function that ends the waiting, for when nobody wants the outputs any more.
 
         Raises:
             RequestError: the queue is full, or what the model has to say of the values.
         """
-        task = self.task(values, None)
         try:
-            outputs = self.batcher.run(task.values, task.alone)
+            outputs = self.batcher.run(*self._ordered(values), until)
         except Exception as error:
             raise self.told(error, values) from None
         return dict(zip(self.outputs, outputs, strict=True))
+
+    def _ordered(self, values: dict[str, np.ndarray]) -> tuple[list[np.ndarray], bool]:
+        """The values in the batcher's order, and whether they run alone."""
+        ordered = [values[name] for name in self.inputs]
+        fit = self.joins and all(map(Place.takes, self.inputs.values(), ordered))
+        return ordered, not fit or any(len(value) != len(ordered[0]) for value in ordered[1:])
 
     def told(self, error: BaseException, values: dict[str, np.ndarray]) -> RequestError:
         """What the client is told of an error, after what the signature has to say of the shapes of `values`."""
@@ -99,24 +109,28 @@ class Servable:
         with self._session.graph.as_default():
             graph_def = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         self.signature_defs = SignatureDefMap(signature_def=graph_def.signature_def)
+        operations = Operations(graph_def.graph_def)
         self.endpoints = {
-            name: self._endpoint(signature, pool, limits, batching)
+            name: self._endpoint(signature, pool, limits, batching, operations)
             for name, signature in graph_def.signature_def.items()
             if signature.inputs and signature.outputs
         }
         if warm:
             self._warm_up(path / WARMUP)
 
-    def _endpoint(self, signature, pool: Executor, limits: Limits, batching: bool) -> Endpoint:
+    def _endpoint(self, signature, pool: Executor, limits: Limits, batching: bool, operations: Operations) -> Endpoint:
         inputs, outputs = (
             {name: _place(info) for name, info in sorted(part.items())} for part in (signature.inputs, signature.outputs)
         )
         joins = batching and all(place.shape and place.shape[0] is None for place in (*inputs.values(), *outputs.values()))
         feeds = [signature.inputs[name].name for name in inputs]
         fetches = [signature.outputs[name].name for name in outputs]
-        return Endpoint(inputs, outputs, Batcher(self._callable(feeds, fetches), pool, limits), joins)
+        # Integers may be sizes or turns, and what is in a string may be a picture of any size.
+        even = all(place.dtype.kind in "fb" for place in inputs.values()) and not LOOPS & operations.of(fetches)
+        call = self._callable(feeds, fetches, [place.dtype for place in outputs.values()])
+        return Endpoint(inputs, outputs, Batcher(call, pool, limits, even), joins)
 
-    def _callable(self, feeds: list[str], fetches: list[str]):
+    def _callable(self, feeds: list[str], fetches: list[str], dtypes: list[np.dtype]) -> Callable:
         # Run in the calling thread, a small graph takes 29 µs; handed to the session's pool, through `make_callable`, 200 µs.
         options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         options.run_options.inter_op_thread_pool = -1
@@ -125,7 +139,14 @@ class Servable:
         def made():  # when it is first needed: it takes longer than many runs
             return self._session._make_callable_from_options(options)
 
-        return lambda *values: made()(*values)
+        def call(*values: np.ndarray) -> list[np.ndarray]:
+            outputs = made()(*values)  # a scalar is no array there; a string is bytes
+            return [
+                output if isinstance(output, np.ndarray) else np.array(output, dtype)
+                for output, dtype in zip(outputs, dtypes, strict=True)
+            ]
+
+        return call
 
     def _warm_up(self, path: pathlib.Path) -> None:
         if not path.exists():

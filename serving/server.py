@@ -156,6 +156,7 @@ def _models(options: Options):
     from serving import configuration
     from serving.models import Models, Settings
     from serving.status import RequestError
+    from serving.versions import why_no_models
 
     settings = Settings(
         configuration.batching(options.batching_parameters_file),
@@ -167,13 +168,10 @@ def _models(options: Options):
     except RequestError as error:
         raise ValueError(error.message) from None
     if not models.names:
-        raise ValueError(
-            f"Expected MODEL/VERSION/saved_model.pb under the directory. Received: {options.directory}, with none. "
-            "Try python -m serving export RUN --output DIR, or the folder above."
-        )
+        raise ValueError(why_no_models(options.directory))
     for name in sorted(models.names):
-        if why := models.why(name):
-            raise ValueError(f"Expected model {name} to load. Received: {why}.")
+        if models.failed(name):
+            raise ValueError(f"Expected model {name} to load. Received: {models.why(name)}.")
     return models
 
 
@@ -184,7 +182,7 @@ def _configuration(options: Options):
     if sum(source is not None for source in (options.directory, options.model_config_file, options.model_base_path)) != 1:
         raise ValueError("Expected one of DIR, --model_config_file and --model_base_path. Received: none, or several.")
     if options.directory is not None:
-        return functools.partial(configuration.models_of_directory, options.directory)
+        return configuration.following(options.directory)
     if options.model_config_file is not None:
         read = functools.partial(configuration.models_of_file, options.model_config_file)
         return _every(options.model_config_file_poll_wait_seconds, read)

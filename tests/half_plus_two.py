@@ -79,6 +79,10 @@ def write_tf2(path: pathlib.Path) -> None:
     def total(x):
         return {"total": tf.reduce_sum(x)}
 
+    @tf.function(input_signature=[spec(tf.string, "text")])
+    def join(text):
+        return {"text": tf.strings.reduce_join(text)}
+
     @tf.function(input_signature=[spec(tf.int32, "n")])
     def strict(n):
         with tf.control_dependencies([tf.debugging.assert_non_negative(n, "negative")]):
@@ -99,6 +103,7 @@ def write_tf2(path: pathlib.Path) -> None:
         "echo": echo,
         "negate": negate,
         "total": total,
+        "join": join,
         "strict": strict,
         "slow": slow,
     }

@@ -1,7 +1,6 @@
-"""gRPC with clients that are not the project's own: TensorFlow Serving's stubs, and `ovmsclient` in its own environment."""
+"""gRPC with clients that are not the project's own: TensorFlow Serving's stubs, and one that has the bytes alone."""
 
 import subprocess
-import sys
 import threading
 import time
 
@@ -236,25 +235,42 @@ def test_reload(server, models, prediction, directory, tmp_path):
     assert prediction.Predict(_request(x=_floats(2))).outputs["y"].float_val == [3.0]
 
 
-OVMS = """
-import sys
-import numpy as np
-from ovmsclient import make_grpc_client
-
-client = make_grpc_client(sys.argv[1])
-print(client.get_model_status(model_name="half_plus_two", model_version=2)[2]["state"])
-print(sorted(client.get_model_metadata(model_name="half_plus_two_tf2", model_version=1)["inputs"]))
-print(client.predict(inputs={"x": np.array([1, 2, 5], "float32")}, model_name="half_plus_two_tf2", model_version=1).tolist())
-"""
+def _field(number: int, value: int | bytes) -> bytes:
+    """A field as protocol buffers have it on the wire: a varint, or bytes of a length; both of less than 128."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
 
 
-def test_an_independent_client(server, tmp_path):
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "ovmsclient>=2023.1"]
-    subprocess.run(command, check=True)  # from the package index that the project itself is installed from
-    done = subprocess.run([python, "-c", OVMS, server.grpc], capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["AVAILABLE", "['x']", "[2.5, 3.0, 4.5]"], done.stderr
+def _fields(message: bytes) -> dict[int, list]:
+    """The values of a message by their fields' numbers."""
+    fields, at = {}, 0
+    while at < len(message):
+        number, kind, value, at = message[at] >> 3, message[at] & 7, message[at + 1], at + 2
+        assert kind in (0, 2) and value < 128
+        if kind == 2:
+            value, at = message[at : at + value], at + value
+        fields.setdefault(number, []).append(value)
+    return fields
+
+
+def test_a_client_that_knows_the_numbers_of_the_fields_alone(channel):
+    """As tensorflow_serving/apis and tensorflow/core/framework have them, without the classes made from them."""
+
+    def ask(method: str, message: bytes) -> dict[int, list]:
+        return _fields(channel.unary_unary(f"/tensorflow.serving.{method}")(message))
+
+    spec = _field(1, b"half_plus_two_tf2") + _field(2, _field(1, 1))
+    floats, shape = np.array([1, 2, 5], "<f4").tobytes(), _field(2, _field(1, 3))
+    tensor = _field(1, 1) + _field(2, shape) + _field(5, floats)
+    answer = ask("PredictionService/Predict", _field(1, spec) + _field(2, _field(1, b"x") + _field(2, tensor)))
+    assert _fields(answer[2][0]) == {1: [b"half_plus_two_tf2"], 2: [_field(1, 1)], 3: [b"serving_default"]}
+    (output,) = map(_fields, answer[1])
+    assert output[1] == [b"y"]
+    y = _fields(output[2][0])
+    assert (y[1], y[2]) == ([1], [shape]) and np.frombuffer(y[5][0], "<f4").tolist() == [2.5, 3.0, 4.5]
+    (version,) = ask("ModelService/GetModelStatus", _field(1, spec))[1]
+    assert _fields(version) == {1: [1], 2: [30], 3: [b""]}  # AVAILABLE, and no error
 
 
 def test_deadlines_are_kept(prediction):

@@ -30,6 +30,7 @@ model_config_list {{
   config {{ name: "tf2" base_path: "{0}/half_plus_two_tf2" }}
   config {{ name: "with space" base_path: "{0}/half_plus_two_tf2" }}
   config {{ name: "a/b %41 é" base_path: "{0}/half_plus_two_tf2" }}
+  config {{ name: "missing" base_path: "{0}/nosuch" }}
 }}
 """
 
@@ -86,7 +87,7 @@ def test_versions_and_labels_in_the_path(http, path, expected):
         ("GET", "/v1/models/nosuch", 404, "Could not find any versions of model nosuch"),
         ("GET", "/v1/models/tf2/versions/9", 404, "Could not find version 9 of model tf2"),
         ("GET", "/v1/models/nosuch/metadata", 404, "Servable not found for request: Latest(nosuch)"),
-        ("GET", "/v1/models", 400, "Missing model name in request."),
+        ("GET", "/v1/models/versions/1", 400, "Missing model name in request."),
         ("GET", f"/v1/models/tf2/versions/{2**63}", 400, f"Failed to convert version: {2**63} to numeric."),
         ("POST", "/v1/models/tf2:frobnicate", 400, "Malformed request: POST /v1/models/tf2:frobnicate"),
         ("POST", "/v1/models/tf2", 400, "Malformed request: POST /v1/models/tf2"),
@@ -107,10 +108,10 @@ def test_what_is_not_there(http, method, path, status, error):
 
 
 def test_status(http):
-    """get_model_status_impl.cc; of a label it gives all versions, here the label's."""
+    """get_model_status_impl.cc, newest first as in servable_state_monitor.h; of a label it gives all versions, here its own."""
     state = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    versions = [{"version": "1", **state}, {"version": "2", **state}]
-    for path, expected in (("", versions), ("/versions/2", versions[1:]), ("/labels/stable", versions[:1])):
+    versions = [{"version": "2", **state}, {"version": "1", **state}]
+    for path, expected in (("", versions), ("/versions/2", versions[:1]), ("/labels/stable", versions[1:])):
         assert http.get(f"/v1/models/half_plus_two{path}").json() == {"model_version_status": expected}
 
 
@@ -142,6 +143,7 @@ def test_metadata_are_proto_json_with_every_field(http):
         ("several", "inputs", '{"x": [1, 2], "n": [2, 3]}', {"m": [3, 4], "y": [2.5, 3.0]}),
         ("negate", "instances", "[true, false]", [False, True]),
         ("total", "inputs", "[1, 2.5]", 3.5),
+        ("join", "inputs", '["a", "bé"]', "abé"),
         ("echo", "instances", '["aé"]', [{"text": "aé", "text_bytes": {"b64": "YcOp"}}]),
         ("echo", "inputs", '[{"b64": "YWI="}]', {"text": ["ab"], "text_bytes": [{"b64": "YWI="}]}),
         ("echo", "inputs", '[{"b64": "YWI"}]', {"text": ["ab"], "text_bytes": [{"b64": "YWI="}]}),
@@ -239,6 +241,30 @@ def test_a_few_bytes_that_stand_for_many_are_refused(server, http):
 def test_json_has_its_limit_without_gzip_too(http):
     answer = _predict(http, BODY + b" " * (1 << 26))
     assert answer.status_code == 413 and "Try several requests, or application/x-npy" in answer.json()["error"]
+
+
+def test_numbers_that_float64_does_not_have_are_refused_and_those_that_float32_does_not_have_are_infinite(http):
+    """reader.h of RapidJSON 1.1; json_tensor.cc casts to float."""
+    for number in ("1e999", "-1e400", "1.8e308", "9" * 400, "9" * 5000):
+        for body in ('{"instances": [%s]}', '{"inputs": {"x": [0, %s]}}', '{"instances": [NaN, %s]}', '{"inputs": %s}'):
+            answer = _predict(http, body % number)
+            assert answer.status_code == 400 and "JSON Parse error: Number too big" in answer.json()["error"]
+    answer = _predict(http, '{"instances": [1e39, -1e39, %s, 1e-400]}' % ("9" * 300))
+    assert answer.text.replace(" ", "") == '{"predictions":[Infinity,-Infinity,Infinity,2.0]}'
+
+
+def test_lists_of_any_depth_are_answered(http):
+    for depth in (9, 62, 63, 64, 65, 254, 255, 700, 1100):
+        for body in (
+            '{"instances": [%s]}',
+            '{"inputs": %s}',
+            '{"instances": {"x": %s}}',
+            '{"signature_name": %s, "inputs": [1]}',
+        ):
+            answer = _predict(http, body % ("[" * depth + "1" + "]" * depth))
+            fits = depth <= 63 and body in ('{"instances": [%s]}', '{"inputs": %s}')
+            assert answer.status_code == (200 if fits else 400), (depth, body)
+        assert _predict(http, '{"instances": %s}' % ('{"x": ' * depth + "1" + "}" * depth)).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -443,8 +469,23 @@ def test_the_client_asks_for_any_name(server, name):
         client.reconstruct([1.0])
 
 
+def test_the_list_of_models(http):
+    models = http.get("/v1/models").json()["models"]
+    assert [model["name"] for model in models] == ["half_plus_two", "missing", "tf2", "with space"]
+    assert models[0]["model_version_status"] == http.get("/v1/models/half_plus_two").json()["model_version_status"]
+    assert models[1]["model_version_status"] == [] and "no folder" in models[1]["error"]
+    assert http.get("/v1/models/").json() == {"models": models}
+
+
+def test_a_model_without_a_version_says_what_is_in_its_base_path(http):
+    for answer in (_predict(http, {"instances": [1]}, "missing"), http.get("/v1/models/missing")):
+        assert answer.status_code == 404 and "Received: no folder" in answer.json()["error"]
+    ready = http.get("/readyz")
+    assert ready.status_code == 503 and ready.text.startswith("missing: Expected a SavedModel in") and "\n" not in ready.text
+
+
 def test_health_and_documents(http):
-    assert http.get("/livez").text == "ok" and http.get("/readyz").status_code == 200
+    assert http.get("/livez").text == "ok"
     document = http.get("/openapi.json").json()
     assert document["openapi"].startswith("3.")
     request = document["paths"]["/v1/models/tf2:predict"]["post"]["requestBody"]["content"]["application/json"]

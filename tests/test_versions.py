@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from serving.client import Client
-from serving.configuration import batching, checked, models_of_file, monitoring, one_model, tls
+from serving.configuration import batching, checked, following, models_of_directory, models_of_file, monitoring, one_model, tls
 from serving.models import Models, Settings
+from serving.openapi import document
 from serving.process import Server
 from serving.status import Code, RequestError
+from serving.versions import numbered, why_no_models, why_none
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,20 @@ def _config(base, more=""):
     return models_of_file(file)
 
 
+def _put(base, version: int) -> None:
+    """Another version as good as the first, all at once."""
+    half_plus_two.write_tf1(base.parent / "new", plus=2.0)
+    (base.parent / "new").rename(base / str(version))
+
+
+def _answer(models) -> float:
+    return models.get("m").endpoint("").run({"x": np.ones((1, 1), "float32")})["y"].item()
+
+
+def _states(models) -> dict[int, str]:
+    return {status.version: status.State.Name(status.state) for status in models.status("m")}
+
+
 def _served(models) -> list[int]:
     return [status.version for status in models.status("m") if status.state == status.AVAILABLE]
 
@@ -45,15 +61,15 @@ def _served(models) -> list[int]:
     ("policy", "versions"),
     [
         ("", [3]),
-        ("model_version_policy { latest { num_versions: 2 } }", [2, 3]),
-        ("model_version_policy { all {} }", [1, 2, 3]),
-        ("model_version_policy { specific { versions: 1 versions: 3 versions: 9 } }", [1, 3]),
+        ("model_version_policy { latest { num_versions: 2 } }", [3, 2]),
+        ("model_version_policy { all {} }", [3, 2, 1]),
+        ("model_version_policy { specific { versions: 1 versions: 3 versions: 9 } }", [3, 1]),
     ],
 )
 def test_policies(base, policy, versions):
     models = Models(lambda: _config(base, policy))
     models.poll()
-    assert _served(models) == versions and models.get("m").version == versions[-1]
+    assert _served(models) == versions and models.get("m").version == versions[0]
     models.close()
 
 
@@ -86,8 +102,7 @@ def test_a_new_version_takes_over_and_who_holds_the_old_one_is_still_answered(ba
     shutil.copytree(saved / "2", base / "4")
     models.poll()
     assert _served(models) == [4] and models.get("m").version == 4
-    states = {status.version: status.State.Name(status.state) for status in models.status("m")}
-    assert states == {3: "END", 4: "AVAILABLE"}
+    assert _states(models) == {4: "AVAILABLE", 3: "END"}
     assert held.endpoint("").batcher.run([np.ones((1, 1), "float32")])[0] == 2.5
     shutil.rmtree(base / "4")
     models.poll()
@@ -95,23 +110,201 @@ def test_a_new_version_takes_over_and_who_holds_the_old_one_is_still_answered(ba
     models.close()
 
 
-def test_a_version_that_does_not_load_leaves_the_old_one_and_is_tried_again(base):
+def _corrupt(path):
+    path.mkdir()
+    (path / "saved_model.pb").write_bytes(b"no model")
+
+
+def _without_variables(path):
+    shutil.copytree(path.parent / "1", path, ignore=shutil.ignore_patterns("variables*"))
+
+
+def _failing_warm_up(path):
+    shutil.copytree(path.parent / "1", path)
+    (path / "assets.extra").mkdir()
+    (path / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no records" * 10)
+
+
+BREAK = {"corrupt": _corrupt, "empty": pathlib.Path.mkdir, "half copied": _without_variables, "warm-up": _failing_warm_up}
+
+
+@pytest.mark.parametrize("kind", BREAK)
+def test_a_version_that_does_not_load_leaves_the_old_one_in_service(base, kind):
+    for version in (2, 3):
+        shutil.rmtree(base / str(version))
     models = Models(lambda: one_model("m", base), Settings(max_num_load_retries=2, load_retry_interval_micros=0))
     models.poll()
-    (base / "4").mkdir()
-    (base / "4" / "saved_model.pb").write_bytes(b"no model")
-    policy = one_model("m", base)
-    policy.model_config_list.config[0].model_version_policy.latest.num_versions = 2
-    models = Models(lambda: policy, Settings(max_num_load_retries=2, load_retry_interval_micros=0))
+    BREAK[kind](base / "2")
+    for _ in range(4):  # once, twice more, and never again
+        models.poll()
+        assert _states(models) == {2: "END", 1: "AVAILABLE"} and models.ready
+        assert models.get("m").version == 1 and _answer(models) == 2.5
+    broken = models.status("m", 2)[0]
+    assert broken.status.error_code != Code.OK and broken.status.error_message
+    shutil.rmtree(base / "1")  # who deletes the old one does not take the model out of service either
     models.poll()
-    assert _served(models) == [3] and models.get("m").version == 3
-    broken = models.status("m", 4)[0]
-    assert broken.state == broken.END and broken.status.error_code and "saved_model" in broken.status.error_message
-    shutil.rmtree(base / "4")
-    shutil.copytree(base / "2", base / "4")
+    assert _served(models) == [1]
+    _put(base, 3)
     models.poll()
-    assert _served(models) == [3, 4]
+    assert _served(models) == [3] and _answer(models) == 2.5
     models.close()
+
+
+def test_a_version_that_did_not_load_is_tried_again_as_often_as_allowed(base):
+    models = Models(lambda: one_model("m", base), Settings(max_num_load_retries=2, load_retry_interval_micros=0))
+    models.poll()
+    _corrupt(base / "4")
+    models.poll()
+    shutil.rmtree(base / "4")
+    _put(base, 4)
+    models.poll()
+    assert _served(models) == [4]
+    _corrupt(base / "5")
+    for _ in range(3):
+        models.poll()
+    shutil.copytree(base / "1", base / "5", dirs_exist_ok=True)
+    models.poll()
+    assert _served(models) == [4]  # not tried a fourth time
+    (base / "5").rename(base / "away")
+    models.poll()
+    (base / "away").rename(base / "5")
+    models.poll()
+    assert _served(models) == [5]  # it is a new one
+    models.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "broken", "served"),
+    [
+        ("latest { num_versions: 2 }", [4], [3, 2]),
+        ("latest { num_versions: 2 }", [4, 5], [3, 2]),
+        ("all {}", [4], [3, 2, 1]),
+        ("specific { versions: 4 }", [4], [3]),
+        ("specific { versions: 4 }", [], [3]),
+    ],
+)
+def test_every_policy_keeps_what_is_loaded_until_its_successor_is(base, policy, broken, served):
+    before = policy if "specific" not in policy else "latest { num_versions: 1 }"
+    config = [_config(base, f"model_version_policy {{ {before} }}")]
+    models = Models(lambda: config[0])
+    models.poll()
+    config[0] = _config(base, f"model_version_policy {{ {policy} }}")
+    for version in broken:
+        _corrupt(base / str(version))
+    models.poll()
+    assert _served(models) == served
+    for version in broken or [4]:
+        shutil.rmtree(base / str(version), ignore_errors=True)
+    models.poll()
+    _put(base, 4)
+    models.poll()
+    assert _served(models)[0] == 4 and len(_served(models)) == len(served) + ("all" in policy)
+    models.close()
+
+
+def test_another_base_path_that_does_not_load_leaves_what_is_served(base, tmp_path):
+    models = Models(lambda: one_model("m", base))
+    models.poll()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    _corrupt(tmp_path / "broken" / "3")
+    for other in ("nosuch", "empty", "broken"):
+        models.reload(one_model("m", tmp_path / other))
+        assert _served(models) == [3] and _answer(models) == 2.5
+    assert "saved_model" in models.status("m", 3)[0].status.error_message
+    shutil.copytree(base / "2", tmp_path / "good" / "3")
+    models.reload(one_model("m", tmp_path / "good"))
+    assert _served(models) == [3] and _answer(models) == 3.5
+    models.close()
+
+
+def test_a_label_answers_while_the_successor_does_not_load(base):
+    config = _config(base, 'version_labels { key: "stable" value: 3 }')
+    models = Models(lambda: config)
+    models.poll()
+    _corrupt(base / "4")
+    models.poll()
+    assert models.get("m", label="stable").version == models.get("m").version == 3
+    models.close()
+
+
+def test_who_empties_the_base_path_takes_the_model_out_of_service(base):
+    models = Models(lambda: one_model("m", base))
+    models.poll()
+    for version in numbered(base).values():
+        shutil.rmtree(version)
+    models.poll()
+    assert _served(models) == [] and not models.ready
+    with pytest.raises(RequestError, match=r"Latest\(m\).*Received: nothing in .*/m"):
+        models.get("m")
+    models.close()
+
+
+def test_a_directory_of_models_is_followed(base, tmp_path):
+    models = Models(following(tmp_path))
+    models.poll()
+    for version in numbered(base).values():
+        shutil.rmtree(version)
+    (base / "4").mkdir()  # a part of a version, the first of which is being copied
+    models.poll()
+    assert list(models.names) == ["m"] and _served(models) == [3]
+    base.rename(tmp_path.parent / "away")
+    models.poll()
+    assert _served(models) == [3]
+    base.mkdir()
+    models.poll()
+    assert not models.names and _served(models) == []
+    assert not models_of_directory(tmp_path).model_config_list.config
+    models.close()
+
+
+def test_states_come_newest_first_and_old_ones_are_forgotten(base):
+    models = Models(lambda: one_model("m", base))
+    for version in range(98, 104):
+        _put(base, version)
+        models.poll()
+    assert list(_states(models).items()) == [(103, "AVAILABLE"), (102, "END"), (101, "END")]
+    models.close()
+
+
+def test_a_model_without_a_version_is_told_about_and_the_others_are_described(base, tmp_path):
+    config = _config(base)
+    config.model_config_list.config.add(name="none", base_path=str(tmp_path / "nosuch"))
+    models = Models(lambda: config)
+    models.poll()
+    paths = document(models)["paths"]
+    assert {"/v1/models", "/v1/models/m:predict", "/v1/models/none"} <= paths.keys() and "/v1/models/none:predict" not in paths
+    assert not models.ready and "nosuch" in models.why("none") and not models.why("m")
+    with pytest.raises(RequestError, match=r"Could not find any versions of model none\. Expected .*nosuch") as raised:
+        models.status("none")
+    assert raised.value.code == Code.NOT_FOUND
+    models.close()
+
+
+def test_what_is_in_a_wrong_base_path_is_told(base, tmp_path):
+    wrong = tmp_path / "wrong"
+    assert f"no folder {wrong}; the nearest is {tmp_path}, with m" in why_none(wrong, [])
+    wrong.mkdir()
+    assert f"nothing in {wrong}" in why_none(wrong, [])
+    (wrong / "file").touch()
+    assert "file, a file. Try the folder" in why_none(wrong / "file", [])
+    assert f"file in {wrong}." in why_none(wrong, [])
+    shutil.copytree(base / "1", wrong / "v1")
+    assert f"v1 in {wrong}. Try numbers as names, 1 instead of v1." in why_none(wrong, [])
+    assert f"m, wrong in {tmp_path}, with versions in m. Try {base}." in why_none(tmp_path, [])
+    assert f"a SavedModel in {base / '1'} itself. Try the folder above, {base}." in why_none(base / "1", [])
+    assert f"Expected a SavedModel in {base / '9'}. Received: 1, 2, 3 in {base}." in why_none(base, [9])
+    assert f"Try the folder above, {tmp_path}." in why_no_models(base)
+    assert f"a SavedModel in {base / '1'} itself" in why_no_models(base / "1")
+    with pytest.raises(ValueError, match="Try the folder above"):
+        one_model("m", base / "1")
+
+
+def test_versions_are_numbers_and_not_their_names(base):
+    for name in ("10", "101", "1000", "007", "²", "٣", "-1", "1.5", "v8", str(2**63)):
+        (base / name).mkdir()
+    (base / "11").touch()
+    assert list(numbered(base)) == [1, 2, 3, 7, 10, 101, 1000]
 
 
 def test_a_warm_up_that_fails_keeps_a_version_out(base):
@@ -184,6 +377,7 @@ def test_the_server_follows_the_directory(saved, tmp_path):
             time.sleep(0.1)
         assert httpx.post(f"{server.url}/v1/models/m:predict", json=ask).json() == {"outputs": [[4.0]]}
         assert set(client.signatures) == {"serving_default", "regress_x_to_y", "classify_x_to_y"}
+        assert httpx.get(f"{server.url}/readyz").text == "ok"
 
 
 def test_one_model_by_name_and_path_and_too_long_waits(saved):
@@ -230,6 +424,8 @@ def _children(pid: int) -> list[str]:
     [
         ([], "Expected one of DIR"),
         (["--model_base_path=/nosuch"], "Expected a directory of versions"),
+        (["--model_base_path={}/half_plus_two/1"], "a SavedModel in"),
+        (["{}/half_plus_two"], "Try the folder above"),
         (["--model_config_file=/nosuch"], "Expected a file with a ModelServerConfig"),
         (["--batching_parameters_file=/nosuch", "{}"], "Expected a file with a BatchingParameters"),
         (["--workers=2", "--model_base_path=/nosuch"], "Expected a directory of versions"),
