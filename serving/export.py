@@ -19,9 +19,13 @@ import PIL.Image
 import zoo
 from serving import images, texts
 from serving.images import Verb
+from serving.picture_files import read as read_picture
+from serving.picture_files import reader as picture_reader
+from serving.picture_files import refusal
 from zoo.signatures import Tensor
 
-__all__ = ["export", "export_run"]
+# Beside the export, what goes into it of reading pictures: training reads them by the same functions.
+__all__ = ["export", "export_run", "picture_reader", "read_picture", "refusal"]
 
 Model = zoo.Autoencoder | zoo.Predictor | zoo.Transformer
 

@@ -6,11 +6,13 @@ A source fixes its splits: those that the data bring, otherwise a fifth of the r
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 BLOCK = 256  # rows
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
+MINIMUM_ROWS = 10
 
 
 class Rows(NamedTuple):
@@ -27,3 +29,39 @@ class Source(NamedTuple):
     train_size: int
     test: Rows
     classes: tuple[str, ...] | None
+
+
+def distinct(labels: np.ndarray | None) -> np.ndarray | None:
+    """The distinct labels, sorted; None where there are none, only one, or so many that they name no classes."""
+    if labels is None or labels.dtype.kind not in "biuUS":
+        return None
+    distinct = np.unique(labels)
+    return distinct if 2 <= len(distinct) <= max(2, len(labels) // 2) else None
+
+
+def given(train: Callable, train_size: int, test: Callable, test_size: int, classes: np.ndarray | None) -> Source:
+    """A split that the files bring; the training rows in a random order that is always the same."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(train_size)
+    return Source(lambda start, stop: train(order[start:stop]), train_size, test(np.arange(test_size)), _names(classes))
+
+
+def held_out(read: Callable[[np.ndarray], Rows], size: int, classes: np.ndarray | None) -> Source:
+    """A split into rows to train on and a test split, from a random order that is always the same."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(size)
+    kept = size - max(1, int(TEST_SHARE * size))
+    return Source(lambda start, stop: read(order[:kept][start:stop]), kept, read(order[kept:]), _names(classes))
+
+
+def filled(indices: np.ndarray, ids: np.ndarray, labels: np.ndarray | None, read: Callable[[tf.Tensor], tf.Tensor]) -> Rows:
+    """Rows whose x `read` gives for row numbers `(n,)`."""
+
+    def fill(index, name):
+        row = {"x": read(index), "id": name}
+        return row if labels is None else row | {"label": tf.gather(labels, index)}
+
+    numbers = tf.data.Dataset.from_tensor_slices((indices.astype("int64"), np.char.encode(ids, "utf-8")))
+    return Rows(len(indices), numbers.batch(BLOCK).map(fill, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+def _names(classes: np.ndarray | None) -> tuple[str, ...] | None:
+    return None if classes is None else tuple(str(name) for name in classes)
