@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from serving.export import picture_reader, read_picture, refusal
-from training.rows import BLOCK, MINIMUM_ROWS, Source, distinct, filled, given, held_out
+from training.rows import BLOCK, MINIMUM_ROWS, Source, beside, distinct, given, held_out
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
 UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused by name, not left out in silence
@@ -42,7 +42,7 @@ def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
     def reader(part: int) -> Callable:
         labels = None if classes is None else np.searchsorted(classes, folders[part])
         read = _reader(parts[part], shape, cropped=image_size > 0)
-        return lambda indices: filled(indices, np.array(names[part])[indices], labels, read)
+        return lambda indices: beside(read(indices), indices, np.array(names[part])[indices], labels)
 
     if not split:
         return held_out(reader(0), len(everything), classes)
@@ -91,40 +91,42 @@ def _is_grey(path: pathlib.Path) -> bool:
             return True
 
 
-def _reader(paths: list[pathlib.Path], shape: tuple[int, ...], cropped: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    """From row numbers `(n,)` to pixels, uint8 `(n, *shape)`."""
-    files = tf.constant([os.fsencode(path) for path in paths])
+def _reader(paths: list[pathlib.Path], shape: tuple[int, ...], cropped: bool) -> Callable[[np.ndarray], tf.data.Dataset]:
+    """From row numbers `(n,)` to blocks of pixels, uint8 `(up to BLOCK, *shape)`."""
+    files = np.array([os.fsencode(path) for path in paths], object)
     reader = picture_reader(shape[-1], shape[:2] if cropped else None)
 
     @tf.autograph.experimental.do_not_convert
-    def read(position, file):
+    def read(index, file):
         image, problem = reader(tf.io.read_file(file))
         fits = (problem == "") & tf.reduce_all(tf.shape(image) == shape)
-        return position, tf.ensure_shape(tf.cond(fits, lambda: image, lambda: tf.zeros(shape, tf.uint8)), shape), fits
+        return index, tf.ensure_shape(tf.cond(fits, lambda: image, lambda: tf.zeros(shape, tf.uint8)), shape), fits
 
-    def check(index, positions, fit):
+    def check(wanted, received, fit):
         """Raises what is wrong with the first file whose row is missing or does not fit."""
-        good = np.zeros(len(index), bool)
-        good[positions] = fit
-        for row in index[~good][:1]:
+        bad = np.append(received, np.full(len(wanted), -1))[: len(wanted)] != wanted
+        bad[: len(fit)] |= ~fit[: len(wanted)]
+        for row in wanted[bad][:1]:
             pixels = _read(paths[row], shape[-1])
             raise ValueError(
                 f"Expected images of one size, {shape}. Received: {pixels.shape} in {_name(paths[row])}. "
                 f"Try --image_size={min(shape[:2])}."
             )
-        return index
+        return wanted
 
-    @tf.autograph.experimental.do_not_convert
-    def block(index):
-        rows = tf.data.Dataset.from_tensor_slices((tf.range(tf.size(index)), tf.gather(files, index)))
-        rows = rows.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()  # an error of TensorFlow's names no file
-        none = tf.data.Dataset.from_tensors((-1, tf.zeros(shape, tf.uint8), False))
-        positions, pixels, fit = none.concatenate(rows).batch(BLOCK + 1).get_single_element()
-        index = tf.numpy_function(check, [index, positions[1:], fit[1:]], tf.int64)
-        with tf.control_dependencies([index]):
-            return tf.ensure_shape(tf.identity(pixels[1:]), (None, *shape))
+    def whole(wanted, read):
+        received, pixels, fit = read
+        with tf.control_dependencies([tf.numpy_function(check, [wanted, received, fit], tf.int64)]):
+            return tf.ensure_shape(tf.identity(pixels), (None, *shape))
 
-    return block
+    def blocks(indices):
+        indices = indices.astype("int64")
+        rows = tf.data.Dataset.from_tensor_slices((indices, files[indices].astype("S")))
+        rows = rows.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()  # TensorFlow's own errors name no file
+        wanted = tf.data.Dataset.from_tensor_slices(indices).batch(BLOCK)
+        return tf.data.Dataset.zip(wanted, rows.batch(BLOCK)).map(whole)
+
+    return blocks
 
 
 def _read(path: pathlib.Path, channels: int) -> np.ndarray:

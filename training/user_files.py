@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from training.rows import MINIMUM_ROWS, Rows, Source, distinct, filled, given, held_out
+from training.rows import BLOCK, MINIMUM_ROWS, Rows, Source, beside, distinct, given, held_out
 
 
 def open_arrays(path: pathlib.Path) -> Source:
@@ -72,4 +72,9 @@ def _array_reader(x: np.ndarray, labels: np.ndarray | None, classes: np.ndarray 
     def read(index):
         return tf.ensure_shape(tf.numpy_function(block, [index], dtype), (None, *x.shape[1:]))
 
-    return lambda indices: filled(indices, np.char.mod("%d", indices), numbers, read)
+    def rows(indices):
+        index = tf.data.Dataset.from_tensor_slices(indices.astype("int64")).batch(BLOCK)
+        blocks = index.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+        return beside(blocks, indices, np.char.mod("%d", indices), numbers)
+
+    return rows
