@@ -21,7 +21,7 @@ ZIP64 = b"PK\x06\x07"
 
 def takes(content_type: bytes) -> bool:
     """Whether bodies of this type are read here."""
-    return content_type.startswith((b"application/x-np", b"image/"))
+    return content_type.lower().startswith((b"application/x-np", b"image/"))
 
 
 def read(body: bytes, content_type: str, endpoint: Endpoint, limit: int, take: Take) -> dict[str, np.ndarray]:
@@ -34,6 +34,7 @@ def read(body: bytes, content_type: str, endpoint: Endpoint, limit: int, take: T
         RequestError: not of that format, or not what the signature takes; and what `take` raises, which is told of the bytes
             of an `.npz` before they are unpacked.
     """
+    content_type = content_type.lower()
     if content_type == NPZ:
         arrays = _arrays(body, endpoint, limit, take)
     elif content_type != NPY and not content_type.startswith("image/"):
@@ -41,8 +42,13 @@ def read(body: bytes, content_type: str, endpoint: Endpoint, limit: int, take: T
     elif len(endpoint.inputs) > 1:
         raise invalid(f"Expected an .npz with {', '.join(endpoint.inputs)}. Received: {content_type}.")
     else:
-        array = _array(body) if content_type == NPY else np.array([body], object)
-        arrays = {next(iter(endpoint.inputs)): array}
+        ((name, place),) = endpoint.inputs.items()
+        if content_type != NPY and place.dtype != object:
+            raise invalid(
+                f"Expected a signature that takes files. Received: {content_type} for input {name}, {place.name}. "
+                "Try ?signature_name= with one that ends in _bytes or _png."
+            )
+        arrays = {name: _array(body) if content_type == NPY else np.array([body], object)}
     return {name: _converted(name, arrays[name], place.dtype) for name, place in endpoint.inputs.items()}
 
 
@@ -50,7 +56,8 @@ def write(outputs: dict[str, np.ndarray], accepted: str) -> tuple[bytes, str] | 
     """The body and its content type: a picture where that is accepted and there is one, else arrays; None for texts."""
     arrays = list(outputs.values())
     if any(array.dtype.kind == "O" for array in arrays):
-        picture = PNG in accepted and len(arrays) == 1 and arrays[0].shape == (1,) and arrays[0][0].startswith(b"\x89PNG")
+        wanted = PNG in accepted or "image/*" in accepted
+        picture = wanted and len(arrays) == 1 and arrays[0].shape == (1,) and arrays[0][0].startswith(b"\x89PNG")
         return (arrays[0][0], PNG) if picture else None
     if len(arrays) == 1:
         return _opening(arrays[0].dtype, arrays[0].shape) + arrays[0].tobytes(), NPY

@@ -7,7 +7,10 @@ the verb takes data, and `VERB_png` gives PNG files where the verb gives data (a
 from collections.abc import Callable
 from typing import NamedTuple
 
+import tensorflow as tf
+
 import zoo
+from serving import picture_files
 from zoo.signatures import Signature, Tensor
 
 FILES = Tensor((None,), "string")
@@ -42,28 +45,21 @@ def _is_image(tensor: Tensor) -> bool:
 
 
 def _taking(call: Callable, shape: tuple) -> Callable:
-    """`call`, of files in the place of its first argument: PNG, JPEG, GIF or BMP, cropped around the middle and resized."""
-    import tensorflow as tf
-
+    """`call`, of files in the place of its first argument, read as `serving.picture_files` says."""
     height, width, channels = shape[1:]
 
-    def decoded(file):
-        image = tf.io.decode_image(file, channels, expand_animations=False)
-        tall, wide = tf.shape(image)[0], tf.shape(image)[1]
-        cut_tall, cut_wide = tf.minimum(tall, wide * height // width), tf.minimum(wide, tall * width // height)
-        top, left = (tall - cut_tall) // 2, (wide - cut_wide) // 2
-        image = image[top : top + cut_tall, left : left + cut_wide]
-        return tf.image.resize(image, (height, width), antialias=True) / 255
-
     def taking(files, *others):
-        return call(tf.ensure_shape(tf.map_fn(decoded, files, fn_output_signature=tf.float32), shape), *others)
+        read = picture_files.reader(channels, (height, width))
+        pixels, problems = tf.map_fn(read, files, fn_output_signature=(tf.uint8, tf.string))
+        rows = tf.strings.join(["row ", tf.strings.as_string(tf.range(tf.size(files)))])
+        tf.debugging.Assert(tf.reduce_all(problems == ""), [picture_files.refusal(problems, rows)])
+        return call(tf.ensure_shape(tf.cast(pixels, tf.float32) / 255, shape), *others)
 
     return taking
 
 
 def _giving(call: Callable) -> Callable:
     """`call`, its data as PNG files."""
-    import tensorflow as tf
 
     def giving(*inputs):
         grey = tf.round(255 * tf.clip_by_value(call(*inputs), 0, 1))

@@ -1,5 +1,6 @@
 """Sources, splits and pipelines, on files that are really there."""
 
+import os
 import shutil
 import time
 
@@ -236,6 +237,59 @@ def test_a_broken_image_and_an_empty_folder(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="at least 10 images"):
         training.load(f"folder:{tmp_path / 'empty'}")
+
+
+def test_what_people_did_not_put_there_is_left_out(folder):
+    plain = training.load(f"folder:{folder}")
+    picture = (folder / "cat" / "1.png").read_bytes()
+    hidden = [
+        ".ipynb_checkpoints/1.png",
+        "cat/.ipynb_checkpoints/1.png",
+        "cat/.hidden.png",
+        "__MACOSX/cat/1.png",
+        "@eaDir/1.png",
+    ]
+    for name in hidden:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture)
+    for name in ("._1.png", "cat/._1.png", "Thumbs.db", "cat/desktop.ini"):
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    (folder / "empty").mkdir()
+    (folder / "folder.png").mkdir()
+    (folder / "cat" / "loop").symlink_to(folder)
+    (folder / "twice").symlink_to(folder / "cat")
+    cleaned = training.load(f"folder:{folder}")
+    assert cleaned.classes == plain.classes
+    for split in ("train", "test"):
+        np.testing.assert_array_equal(_read(cleaned.splits[split])["id"], _read(plain.splits[split])["id"])
+
+
+def test_a_hidden_folder_that_is_named_is_read(folder, tmp_path):
+    folder.rename(tmp_path / ".images")
+    (tmp_path / ".images" / "cat").rename(tmp_path / "cats")
+    (tmp_path / ".images" / "cat").symlink_to(tmp_path / "cats")
+    assert training.load(f"folder:{tmp_path}/.images").classes == ("cat", "dög")
+
+
+def test_names_as_file_systems_have_them(folder):
+    os.rename(folder / "cat" / "1.png", os.fsencode(folder / "cat") + b"/caf\xe9.png")
+    (folder / "cat" / "3.png").rename(folder / "cat" / "3.PNG")
+    data = training.load(f"folder:{folder}")
+    ids = {name for split in data.splits.values() for name in _read(split)["id"]}
+    assert len(ids) == 40 and {"cat/caf\\xe9.png", "cat/3.PNG"} <= ids
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("scan.tiff", "a file of another format"), ("photo.HEIC", "a file of another format"), ("gone.png", "No such file")],
+)
+def test_pictures_that_are_not_read_are_named(folder, name, message):
+    if name == "gone.png":
+        (folder / "dög" / name).symlink_to(folder / "nowhere")
+    else:
+        Image.new("L", (12, 10)).save(folder / "dög" / name, "TIFF")
+    with pytest.raises(ValueError, match=rf"Expected an image .*{message}.*dög/{name}"):
+        training.load(f"folder:{folder}")
 
 
 def test_a_catalogue_name_without_copy_or_network_is_told_soon(monkeypatch):

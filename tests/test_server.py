@@ -159,7 +159,16 @@ def test_pictures_go_in_and_out_as_files(http, model, digits):
     files = [base64.b64decode(row["b64"]) for row in answer]
     assert [Image.open(io.BytesIO(file)).size for file in files] == [(8, 8)] * 2 and files[0] != files[1]
     refused = http.post(path, params={"signature_name": "encode_bytes"}, content=b"no picture", headers=headers)
-    assert refused.status_code == 400 and "image" in refused.json()["error"]
+    assert refused.status_code == 400
+    assert (
+        "Expected an image (PNG, JPEG, GIF, BMP or WebP). Received: a file of another format in row 0"
+        in refused.json()["error"]
+    )
+    refused = http.post(path, params={"signature_name": "encode"}, content=file.getvalue(), headers=headers)
+    assert refused.status_code == 400 and "Expected a signature that takes files" in refused.json()["error"]
+    headers = {"content-type": "IMAGE/PNG", "accept": "image/*"}
+    image = http.post(path, params={"signature_name": "reconstruct_png"}, content=file.getvalue(), headers=headers)
+    assert image.headers["content-type"] == "image/png"
 
 
 def test_every_signature_has_an_example_that_is_answered(http, model, run):

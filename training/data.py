@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from training.catalogue import open_catalogue
+from training.folders import open_folder
 from training.rows import Rows, Source
-from training.user_files import open_arrays, open_folder
+from training.user_files import open_arrays
 
 WINDOW = 16_384  # most rows of a stream that are shuffled among themselves
 

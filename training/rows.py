@@ -6,11 +6,13 @@ A source fixes its splits: those that the data bring, otherwise a fifth of the r
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 BLOCK = 256  # rows
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
+MINIMUM_ROWS = 10
 
 
 class Rows(NamedTuple):
@@ -27,3 +29,36 @@ class Source(NamedTuple):
     train_size: int
     test: Rows
     classes: tuple[str, ...] | None
+
+
+def distinct(labels: np.ndarray | None) -> np.ndarray | None:
+    """The distinct labels, sorted; None where there are none, only one, or so many that they name no classes."""
+    if labels is None or labels.dtype.kind not in "biuUS":
+        return None
+    distinct = np.unique(labels)
+    return distinct if 2 <= len(distinct) <= max(2, len(labels) // 2) else None
+
+
+def given(train: Callable, train_size: int, test: Callable, test_size: int, classes: np.ndarray | None) -> Source:
+    """A split that the files bring; the training rows in a random order that is always the same."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(train_size)
+    return Source(lambda start, stop: train(order[start:stop]), train_size, test(np.arange(test_size)), _names(classes))
+
+
+def held_out(read: Callable[[np.ndarray], Rows], size: int, classes: np.ndarray | None) -> Source:
+    """A split into rows to train on and a test split, from a random order that is always the same."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(size)
+    kept = size - max(1, int(TEST_SHARE * size))
+    return Source(lambda start, stop: read(order[:kept][start:stop]), kept, read(order[kept:]), _names(classes))
+
+
+def beside(x: tf.data.Dataset, indices: np.ndarray, ids: np.ndarray, labels: np.ndarray | None) -> Rows:
+    """Rows from blocks of x of the row numbers `indices`, with their ids and their labels, which go by row number."""
+    columns = {"id": np.char.encode(ids, "utf-8")} | ({} if labels is None else {"label": labels[indices]})
+    columns = tf.data.Dataset.from_tensor_slices(columns).batch(BLOCK)
+    blocks = tf.data.Dataset.zip(x, columns).map(lambda x, columns: {"x": x, **columns})
+    return Rows(len(indices), blocks.apply(tf.data.experimental.assert_cardinality(-(-len(indices) // BLOCK))))
+
+
+def _names(classes: np.ndarray | None) -> tuple[str, ...] | None:
+    return None if classes is None else tuple(str(name) for name in classes)

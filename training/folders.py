@@ -1,0 +1,146 @@
+"""Folders of images: what is in them, and their pixels as an exported model will see them."""
+
+import os
+import pathlib
+import re
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from serving.picture_files import read as read_picture
+from serving.picture_files import reader as picture_reader
+from serving.picture_files import refusal
+from training.rows import BLOCK, MINIMUM_ROWS, Source, beside, distinct, given, held_out
+
+IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
+UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused by name, not left out in silence
+SYSTEM = ("__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information", "thumbs.db", "desktop.ini")
+
+
+def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
+    """The images under a folder; subfolders, where there are several, are the classes. `train/` and `test/` are the splits.
+
+    Hidden files and folders and those of operating systems are left out.
+
+    Args:
+        image_size: height and width to which they are cropped and resized; 0: as they are.
+
+    Raises:
+        ValueError: few images, a file or folder that cannot be read, or images of several sizes without `image_size`.
+    """
+    split = all((root / part).is_dir() for part in ("train", "test"))
+    bases = [root / part for part in ("train", "test")] if split else [root]
+    parts = [_images(base) for base in bases]
+    names = [[_name(path.relative_to(base)) for path in paths] for base, paths in zip(bases, parts, strict=True)]
+    folders = [np.array([name.rpartition("/")[0] for name in part]) for part in names]
+    classes = distinct(np.concatenate(folders))
+    everything = [path for paths in parts for path in paths]
+    channels = 1 if all(map(_is_grey, everything)) else 3
+    shape = (image_size, image_size, channels) if image_size else _read(everything[0], channels).shape
+
+    def reader(part: int) -> Callable:
+        labels = None if classes is None else np.searchsorted(classes, folders[part])
+        read = _reader(parts[part], shape, cropped=image_size > 0)
+        return lambda indices: beside(read(indices), indices, np.array(names[part])[indices], labels)
+
+    if not split:
+        return held_out(reader(0), len(everything), classes)
+    return given(reader(0), len(names[0]), reader(1), len(names[1]), classes)
+
+
+def _images(root: pathlib.Path) -> list[pathlib.Path]:
+    paths = sorted(path for path in _files(root, set()) if path.suffix.lower() in IMAGES + UNREAD)
+    if len(paths) < MINIMUM_ROWS:
+        raise ValueError(
+            f"Expected a folder with at least {MINIMUM_ROWS} images ({', '.join(IMAGES)}). Received: {len(paths)} in {root}. "
+            "Try the folder above, or another format."
+        )
+    return paths
+
+
+def _files(folder: pathlib.Path, seen: set[str]) -> Iterator[pathlib.Path]:
+    """The files below a folder that people put there; through links too, but no folder twice."""
+    if os.path.realpath(folder) in seen:
+        return
+    seen.add(os.path.realpath(folder))
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise ValueError(f"Expected a folder that can be read. Received: {folder} ({error.strerror}). Try moving it.") from None
+    for path in inside:
+        if path.name.startswith(".") or path.name.lower() in SYSTEM:
+            continue
+        if path.is_dir():
+            yield from _files(path, seen)
+        elif path.is_file() or path.is_symlink():
+            yield path
+
+
+def _name(path: pathlib.PurePath) -> str:
+    """With / between its parts; a name that is not UTF-8 with its bytes written out."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _is_grey(path: pathlib.Path) -> bool:
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            with Image.open(path) as file:  # reads the header alone
+                return file.mode in ("1", "L", "LA") or file.mode.startswith("I")
+        except Exception:  # Pillow raises many; what is wrong is told when the pixels are read
+            return True
+
+
+def _reader(paths: list[pathlib.Path], shape: tuple[int, ...], cropped: bool) -> Callable[[np.ndarray], tf.data.Dataset]:
+    """From row numbers `(n,)` to blocks of pixels, uint8 `(up to BLOCK, *shape)`."""
+    files = np.array([os.fsencode(path) for path in paths], object)
+    reader = picture_reader(shape[-1], shape[:2] if cropped else None)
+
+    @tf.autograph.experimental.do_not_convert
+    def read(index, file):
+        image, problem = reader(tf.io.read_file(file))
+        fits = (problem == "") & tf.reduce_all(tf.shape(image) == shape)
+        return index, tf.ensure_shape(tf.cond(fits, lambda: image, lambda: tf.zeros(shape, tf.uint8)), shape), fits
+
+    def check(wanted, received, fit):
+        """Raises what is wrong with the first file whose row is missing or does not fit."""
+        bad = np.append(received, np.full(len(wanted), -1))[: len(wanted)] != wanted
+        bad[: len(fit)] |= ~fit[: len(wanted)]
+        for row in wanted[bad][:1]:
+            pixels = _read(paths[row], shape[-1])
+            raise ValueError(
+                f"Expected images of one size, {shape}. Received: {pixels.shape} in {_name(paths[row])}. "
+                f"Try --image_size={min(shape[:2])}."
+            )
+        return wanted
+
+    def whole(wanted, read):
+        received, pixels, fit = read
+        with tf.control_dependencies([tf.numpy_function(check, [wanted, received, fit], tf.int64)]):
+            return tf.ensure_shape(tf.identity(pixels), (None, *shape))
+
+    def blocks(indices):
+        indices = indices.astype("int64")
+        rows = tf.data.Dataset.from_tensor_slices((indices, files[indices].astype("S")))
+        rows = rows.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()  # TensorFlow's own errors name no file
+        wanted = tf.data.Dataset.from_tensor_slices(indices).batch(BLOCK)
+        return tf.data.Dataset.zip(wanted, rows.batch(BLOCK)).map(whole)
+
+    return blocks
+
+
+def _read(path: pathlib.Path, channels: int) -> np.ndarray:
+    """The pixels of one file.
+
+    Raises:
+        ValueError: not an image.
+    """
+    try:
+        pixels, problem = read_picture(tf.io.read_file(os.fsencode(path)), channels)
+    except tf.errors.OpError as error:
+        problem = tf.constant(re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", error.message, flags=re.DOTALL))
+    if problem != "":
+        raise ValueError(refusal(problem[None], tf.constant([_name(path)])).numpy().decode())
+    return pixels.numpy()
