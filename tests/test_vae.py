@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
 import zoo
+from zoo import noise
 
 FEATURES = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
 
@@ -115,3 +117,39 @@ def test_a_discretized_gaussian_is_a_distribution_over_the_levels():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="Expected"):
         zoo.Gaussian(2, **settings)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_draws_of_rows_are_independent_and_hang_on_the_row_alone(samples):
+    """With one draw for all rows, the mean over many rows is as far off as that of a single one."""
+    keras.utils.set_random_seed(0)
+    model = zoo.Autoencoder(zoo.linear((6,)), zoo.Gaussian(2, samples=samples), zoo.linear(), zoo.SquaredError())
+    model.head.set_weights([5 * weights for weights in model.head.get_weights()])  # so that the draws matter
+    x = np.random.default_rng(0).normal(size=(4000, 6)).astype("float32")
+    scores = np.asarray(model.score(x))
+    np.testing.assert_array_equal(scores, model.score(x))
+    order = np.random.default_rng(1).permutation(len(x))[:50]
+    np.testing.assert_allclose(model.score(x[order]), scores[order], rtol=1e-4)
+    np.testing.assert_allclose(np.concatenate([model.score(x[i : i + 1]) for i in order[:5]]), scores[order[:5]], rtol=1e-4)
+    like = x[:1] + 0.02 * x[:2000]  # rows so like each other that their scores differ by the draws
+    spread = np.asarray(model.score(like))
+    draws = np.random.default_rng(2).normal(size=(samples, 2000, 2)).astype("float32")
+    features = model.encoder(like)
+    codes, cost = model.bottleneck.draw(features, draws)
+    log_weight = np.asarray(model.likelihood.log_prob(like, model._judged(codes))) - np.asarray(cost).sum(axis=-1)
+    expected = logsumexp(log_weight.astype("float64"), axis=0) - np.log(samples)
+    np.testing.assert_allclose(spread.mean(), expected.mean(), atol=5 * expected.std() / np.sqrt(2000))
+    np.testing.assert_allclose(spread.std(), expected.std(), rtol=0.15)
+
+
+def test_a_key_outlives_rounding_and_tells_rows_apart():
+    x = np.random.default_rng(0).integers(0, 256, (2000, 9)).astype("float32")
+    keys = np.asarray(noise.key(keras.ops.convert_to_tensor(x / np.float32(255))))
+    np.testing.assert_array_equal(noise.key(keras.ops.convert_to_tensor(x * np.float32(1 / 255))), keys)
+    assert len(np.unique(keys)) == len(np.unique(x, axis=0)) == 2000
+    zeros = keras.ops.convert_to_tensor(np.array([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]], "float32"))
+    first, second, swapped = np.asarray(noise.key(zeros))
+    assert first == second != swapped
+    uniform = np.asarray(noise.uniform(keras.ops.convert_to_tensor(keys), 4))
+    np.testing.assert_allclose(uniform.mean(axis=0), 0.5, atol=0.03)
+    np.testing.assert_allclose(np.corrcoef(uniform.T), np.eye(4), atol=0.08)

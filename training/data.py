@@ -12,8 +12,10 @@ import tensorflow as tf
 from training.catalogue import open_catalogue
 from training.folders import open_folder
 from training.rows import Rows, Source
+from training.seeds import derived
 from training.user_files import open_arrays
 
+SPLITS = ("test", "validation", "train")
 WINDOW = 16_384  # most rows of a stream that are shuffled among themselves
 
 
@@ -82,9 +84,9 @@ class Split(NamedTuple):
             def changed(step, batch):
                 x, *target = batch if isinstance(batch, tuple) else (batch,)
                 if shift:
-                    x = _shifted(x, shift, (seed, step))
+                    x = _shifted(x, shift, (derived(seed, "shift"), step))
                 if self.dynamic:
-                    x = _drawn(x, (seed, step))
+                    x = _drawn(x, (derived(seed, "binarize"), step))
                 return (x, *target) if target else x
 
             batches = batches.enumerate(epochs.start * steps).map(changed, num_parallel_calls=tf.data.AUTOTUNE)
@@ -108,7 +110,8 @@ class Split(NamedTuple):
 
         def epoch(number):
             def shuffled(window, x):
-                return tf.random.experimental.stateless_shuffle(x, (seed + window, number))
+                key = tf.random.experimental.stateless_fold_in((derived(seed, "windows"), number), window)
+                return tf.random.experimental.stateless_shuffle(x, key)
 
             return windows.map(shuffled).unbatch().batch(batch_size, drop_remainder=True).take(steps)
 
@@ -172,7 +175,8 @@ def load(
             "and --dataset=folder:DIR --image_size=64."
         )
     if binarize != "none":
-        rows = {name: part if (binarize, name) == ("dynamic", "train") else _drawn_once(part) for name, part in rows.items()}
+        drawn = rows if binarize == "static" else {name: part for name, part in rows.items() if name != "train"}
+        rows |= {name: _drawn_once(part, SPLITS.index(name)) for name, part in drawn.items()}
     splits = {name: _split(part, memory_gib) for name, part in rows.items()}
     if binarize == "dynamic":
         _require_probabilities(next(splits["train"].batches())["x"])
@@ -226,12 +230,13 @@ def _drawn(x, key):
     return tf.cast(tf.random.stateless_uniform(tf.shape(x), key) < x, tf.float32)
 
 
-def _drawn_once(rows: Rows) -> Rows:
-    """Rows whose x are ones and zeros, with the probabilities of the rows' own, which stay beside them as `grey`."""
+def _drawn_once(rows: Rows, split: int) -> Rows:
+    """Rows whose x are ones and zeros, with the probabilities of the rows' own, which stay beside them as `grey`; the draws of
+    each split are its own."""
 
     def draw(number, block):
         x = _checked(_scaled(block["x"]), _require_probabilities)
-        return block | {"x": _drawn(x, (0, number)), "grey": x}
+        return block | {"x": _drawn(x, (split, number)), "grey": x}
 
     return rows._replace(blocks=rows.blocks.enumerate().map(draw))
 

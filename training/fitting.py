@@ -17,6 +17,7 @@ from training.data import Data, clear_errors
 from training.experiments import Experiment
 from training.pairs import Pairs
 from training.run import Run
+from training.seeds import derived
 from zoo import inputs
 
 LARGEST_DENSITY = 2**24  # numbers in the covariances of a mixture for each class; above, all classes share one
@@ -131,11 +132,13 @@ def _bodies(experiment: Experiment, shape: tuple[int, ...]) -> tuple[keras.Model
 
 
 def _bottleneck(experiment: Experiment, steps: int) -> zoo.Bottleneck:
+    seed = derived(experiment.seed, "bottleneck")
     if experiment.bottleneck == "gaussian":
         warmup = int(experiment.kl_warmup * steps)
-        return zoo.Gaussian(experiment.k, experiment.beta, experiment.free_bits, warmup, experiment.samples)
+        return zoo.Gaussian(experiment.k, experiment.beta, experiment.free_bits, warmup, experiment.samples, seed=seed)
     if experiment.bottleneck == "vector_quantized":
-        return zoo.VectorQuantized(experiment.k // experiment.token_width, experiment.entries, experiment.token_width)
+        tokens = experiment.k // experiment.token_width
+        return zoo.VectorQuantized(tokens, experiment.entries, experiment.token_width, seed=seed)
     return zoo.Deterministic(experiment.k, experiment.code_activation, sparsity=experiment.sparsity)
 
 
@@ -149,9 +152,10 @@ def _corruption(experiment: Experiment) -> keras.layers.Layer | None:
     layers = []
     if experiment.affine:
         strength = experiment.affine
-        layers.append(zoo.RandomAffine(2 * strength, 15 * strength, 0.15 * strength, 0.3 * strength))
+        seed = derived(experiment.seed, "affine")
+        layers.append(zoo.RandomAffine(2 * strength, 15 * strength, 0.15 * strength, 0.3 * strength, seed))
     if experiment.noise:
-        layers.append(zoo.RandomNoise(experiment.noise))
+        layers.append(zoo.RandomNoise(experiment.noise, derived(experiment.seed, "noise")))
     return keras.Sequential(layers, name="corruption") if len(layers) > 1 else next(iter(layers), None)
 
 

@@ -145,7 +145,10 @@ class Autoencoder(keras.Model):
         return self.decode(self.bottleneck.draw(features, draws[None])[0][0])
 
     def score(self, x: ArrayLike) -> keras.KerasTensor:
-        """log p(x) or its bound in nats, `(B,)`: higher is more typical."""
+        """log p(x) or its bound in nats, `(B,)`: higher is more typical.
+
+        Where codes are drawn, a row's draws hang on its values alone: it is judged alike in every batch.
+        """
         return self(float_rows(x, self.shape), training=False)["score"]
 
     def score_code(self, x: ArrayLike) -> keras.KerasTensor:
@@ -196,7 +199,8 @@ class Autoencoder(keras.Model):
         x = float_rows(x, self.shape)
         seen = x if self.corruption is None else self.corruption(x, training=training)
         features = self.encoder(seen, training=training)
-        codes, cost = self.bottleneck(features, training=training)  # (S, B, k), (S, B)
+        key = {"key": noise.key(x)} if self.bottleneck.prior else {}
+        codes, cost = self.bottleneck(features, **key, training=training)  # (S, B, k), (S, B)
         parameters = self._judged(codes, training)  # (S, B, *shape)
         log_prob = self.likelihood.log_prob(x, parameters)  # (S, B)
         outputs = {

@@ -16,7 +16,8 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
 
     Called on features `(B, …)` it returns codes `(S, B, k)` and their cost in nats `(S, B)`: S codes drawn for every input,
     and log q(code | x) − log p(code) or its mean, such that log p(x | code) − cost bounds log p(x) when not in training. In
-    training it charges what the model is to be trained with.
+    training it charges what the model is to be trained with. Where there is a prior it takes seeds of the rows besides,
+    `key` int32 `(B,)`, which their draws hang on when not in training.
 
     Args:
         k: dimensions of the code.
@@ -94,13 +95,24 @@ class Gaussian(Bottleneck):
         free_bits: nats that each dimension may use for nothing in training, averaged over the batch (Kingma et al., 2016).
         warmup: training steps on which the weight of the KL divergence rises from 0 to `beta`.
         samples: S codes for every input; above 1 the loss is the importance-weighted bound (Burda et al., 2016).
+        seed: of the noise in training, an integer; drawn unless given.
 
-    In training the noise comes from a seed generator; otherwise it is a fixed set of S draws, the same for every row.
+    When not in training a row's S draws hang on its `key` alone (on its features where none is given), so that they are the
+    same in every batch.
     """
 
     prior = True
 
-    def __init__(self, k: int, beta: float = 1.0, free_bits: float = 0.0, warmup: int = 0, samples: int = 1, **kwargs):
+    def __init__(
+        self,
+        k: int,
+        beta: float = 1.0,
+        free_bits: float = 0.0,
+        warmup: int = 0,
+        samples: int = 1,
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(k, outputs=2 * k, **kwargs)
         _require_not_negative(beta=beta, free_bits=free_bits, warmup=warmup)
         if samples < 1:
@@ -109,7 +121,8 @@ class Gaussian(Bottleneck):
         self.free_bits = free_bits
         self.warmup = warmup
         self.samples = samples
-        self._seeds = keras.random.SeedGenerator(0)
+        self.seed = seed
+        self._seeds = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -117,12 +130,16 @@ class Gaussian(Bottleneck):
             settings = {"trainable": False, "dtype": "float32", "autocast": False, "aggregation": "mean"}
             self.step = self.add_weight(shape=(), initializer="zeros", name="step", **settings)
 
-    def call(self, features: keras.KerasTensor, training: bool | None = None) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    def call(
+        self, features: keras.KerasTensor, key: keras.KerasTensor | None = None, training: bool | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         if training:
             shape = (self.samples, ops.shape(features)[0], self.k)
             draws = keras.random.normal(shape, dtype="float32", seed=self._seeds)
         else:
-            draws = noise.normal(ops.arange(self.samples, dtype="int32"), self.k, stream=2)[:, None]  # (S, 1, k)
+            key = noise.key(ops.cast(features, "float32")) if key is None else key
+            draws = noise.normal(key, self.samples * self.k, stream=2)  # (B, S k)
+            draws = ops.transpose(ops.reshape(draws, (-1, self.samples, self.k)), (1, 0, 2))  # (S, B, k)
         codes, cost = self.draw(features, draws)  # (S, B, k), (S, B, k)
         if not training:
             return codes, ops.sum(cost, axis=-1)
@@ -154,6 +171,7 @@ class Gaussian(Bottleneck):
 
     def get_config(self):
         config = {"beta": self.beta, "free_bits": self.free_bits, "warmup": self.warmup, "samples": self.samples}
+        config["seed"] = self.seed
         return {**super().get_config(), **config}
 
     def _weight(self):

@@ -11,12 +11,16 @@ class RandomNoise(keras.layers.Layer):
     """Adds Gaussian noise in training; each row's standard deviation is drawn uniformly from [0, `highest`].
 
     One model then serves all strengths of noise, where `keras.layers.GaussianNoise` trains for one.
+
+    Args:
+        seed: of the noise, an integer; drawn unless given.
     """
 
-    def __init__(self, highest: float, **kwargs):
+    def __init__(self, highest: float, seed: int | None = None, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.highest = highest
-        self._seeds = keras.random.SeedGenerator(0)
+        self.seed = seed
+        self._seeds = keras.random.SeedGenerator(seed)
 
     def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         if not training:
@@ -26,7 +30,7 @@ class RandomNoise(keras.layers.Layer):
         return x + deviation * keras.random.normal(ops.shape(x), seed=self._seeds)
 
     def get_config(self):
-        return {**super().get_config(), "highest": self.highest}
+        return {**super().get_config(), "highest": self.highest, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -40,15 +44,25 @@ class RandomAffine(keras.layers.Layer):
         rotation: most degrees.
         scale: most change of size, as a share of it.
         shear: most slant, pixels to the side for each pixel up.
+        seed: of the draws, an integer; drawn unless given.
     """
 
-    def __init__(self, shift: float = 2.0, rotation: float = 15.0, scale: float = 0.15, shear: float = 0.3, **kwargs):
+    def __init__(
+        self,
+        shift: float = 2.0,
+        rotation: float = 15.0,
+        scale: float = 0.15,
+        shear: float = 0.3,
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.shift = shift
         self.rotation = rotation
         self.scale = scale
         self.shear = shear
-        self._seeds = keras.random.SeedGenerator(0)
+        self.seed = seed
+        self._seeds = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
         if len(input_shape) != 4:
@@ -61,7 +75,7 @@ class RandomAffine(keras.layers.Layer):
         return ops.image.affine_transform(x, self._transforms(x)) if training else x
 
     def get_config(self):
-        names = ("shift", "rotation", "scale", "shear")
+        names = ("shift", "rotation", "scale", "shear", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _transforms(self, x):

@@ -8,6 +8,7 @@ import math
 import keras
 from keras import ops
 
+DROPPED = 11  # bits of a float32's mantissa that rounding may change
 GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio: consecutive multiples are spread evenly
 
 
@@ -38,6 +39,22 @@ def normal(seed: keras.KerasTensor, count: int, stream: int = 0) -> keras.KerasT
     u = uniform(seed, 2 * count, stream)
     radius = ops.sqrt(-2.0 * ops.log(u[:, :count]))
     return radius * ops.cos(2.0 * math.pi * u[:, count:])
+
+
+def key(x: keras.KerasTensor) -> keras.KerasTensor:
+    """A seed for each row of float32 data `(B, …)`, int32 `(B,)`: a hash of its values, each to 12 bits of its mantissa.
+
+    Equal rows have equal seeds, and rows that differ by rounding alone hardly ever have others: in 8-bit levels never.
+    """
+    x = ops.reshape(x, (-1, math.prod(x.shape[1:])))  # (B, d)
+    x = ops.where(ops.equal(x, 0.0), 0.0, x)  # −0 too
+    rounded = ops.right_shift(ops.view(x, "uint32") + _uint32(1 << (DROPPED - 1)), _uint32(DROPPED))
+    position = ops.cast(ops.arange(1, x.shape[1] + 1, dtype="int32"), "uint32") * _uint32(GOLDEN)  # (d,)
+    hashed = _mix(rounded + position[None, :])
+    while (width := hashed.shape[1]) > 1:  # exclusive-or of all, half onto half: integers have no sums on every device
+        half = -(-width // 2)
+        hashed = hashed[:, :half] ^ ops.pad(hashed[:, half:], [[0, 0], [0, 2 * half - width]])
+    return ops.view(_mix(hashed), "int32")[:, 0]
 
 
 def _mix(x):

@@ -23,6 +23,7 @@ class VectorQuantized(Bottleneck):
         decay: of the moving averages.
         restart: an entry starts again when its moving average falls below this share of the vectors that are due to it, 1 / K
             of all.
+        seed: of the first codebook and of what entries start again from, an integer; drawn unless given.
 
     When not in training a code costs tokens · log K nats, which is −log p(code) under a uniform prior: `score` is a bound.
     """
@@ -35,6 +36,7 @@ class VectorQuantized(Bottleneck):
         commitment: float = 0.25,
         decay: float = 0.99,
         restart: float = 0.02,
+        seed: int | None = None,
         **kwargs,
     ):
         super().__init__(tokens * width, **kwargs)
@@ -46,7 +48,8 @@ class VectorQuantized(Bottleneck):
         self.commitment = commitment
         self.decay = decay
         self.restart = restart
-        self._seeds = keras.random.SeedGenerator(0)
+        self.seed = seed
+        self._seeds = keras.random.SeedGenerator(seed)
 
     @property
     def bits(self) -> float:
@@ -64,7 +67,7 @@ class VectorQuantized(Bottleneck):
         # is their ratio and has no copy of its own that could drift.
         settings = {"trainable": False, "dtype": "float32", "autocast": False, "aggregation": "mean"}
         start = (2 * self.restart or 1.0) / self.entries  # entries that nothing chooses at first soon start again
-        constant, random = keras.initializers.Constant(start), keras.initializers.RandomNormal(stddev=start, seed=0)
+        constant, random = keras.initializers.Constant(start), keras.initializers.RandomNormal(stddev=start, seed=self.seed)
         self.counts = self.add_weight(shape=(self.entries,), initializer=constant, name="counts", **settings)
         self.sums = self.add_weight(shape=(self.entries, self.width), initializer=random, name="sums", **settings)
 
@@ -93,7 +96,7 @@ class VectorQuantized(Bottleneck):
     def get_config(self):
         config = super().get_config()
         del config["k"]
-        names = ("tokens", "entries", "width", "commitment", "decay", "restart")
+        names = ("tokens", "entries", "width", "commitment", "decay", "restart", "seed")
         return {**config, **{name: getattr(self, name) for name in names}}
 
     def _vectors(self, features):
