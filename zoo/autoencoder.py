@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from zoo import noise
 from zoo.bottlenecks import Bottleneck
 from zoo.density import Mixture
+from zoo.finite import watched
 from zoo.likelihoods import Likelihood
 from zoo.signatures import Signature, Tensor
 
@@ -235,7 +236,8 @@ class Autoencoder(keras.Model):
         Arrays are checked whole before the first step, of a dataset the first batch.
 
         Raises:
-            ValueError: compiled with a loss or metrics, a wrong shape, NaN or Inf, or values that the likelihood cannot take.
+            ValueError: compiled with a loss or metrics, a wrong shape, NaN or Inf, or values that the likelihood cannot take;
+                an epoch that is not finite, before which the model then is (`zoo.Finite`).
         """
         if not self.compiled:
             self.compile("adam")
@@ -247,6 +249,7 @@ class Autoencoder(keras.Model):
         if not hasattr(x, "shape"):
             kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
         self.check(x if hasattr(x, "shape") else _first_batch(x))
+        kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         if kwargs.get("sample_weight") is not None:
             kwargs["y"] = x  # without targets Keras drops the weights
         return super().fit(x, **kwargs)

@@ -10,7 +10,7 @@ import scipy.sparse.linalg
 from zoo import bodies
 from zoo.autoencoder import Autoencoder, require_rows
 from zoo.bottlenecks import Deterministic
-from zoo.likelihoods import SquaredError
+from zoo.likelihoods import SquaredError, require_finite
 
 LARGEST_COVARIANCE = 16_384  # dimensions; a matrix of 2 GiB in float64, several of which are there at once
 LARGEST_DECOMPOSITION = 2_048  # dimensions; above, Lanczos iterations find the leading axes alone
@@ -56,7 +56,7 @@ class LinearAutoencoder(Autoencoder):
             The variances along the k principal axes, largest first, `(k,)`; divided by n − 1.
 
         Raises:
-            ValueError: fewer than two rows, a wrong shape, NaN or Inf, more than 16,384 dimensions, k > d.
+            ValueError: fewer than two rows, a wrong shape, values that float32 cannot square, over 16,384 dimensions, k > d.
         """
         d = math.prod(self.shape)
         if self.k > d:
@@ -76,10 +76,12 @@ class LinearAutoencoder(Autoencoder):
         """Float32 matrices `(n, d)`; batches of few rows are joined, since every product costs d² on top."""
         size = max(CHUNK // math.prod(self.shape), SMALLEST_CHUNK)
         batches = (data[i : i + size] for i in range(0, len(data), size)) if hasattr(data, "shape") else data
-        waiting, rows = [], 0
+        waiting, rows, seen = [], 0, 0
         for batch in batches:
             batch = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
             require_rows(batch, self.shape)
+            require_finite(batch, range(seen, seen + len(batch)))
+            seen += len(batch)
             waiting.append(batch.reshape(len(batch), -1).astype("float32", copy=False))
             rows += len(batch)
             if rows >= size:
@@ -120,8 +122,6 @@ def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarr
         count += len(chunk)
     if count < 2:
         raise ValueError(f"Expected at least two rows to find principal components in. Received: {count}. Try more data.")
-    if not np.isfinite(total).all():
-        raise ValueError("Expected finite values. Received: NaN or Inf. Try dropping those rows, or filling them in.")
     offset = total / count
     return shift + offset, (products - count * np.outer(offset, offset)) / (count - 1)
 

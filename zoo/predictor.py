@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from zoo.autoencoder import Autoencoder, as_float, known_shape, require_rows
 from zoo.bottlenecks import Bottleneck
+from zoo.finite import watched
 from zoo.likelihoods import require_finite
 from zoo.signatures import Signature, Tensor
 
@@ -104,18 +105,20 @@ class Predictor(keras.Model):
         return ops.cast(self.head(self._features(as_float(x), training), training=training), "float32")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        y_pred = y_pred if self.classifier else y_pred[:, 0]
-        total = self.target_loss(y, y_pred, sample_weight)
+        y = _per_row(y, "targets")
+        y = y if self.classifier else y[:, None]  # a loss averages over the last axis, and weights count after that
+        total = self.target_loss(y, y_pred, _per_row(sample_weight, "weights"))
         for extra in self.losses:
             total += self._aggregate_additional_loss(extra)
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        y = _per_row(y, "targets")
         if self.classifier:
             error = ops.cast(ops.not_equal(ops.argmax(y_pred, axis=-1), ops.cast(y, "int32")), "float32")
         else:
             error = ops.square(ops.cast(y, "float32") - y_pred[:, 0])
-        self.error.update_state(error, sample_weight)
+        self.error.update_state(error, _per_row(sample_weight, "weights"))
         return self.get_metrics_result()
 
     def check(self, x: ArrayLike) -> None:
@@ -124,13 +127,14 @@ class Predictor(keras.Model):
         require_finite(np.asarray(x))
 
     def fit(self, x=None, y=None, **kwargs) -> keras.callbacks.History:
-        """As in Keras; compiles with Adam where `compile` was not called."""
+        """As in Keras; compiles with Adam where `compile` was not called. `zoo.Finite` watches."""
         if not self.compiled:
             self.compile("adam")
         if hasattr(x, "shape"):
             self.check(x)
         else:
             kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
+        kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         return super().fit(x, y, **kwargs)
 
     # Saving
@@ -158,6 +162,15 @@ class Predictor(keras.Model):
     def _rows(self, x):
         require_rows(x, self.shape)
         return as_float(x)
+
+
+def _per_row(column, name: str):
+    """One number a row `(B,)`, from `(B,)` or `(B, 1)`; None where there is none."""
+    if column is None:
+        return None
+    if len(column.shape) not in (1, 2) or tuple(column.shape[1:]) not in ((), (1,)):
+        raise ValueError(f"Expected {name} of shape (batch,). Received: shape {tuple(column.shape)}. Try one number a row.")
+    return ops.reshape(column, (-1,))
 
 
 def coder(autoencoder: Autoencoder) -> keras.Sequential:
