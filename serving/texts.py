@@ -1,6 +1,11 @@
-"""Signatures that take and give texts, with the vocabularies in the graph: plain string operations and lookup tables."""
+"""Signatures that take and give texts, with the vocabularies in the graph: plain string operations and lookup tables.
+
+What a signature says of its numbers' bounds is in the graph too.
+"""
 
 import functools
+import math
+import re
 import sys
 import unicodedata
 
@@ -22,12 +27,15 @@ def verbs(declared: dict[str, Verb]) -> dict[str, Verb]:
 def _in_strings(verb: Verb, reader) -> Verb:
     inputs, outputs = verb.signature
     readers = {name: reader(tensor.vocabulary) for name, tensor in inputs.items() if tensor.vocabulary}
-    if not readers:
+    if not readers and not any(tensor.bounds for tensor in inputs.values()):
         return verb
 
     def call(*values):
-        texts = dict(zip(inputs, values, strict=True))
-        results = verb.call(*(readers[name](text, name) if name in readers else text for name, text in texts.items()))
+        given = dict(zip(inputs, values, strict=True))
+        for name, tensor in inputs.items():
+            if tensor.bounds:
+                _require(given[name], tensor, name)
+        results = verb.call(*(readers[name](value, name) if name in readers else value for name, value in given.items()))
         results = results if isinstance(results, dict) else dict.fromkeys(outputs, results)
         return {name: _written(results[name], tensor) for name, tensor in outputs.items()}
 
@@ -40,6 +48,7 @@ class Reader(tf.Module):
     def __init__(self, vocabulary: Vocabulary):
         super().__init__()
         self._length, self._separator = vocabulary.length, vocabulary.separator
+        self._vocabulary = vocabulary
         self._numbers = _table(vocabulary.tokens, tf.range(len(SPECIAL), vocabulary.size), UNKNOWN)
         if not self._separator:
             self._spellings = _table(*zip(*_spellings(vocabulary), strict=True), UNLISTED)
@@ -56,10 +65,21 @@ class Reader(tf.Module):
         return tf.concat([numbers, ends], axis=1).to_tensor(PAD)
 
     def _characters(self, texts):
+        for text, token in self._vocabulary.compositions.items():
+            texts = tf.strings.regex_replace(texts, re.escape(text), token)
         characters = tf.strings.unicode_split(texts, "UTF-8")
         found = self._spellings.lookup(characters.flat_values)
         spelt = characters.with_flat_values(tf.where(found == UNLISTED, characters.flat_values, found))
         return tf.strings.unicode_split(tf.strings.reduce_join(spelt, axis=1), "UTF-8")
+
+
+def _require(values: tf.Tensor, tensor: Tensor, name: str) -> None:
+    """Adds to the graph what `Tensor.require` does in Python."""
+    low, high = tensor.bounds
+    high = high if math.isfinite(high) else values.dtype.max
+    good = (values >= tf.cast(low, values.dtype)) & (values <= tf.cast(high, values.dtype))  # which NaN and Inf are not
+    bad = tf.where(~good)[:1, 0]
+    tf.debugging.Assert(tf.reduce_all(good), [tensor.demand(name), "Received:", tf.gather(values, bad), "in row", bad])
 
 
 def _table(keys, values, default) -> tf.lookup.StaticHashTable:

@@ -6,7 +6,7 @@ import sys
 
 from conftest import ROOT
 
-FILES = ("contract", "autoencoder", "likelihoods", "noise", "linear", "predictor", "transformer")
+FILES = ("contract", "autoencoder", "likelihoods", "noise", "linear", "finite", "predictor", "transformer")
 
 
 def test_the_model_tests_pass_on_jax():

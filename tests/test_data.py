@@ -188,10 +188,37 @@ def test_a_bad_value_in_a_stream_is_a_clear_error(tmp_path, digits):
         list(data.train.training(10, 5, range(1), check=model.check))
 
 
+@pytest.mark.parametrize("value", [np.nan, 1e20, 1e39])
+def test_a_value_beyond_float32_is_refused_with_its_row(value, tmp_path, digits):
+    spoilt = digits[:50].astype("float64")
+    spoilt[17, 3, 3] = value
+    np.save(tmp_path / "a.npy", spoilt)
+    np.savez(tmp_path / "a.npz", x_train=spoilt, x_test=digits[:50])
+    for source in (f"npy:{tmp_path}/a.npy", f"npz:{tmp_path}/a.npz"):
+        for memory in (1.0, 1e-9):
+            with pytest.raises(ValueError, match=rf"Received: {value!s} in row 17,".replace("+", "[+]")), clear_errors():
+                data = training.load(source, memory_gib=memory)
+                [*data.train.batches(), *data.test.batches()]
+
+
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("digit", "Try digits"),
+        ("digit", "Try digits[.]"),
+        ("Digist", "Try digits[.]"),
+        ("minst", "Try mnist[.]"),
+        ("cifar-10", "Try cifar10 or"),
+        ("cancer", "Try digits or mnist[.]"),
+        ("csv:cancer.csv", r"Try its numbers as an array: numpy.savez.* you read cancer.csv with, then npz:data.npz"),
+        ("table.parquet", "you read table.parquet with"),
+        ("data/x.npy", "Try npy:data/x.npy"),
+        ("numpy:x.npz", "Try npz:x.npz"),
+        ("tests", "Try folder:tests"),
+        ("images:tests/", "Try folder:tests/"),
+        ("cats/1.JPG", "Try folder:cats"),
+        ("foldr:cats", "Try folder:cats"),
+        ("s3:cats", "Try folder:DIR, npz:FILE or npy:FILE"),
+        ("pairs:x", "Try train g2p_cmudict --dataset=pairs:x"),
         ("no_such_thing_at_all", "Try digits or mnist"),
         ("my photos/", "folder:DIR"),
         ("", "folder:DIR"),

@@ -84,13 +84,81 @@ def test_vocabularies_are_of_the_training_split(file):
     assert data.plain is None and not set(data.train.source) & set(data.test.source)
 
 
-def test_a_character_that_is_read_as_several_fits(tmp_path):
-    rows = [f"ab{'a' * (i % 3)}{i % 7}\tA" for i in range(200)] + [f"ffi{i}\tA" for i in range(10)]
-    for name, extra in (("train", []), ("validation", ["ﬃ\tA"]), ("test", ["ﬃﬃ\tA"])):  # a ligature of three letters
-        (tmp_path / f"{name}.tsv").write_text("\n".join([*rows, *extra]), encoding="utf-8")
+def test_lengths_are_of_the_training_split_and_longer_pairs_count_as_wrong(tmp_path, capsys):
+    rows = [f"ab{'a' * (i % 3)}{i % 7}\tA B" for i in range(200)] + [f"ffi{i}\tA" for i in range(10)]
+    longer = ["ﬃﬃ\tA", "ab\tA B A"]  # a ligature is read as three letters
+    for name, extra in (("train", []), ("validation", ["ﬃ\tA"]), ("test", [*longer, "ﬃ\tA"])):
+        (tmp_path / f"{name}.tsv").write_text("\n".join([*rows[:50], *rows[200:], *extra]), encoding="utf-8")
     data = pairs.load(f"pairs:{tmp_path}")
-    assert data.source_vocabulary.length == 6
-    assert list(data.source_vocabulary.texts(data.test.source_tokens[-1:])) == ["ffiffi"]
+    assert (data.source_vocabulary.length, data.target_vocabulary.length) == (5, 2)
+    assert list(data.source_vocabulary.texts(data.test.source_tokens[-1:])) == ["ffi"]
+    told = capsys.readouterr().err
+    assert "2 of 63 pairs of the test split are longer" in told and "(5 and 2 tokens), 'ﬃﬃ' say, and count as wrong" in told
+    assert [f"{source}\t{target}" for source, target in data.test.longer] == longer and data.test.size == 61
+    assert pairs.write(f"pairs:{tmp_path}", tmp_path / "again") and pairs.load(f"pairs:{tmp_path / 'again'}").test.longer
+    model = zoo.Transformer(data.source_vocabulary, data.target_vocabulary, width=16, depth=1, heads=2)
+    metrics, arrays = sequences.evaluate(model, data)
+    references = data.test.references()
+    assert set(references) - set(arrays["test_ids"].tolist()) == {"ﬃﬃ"} and references["ab"] == ["A B A"]
+    right = [row[0] in references[source] for source, row in zip(arrays["test_ids"], arrays["test_answers"], strict=True)]
+    assert metrics["beam/sequence_error_rate"] == pytest.approx(1 - sum(right) / len(references))
+
+
+WORDS = {"".join(word): " ".join(word).upper() for word in itertools.product("abcde", repeat=3)}
+
+
+@pytest.mark.parametrize(
+    ("encode", "message"),
+    [
+        (lambda text: text.encode(), None),
+        (lambda text: b"\xef\xbb\xbf" + text.encode(), None),
+        (lambda text: text.encode("utf-16"), None),
+        (lambda text: b"\xfe\xff" + text.encode("utf-16-be"), None),
+        (lambda text: text.encode("utf-32"), None),
+        (lambda text: text.replace("\n", "\r\n").encode(), None),
+        (lambda text: text.replace("\n", "\r").encode(), None),
+        (lambda text: text.rstrip("\n").encode(), None),
+        (lambda text: text.replace("\n", "\t\n").encode(), None),
+        (lambda text: text.replace("\n", "\t\t\n\n").encode(), None),
+        (lambda text: text.replace("\n", "\n# A remark\n;;; another,\twith a tab\n \t \n").encode(), None),
+        (lambda text: text.replace(" ", "\xa0").encode(), None),
+        (lambda text: text.replace("\n", "\u2009\n").replace("\t", " \t  ").replace("A ", "A   ").encode(), None),
+        (lambda text: (text + "aaa(1)\tB B B\naaa(2)\tB B A\n").encode(), None),
+        (lambda text: (text + "zzz(1)\tB\n").encode(), r"beside the first: 'zzz'. Received: 'zzz\(1\)' alone, in line 126"),
+        (lambda text: text.replace("aab", "aé").encode("cp1252"), "byte 0xe9 in line 2 of .*, byte 2 of .*iconv"),
+        (lambda text: text.encode("utf-16")[:-1], "UTF-16-LE.*truncated"),
+        (lambda text: text.encode("utf-16-le"), "U[+]0000.*in line 1 .*iconv -f utf-16"),
+        *((lambda text, c=code: text.replace("aab", f"a{chr(c)}b").encode(), f"U[+]{code:04X}, .* in line 2 of .*place 2")
+          for code in (0x0, 0xB, 0xC, 0x1C, 0x7F, 0x85, 0xAD, 0x200B, 0x200E, 0x2028, 0x2029, 0x2060, 0xFEFF, 0xFFFD, 0xFFFE)),
+        (lambda text: text.replace("aab", "a\ud800").encode("utf-8", "surrogatepass"), "byte 0xed in line 2"),
+    ],
+)  # fmt: skip
+def test_a_file_is_read_as_what_it_says_or_refused(encode, message, tmp_path):
+    path = tmp_path / "words.tsv"
+    path.write_bytes(encode("".join(f"{source}\t{target}\n" for source, target in WORDS.items())))
+    if message:
+        with pytest.raises(ValueError, match=message):
+            pairs.load(f"pairs:{path}")
+        return
+    data = pairs.load(f"pairs:{path}")
+    read = {row for split in data.splits.values() for row in split.pairs()}
+    assert read - {("aaa", "B B B"), ("aaa", "B B A")} == set(WORDS.items())
+    assert (data.source_vocabulary.tokens, data.target_vocabulary.tokens) == (tuple("abcde"), tuple("ABCDE"))
+
+
+def test_one_word_in_two_normal_forms_is_one(tmp_path):
+    path, accented = tmp_path / "words.tsv", "".join(f"é{word}\tA\ne\u0301{word}\tB\n" for word in WORDS)
+    path.write_text(accented, encoding="utf-8")
+    data = pairs.load(f"pairs:{path}")
+    assert data.source_vocabulary.tokens == tuple("abcdeé")
+    assert all(sorted(targets) == ["A", "B"] for split in data.splits.values() for targets in split.references().values())
+
+
+def test_no_vocabulary_has_invisible_letters():
+    for code in (0x0, 0x9, 0xA, 0x85, 0xAD, 0x200B, 0x2028, 0xFEFF, 0xFFFD):
+        with pytest.raises(ValueError, match=rf"visible characters. Received: U[+]{code:04X}"):
+            zoo.Vocabulary.of([f"a{chr(code)}b"])
+    assert "\u200d" in zoo.Vocabulary.of(["👩\u200d🚀", "می\u200cروم"]).tokens
 
 
 def test_words_and_characters_have_no_vocabulary_in_common(tmp_path):

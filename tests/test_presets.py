@@ -12,6 +12,7 @@ from models import MODELS
 
 import training
 import zoo
+from training import cards, commands, evaluation
 from zoo import files
 
 NAMES = ("dense_mnist_k30", "conv_mnist_k16", "vae_mnist_k2", "vae_mnist", "vqvae_mnist", "pca_mnist_k30")
@@ -175,6 +176,18 @@ def test_what_is_no_preset_is_refused(tmp_path):
     model.bottleneck.projection.bias.assign(np.full(model.k, 1e6))
     with pytest.raises(ValueError, match="can hold"):
         zoo.save_preset(model, tmp_path / "b", "float16")
+
+
+def test_the_dtype_is_chosen_without_the_test_split(run):
+    model, data = run.load_model(), commands.open_data(run.experiment())
+    for validation in (data.validation, None):
+        split = validation or data.train.tail(0.1)
+        figure = cards._figure(model, data._replace(validation=validation, test=None))
+        assert figure == evaluation.squared_error(model, split) > 0
+    ids = data.train.arrays["id"][-data.train.size // 10 + 1 :]
+    assert data.train.tail(0.1).arrays["id"].tolist() == ids.tolist()
+    streamed = training.load("digits", 0.1, memory_gib=1e-9).train.tail(0.1)
+    assert np.concatenate([rows["id"] for rows in streamed.batches()]).tolist() == ids.tolist()
 
 
 def test_a_run_becomes_a_preset_with_its_figures(run, tmp_path):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import serving
 import zoo
+from serving import images, texts
 from serving.check import ask
 from serving.export import export
 from serving.process import Server
@@ -78,12 +79,13 @@ def test_every_signature_answers_in_a_session_as_in_python(model, directory, bat
     session.close()
 
 
-@pytest.mark.parametrize("tokens", ["abcdefghijklmnopqrstuvwxyz'", "ABCé½ß̈ ", "あかが한ﬁ"])
+@pytest.mark.parametrize("tokens", ["abcdefghijklmnopqrstuvwxyz'", "ABCé½ß̈ ", "あかが한ﬁ", "eéêệ≠="])
 def test_the_graph_reads_characters_as_python_does(tokens):
     vocabulary = zoo.Vocabulary(dict.fromkeys(tokens), 60)
     chance = random.Random(0)
     known = [chr(code) for code in range(32, 0x30000) if unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs")]
     texts = ["".join(chance.choices(known, k=8)) for _ in range(2000)]
+    texts += ["e\u0301a", "e\u0301\u0308", "e\u0323\u0302", "e\u0302\u0323", "か\u3099", "ê\u0323"]
     texts += ["é", "é", "ﬁne", "ẞ", "CAFÉ", "½", "👩‍🚀", "ǆ", "Å", "が", "한", tokens]
     texts = [text for text in texts if len(vocabulary.split(text)) <= 60]
     np.testing.assert_array_equal(Reader(vocabulary)(tf.constant(texts), "target"), vocabulary.numbers(texts))
@@ -107,6 +109,38 @@ def test_plain_json_needs_nothing_but_strings(server, model):
     assert [row["target"] for row in answer] == list(expected["target"])
     assert [row["unknown"] for row in answer] == [0, 1]
     np.testing.assert_allclose([row["score"] for row in answer], expected["score"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "bad"),
+    [
+        ("generate_beam", "length_penalty", [-0.1, np.nan, np.inf]),
+        ("generate_sample", "temperature", [-1.0, np.nan, np.inf]),
+        ("generate_sample", "top_p", [-0.1, 1.1, np.nan, np.inf]),
+        ("generate_sample", "top_k", [-1]),
+    ],
+)
+def test_numbers_out_of_range_are_refused_and_the_server_goes_on(server, model, verb, name, bad):
+    values = {"seed": [1, 2], "temperature": [1.0, 0.5], "top_k": [0, 2], "top_p": [1.0, 0.0], "length_penalty": [0.0, 1.0]}
+    given = {key: np.array(values.get(key), t.dtype) for key, t in model.signatures()[verb].inputs.items() if key in values}
+    with serving.Client(server.url, "sounds", binary=True) as client:
+        inputs = {"source": np.array(["ab", "c"]), **given}
+        for value in bad:
+            wrong = inputs[name].copy()
+            wrong[1] = value
+            with pytest.raises(RuntimeError, match=rf"Expected .* as {name}(?s:.*)HTTP 400"):
+                getattr(client, verb)(*(inputs | {name: wrong}).values())
+        getattr(client, verb)(*inputs.values())
+
+
+def test_beams_beyond_the_possible_targets_in_the_graph():
+    vocabulary = zoo.Vocabulary("ab", 1)
+    narrow = zoo.Transformer(vocabulary, vocabulary, width=16, depth=1, heads=2, beams=5)
+    verb = texts.verbs(images.verbs(narrow))["generate_beam"]
+    made = tf.function(verb.call)(tf.constant(["a", "b"]), tf.constant([0.0, 1e30]))
+    rows = np.char.decode(made["target"].numpy().astype("S")).tolist()
+    assert [sorted(row[:3]) for row in rows] == [["", "a", "b"]] * 2 and [row[3:] for row in rows] == [["", ""]] * 2
+    assert (made["score"].numpy()[:, 3:] == np.float32(-1e30)).all() and (made["score"].numpy()[:, :3] > -100).all()
 
 
 def test_a_text_that_cannot_be_read_is_refused_and_the_server_goes_on(server):

@@ -326,6 +326,23 @@ def test_a_loss_that_explodes_ends_the_run_and_spares_the_checkpoint(small, digi
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
+def test_an_explosion_later_on_is_gone_on_from_with_a_lower_rate(small, tmp_path):
+    run, data = Run(tmp_path / "run"), training.load(small.dataset, small.validation)
+    run.begin(small)
+    model = fitting.build(small, data)
+    fitting.compile(model, data, small)
+    fitting.fit_epochs(model, data, small, range(2), [Checkpoint(run.checkpoint)])
+    there = run.checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=r"loss=.* in epoch 3\..*lower --learning_rate.*those from after epoch 2"):
+        training.train(dataclasses.replace(small, learning_rate=1e30), run.folder)
+    assert run.checkpoint.read_bytes() == there
+    training.train(dataclasses.replace(small, learning_rate=1e-4), run.folder)
+    rates = [epoch["learning_rate"] for epoch in files.read_json(run.history)]
+    assert len(rates) == 4 and rates[1] > 1e-4 > rates[2] and run.experiment().learning_rate == 1e-4
+    with pytest.raises(ValueError, match=r"learning_rate is 0\.0001"):  # it has ended
+        training.train(small, run.folder)
+
+
 def test_clear_errors_lets_others_through():
     with pytest.raises(KeyError), clear_errors():
         raise KeyError("x")

@@ -1,6 +1,7 @@
 """The transformer: what may depend on what, and that the searches find what they say. JAX runs this file too."""
 
 import itertools
+import unicodedata
 
 import keras
 import numpy as np
@@ -95,6 +96,75 @@ def test_a_wide_beam_finds_the_best_of_all_targets(model, penalty):
         assert list(made["target"][i][:5]) == [targets[j] for j in order[:5]]
 
 
+def test_beams_beyond_the_possible_targets_are_empty_and_impossible(model):
+    """40 targets are possible, and the likeliest longest ones come first where length is all."""
+    wide = zoo.Transformer(**{**model.get_config(), "beams": 45, **_vocabularies(model)})
+    wide.set_weights(model.get_weights())
+    numbers = wide.generate_beam(LETTERS.numbers(WORDS), [0.0, 1.0, 1e3, 3e38])
+    target, score = SOUNDS.texts(_numpy(numbers["target"])), _numpy(numbers["score"])
+    assert np.isfinite(score).all() and (np.diff(score) <= 0).all()
+    assert [sorted(row[:40]) for row in target] == [sorted(_everything())] * 4
+    assert (target[:, 40:] == "").all() and (score[:, 40:] == np.float32(-1e30)).all()
+    assert not np.isin(_numpy(numbers["target"])[:, :40], (1, 3)).any() and (_numpy(numbers["target"])[:, 40:] == 0).all()
+    longest = [" ".join(tokens) for tokens in itertools.product(SOUNDS.tokens, repeat=3)]
+    for row in (2, 3):
+        log_prob = _numpy(model.score(WORDS[row : row + 1] * 27, longest))
+        assert [target[row, 0], target[row, 26]] == [longest[log_prob.argmax()], longest[log_prob.argmin()]]
+
+
+def test_what_cannot_follow_is_not_offered(model):
+    made = model.next(["ab"], ["B B B"])  # of the greatest length
+    assert [*made["token"][0]] == [""] * 4 and [*_numpy(made["probability"])[0]] == [1, 0, 0, 0]
+    sure = zoo.Transformer(**{**model.get_config(), **_vocabularies(model)})
+    sure.set_weights([1e4 * weight for weight in model.get_weights()])  # all probabilities but one round to 0
+    tokens = sure.next(WORDS, ["", "B", "", "AH0"])["token"]
+    assert all(sorted(row) == ["", *SOUNDS.tokens] for row in tokens.tolist())
+
+
+def _vocabularies(model) -> dict:
+    return {"source_vocabulary": model.source_vocabulary, "target_vocabulary": model.target_vocabulary}
+
+
+def test_no_temperature_draws_what_is_never_written(model):
+    seeds = np.arange(200)
+    drawn = model.generate_sample(LETTERS.numbers(["ab"] * 200), seeds, temperature=3e38)["target"]
+    assert not np.isin(_numpy(drawn), (1, 3)).any() and len(np.unique(_numpy(drawn), axis=0)) > 20
+
+
+def test_smoothed_labels_are_spread_over_what_may_be_written(model):
+    """Against the same in NumPy; the third step is the last, at which the end alone may be written."""
+    target = SOUNDS.numbers(["B", "AH0 B EY1"])  # (2, 4)
+    logits = np.random.default_rng(0).normal(size=(2, 4, SOUNDS.size)).astype("float32")
+    log_prob = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    expected = np.zeros(2)
+    for row, step in itertools.product(range(2), range(4)):
+        may = [2, 4, 5, 6] if step < SOUNDS.length else [2]
+        if target[row, step]:
+            expected[row] -= 0.9 * log_prob[row, step, target[row, step]] + 0.1 * log_prob[row, step, may].mean()
+    weights = np.array([1.0, 3.0], "float32")
+    for weight, total in ((None, expected.mean()), (weights, (weights * expected).mean())):
+        loss = model.compute_loss({"source": None, "target": target}, y_pred=logits, sample_weight=weight)
+        np.testing.assert_allclose(loss, total, rtol=1e-5)
+
+
+def test_weights_of_rows_count():
+    sources, targets = ["ab", "cd", "ef", "ba"] * 8, ["B", "B", "AH0", "EY1 B"] * 8
+    trained = []
+    for repeated in (False, True):
+        keras.utils.set_random_seed(0)
+        model = zoo.Transformer(LETTERS, SOUNDS, width=16, depth=1, heads=2, dropout=0.0)
+        model.compile(keras.optimizers.SGD(0.1))
+        if repeated:
+            rows = {"source": sources[:1] * 2 + sources[1:2], "target": targets[:1] * 2 + targets[1:2]}
+            model.fit(rows, batch_size=3, verbose=0)
+        else:
+            rows, weights = {"source": sources[:2], "target": targets[:2]}, np.array([4 / 3, 2 / 3], "float32")
+            model.fit(rows, sample_weight=weights, verbose=0)
+        trained.append(model.get_weights())
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_draws_follow_the_model_and_the_seed(model):
     count = 3000
     options = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
@@ -171,6 +241,14 @@ def test_it_learns_to_write_backwards():
     assert np.mean(model.reconstruct(test)["target"] == [word[::-1] for word in test]) > 0.9
 
 
+def test_a_letter_and_its_marks_are_one_character():
+    letters = zoo.Vocabulary("aeéêệが", 12)
+    for text in ("aéa", "ệê", "がが", "e"):
+        decomposed = unicodedata.normalize("NFD", text)
+        np.testing.assert_array_equal(letters.numbers([decomposed]), letters.numbers([text]))
+    assert letters.split("e\u0301\u0302a\u0301") == [*"éa"]  # marks that no token has
+
+
 def test_characters_are_read_by_their_decomposition():
     letters = zoo.Vocabulary("abcdefghijklmnopqrstuvwxyzß'", 12)
     assert [letters.spelling(c) for c in "éÉﬁßẞ'"] == ["e", "e", "fi", "ß", "ss", "'"]
@@ -190,6 +268,26 @@ def test_characters_are_read_by_their_decomposition():
         (lambda m: m.generate("ab"), "sequence of strings"),
         (lambda m: m.generate(np.zeros(3, "int32")), "shape"),
         (lambda m: m.generate_sample(["ab"], [0.5]), "integers"),
+        *(
+            (lambda m, o=option, v=value: m.generate_sample(["ab", "c"], [1, 2], **{o: v}), message)
+            for option, value, message in (
+                ("temperature", [1.0, np.nan], "finite numbers of at least 0 as temperature. Received: nan in row 1"),
+                ("temperature", np.inf, "Received: inf"),
+                ("temperature", -0.5, "Received: -0.5"),
+                ("temperature", np.array([1e300, 1.0]), "Received: 1e[+]300 in row 0"),  # beyond float32
+                ("temperature", [1.0, 1.0, 1.0], "one a row"),
+                ("temperature", "hot", "finite numbers"),
+                ("top_p", [0.5, 1.5], r"in \[0, 1\] as top_p. Received: 1.5 in row 1"),
+                ("top_p", np.nan, "Received: nan"),
+                ("top_k", [0, -1], "Received: -1 in row 1"),
+                ("top_k", 2**31, "Received: 2147483648"),
+                ("top_k", 1.5, "Expected integers"),
+            )
+        ),
+        *(
+            (lambda m, v=value: m.generate_beam(["ab", "c"], v), "as length_penalty. Received: .* in row 1")
+            for value in ([0.0, np.nan], [0.0, np.inf], [0.0, -1.0])
+        ),
         (lambda m: zoo.Transformer(LETTERS, SOUNDS, width=30, heads=4), "multiple of the heads"),
         (lambda m: zoo.Vocabulary(["ab", "c"], 5), "distinct characters"),
         (lambda m: zoo.Vocabulary("aba", 5), "distinct characters"),

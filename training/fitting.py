@@ -23,6 +23,7 @@ from zoo import inputs
 LARGEST_DENSITY = 2**24  # numbers in the covariances of a mixture for each class; above, all classes share one
 MOST_CODES = 20_000  # rows that a mixture is fitted to
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
+ADVICE = "the same command with a lower --learning_rate, which goes on after the last good epoch"
 Model = zoo.Autoencoder | zoo.Predictor | zoo.Transformer
 
 
@@ -177,7 +178,7 @@ def fit(model: Model, data: Data | Pairs, experiment: Experiment, run: Run) -> t
         The metrics of each epoch, none for the closed form; the seconds that training took.
 
     Raises:
-        ValueError: a batch of a stream that the model's likelihood cannot take.
+        ValueError: a batch of a stream that the model's likelihood cannot take; an epoch that is not finite.
     """
     if experiment.solver == "closed_form":
         with clear_errors():
@@ -220,6 +221,7 @@ def fit_epochs(
         check, changes = {}, {}
     else:
         check, changes = {"check": model.check}, {"shift": experiment.shift}
+    callbacks = [zoo.Finite(ADVICE), *callbacks]
     training = data.train.training(batch_size, steps, epochs, experiment.seed, **changes, **check)
     watched = data.validation and data.validation.inputs(batch_size, drop_remainder=_needs_static_shapes(), **check)
     with clear_errors():

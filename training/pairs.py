@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -10,21 +12,28 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from training import files, words
+from training import files, lines, words
 from training.catalogue import open_texts
+from zoo.vocabulary import stray
 
 POOL = 100  # batches that are shuffled together, then sorted by length
 SPLITS = ("train", "validation", "test")
 MINIMUM_ROWS = 100
+ALTERNATIVE = re.compile(r"(\S+)\(\d+\)")  # cmudict's mark of a word's second pronunciation, third …
 
 
 class PairSplit(NamedTuple):
-    """Texts `source` and `target` `(n,)`, and their token numbers `(n, longest)`, padded with 0."""
+    """Texts `source` and `target` `(n,)`, and their token numbers `(n, longest)`, padded with 0.
+
+    `longer` are the pairs beside them of which a side is longer than its vocabulary allows: none that a model can learn from or
+    get right.
+    """
 
     source: np.ndarray
     target: np.ndarray
     source_tokens: np.ndarray
     target_tokens: np.ndarray
+    longer: tuple[tuple[str, str], ...] = ()
 
     @property
     def size(self) -> int:
@@ -37,11 +46,16 @@ class PairSplit(NamedTuple):
             yield {"source": self.source[rows], "target": self.target[rows]}
 
     def references(self) -> dict[str, list[str]]:
-        """The targets of each distinct source, in their order."""
+        """The targets of each distinct source, in their order; those of `longer` last."""
         targets = {}
-        for source, target in zip(self.source.tolist(), self.target.tolist(), strict=True):
+        for source, target in self.pairs():
             targets.setdefault(source, []).append(target)
         return targets
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Source and target of every pair, those of `longer` last."""
+        yield from zip(self.source.tolist(), self.target.tolist(), strict=True)
+        yield from self.longer
 
     def inputs(self, batch_size: int, drop_remainder: bool = False) -> tf.data.Dataset:
         """Batches `{"source": (B, S), "target": (B, T)}` sorted by length, for `evaluate`."""
@@ -111,27 +125,23 @@ def load(dataset: str) -> Pairs:
     Args:
         dataset: `cmudict/random`, `cmudict/stem`, `misspellings`, any TFDS name whose supervised keys are two texts, or
             `pairs:PATH`, a file of lines SOURCE tab TARGET, or a folder of `train.tsv`, `validation.tsv` and `test.tsv`.
+            What is read as what, `training.lines.read` says; `abend(1)`, where there is `abend` too, is `abend` again.
 
-    A file is split by source, 90 to 5 to 5, always alike: all targets of a source are on one side. The vocabularies are those
-    of the training split: words where its texts have whitespace, otherwise characters, and one for both sides where they are
-    of the same kind and the target's tokens are all found in the source.
+    A file is split by source, 90 to 5 to 5, always alike: all targets of a source are on one side. The vocabularies and their
+    lengths are those of the training split: words where its texts have whitespace, otherwise characters, and one for both
+    sides where they are of the same kind and the target's tokens are all found in the source. Longer pairs of the other
+    splits are counted on stderr, and count as wrong.
 
     Raises:
-        ValueError: no such data, or not of the form that the source reads.
+        ValueError: no such data, or not of the form that the source reads; a split all of longer pairs.
     """
     kind, _, path = dataset.partition(":")
     texts = _read(pathlib.Path(path)) if kind == "pairs" else open_texts(dataset)
-    sides = {split: [[row[side] for row in rows] for side in (0, 1)] for split, rows in texts.items()}
-    vocabularies = [_vocabulary([sides[split][side] for split in SPLITS]) for side in (0, 1)]
+    vocabularies = [_vocabulary([row[side] for row in texts["train"]]) for side in (0, 1)]
     read, written = vocabularies
     if read.separator == written.separator and set(written.tokens) <= set(read.tokens):
         vocabularies = [zoo.Vocabulary(read.tokens, max(read.length, written.length), read.separator)] * 2
-    splits = [
-        PairSplit(
-            *map(np.array, both), *(vocabulary.numbers(side) for vocabulary, side in zip(vocabularies, both, strict=True))
-        )
-        for both in (sides[split] for split in SPLITS)
-    ]
+    splits = [_split(name, texts[name], vocabularies) for name in SPLITS]
     return Pairs(dataset, *vocabularies, *splits, plain=words.without_stress if dataset.startswith("cmudict") else None)
 
 
@@ -141,10 +151,16 @@ def write(dataset: str, folder: str | os.PathLike) -> pathlib.Path:
 
     Returns:
         The folder.
+
+    Raises:
+        ValueError: as `load`; texts that do not fit in a line.
     """
     data, folder = load(dataset), pathlib.Path(folder)
     for name, split in data.splits.items():
-        rows = "".join(f"{source}\t{target}\n" for source, target in zip(split.source, split.target, strict=True))
+        bad = next((text for pair in split.pairs() for text in pair if stray(text)), None)
+        if bad is not None:
+            raise ValueError(f"Expected texts of one line. Received: {bad!r} in the {name} split. Try cleaning it first.")
+        rows = "".join(f"{source}\t{target}\n" for source, target in split.pairs())
         files.write(folder / f"{name}.tsv", lambda path, rows=rows: path.write_text(rows, encoding="utf-8"))
     return folder
 
@@ -159,26 +175,59 @@ def _read(path: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def _rows(path: pathlib.Path, least: int) -> list[tuple[str, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected a text file in UTF-8. Received: {path} ({error}). Try pairs:FILE.tsv.") from None
-    rows = [tuple(line.split("\t")) for line in lines]
-    bad = next((number for number, row in enumerate(rows, 1) if len(row) != 2 or not row[0].strip()), 0)
-    if bad or len(rows) < least:
-        received = f"{lines[bad - 1]!r} in line {bad}" if bad else f"{len(rows)} lines"
+    numbers, rows = [], []
+    for number, (source, *targets) in lines.read(path):
+        target, rest = (targets[0], targets[1:]) if targets else ("", [""])
+        if not source or not targets or any(rest):
+            received = "\t".join([source, *targets])
+            raise ValueError(
+                f"Expected SOURCE, a tab and TARGET in every line. Received: {received!r} in line {number} of {path}. "
+                "Try removing what is no pair."
+            )
+        numbers.append(number)
+        rows.append((source, target))
+    if len(rows) < least:
         raise ValueError(
-            f"Expected at least {least} lines of SOURCE, a tab and TARGET. Received: {received} of {path}. "
-            "Try removing what is no pair."
+            f"Expected a text file in UTF-8 with at least {least} lines of SOURCE, a tab and TARGET. Received: {len(rows)} in "
+            f"{path}. Try more of them."
         )
-    return rows
+    return [*_alternatives(rows, numbers, path)]
 
 
-def _vocabulary(texts: list[list[str]]) -> zoo.Vocabulary:
-    """Of one side's texts in the training split; no text of the splits is too long for it."""
-    vocabulary = zoo.Vocabulary.of(texts[0], " " if any(len(text.split()) > 1 for text in texts[0]) else "")
-    longest = max(len(vocabulary.split(text)) for part in texts for text in part)
+def _alternatives(rows, numbers, path) -> Iterator[tuple[str, str]]:
+    """Rows in which `abend(1)` is `abend` again, so that its mark does not become letters."""
+    sources = {source for source, _ in rows}
+    for number, (source, target) in zip(numbers, rows, strict=True):
+        marked = ALTERNATIVE.fullmatch(source)
+        if marked and marked[1] not in sources:
+            raise ValueError(
+                f"Expected an alternative beside the first: {marked[1]!r}. Received: {source!r} alone, in line {number} of "
+                f"{path}. Try {marked[1]!r}, which may be there several times."
+            )
+        yield (marked[1] if marked else source), target
+
+
+def _vocabulary(texts: list[str]) -> zoo.Vocabulary:
+    """Of one side's texts in the training split."""
+    vocabulary = zoo.Vocabulary.of(texts, " " if any(len(text.split()) > 1 for text in texts) else "")
+    longest = max(len(vocabulary.split(text)) for text in texts)
     return zoo.Vocabulary(vocabulary.tokens, longest, vocabulary.separator)
+
+
+def _split(name: str, rows: list[tuple[str, str]], vocabularies: list[zoo.Vocabulary]) -> PairSplit:
+    kept, longer = [], []
+    for row in rows:
+        fits = all(len(each.split(text)) <= each.length for each, text in zip(vocabularies, row, strict=True))
+        (kept if fits else longer).append(row)
+    if longer:
+        lengths = " and ".join(str(vocabulary.length) for vocabulary in vocabularies)
+        told = f"{len(longer):,} of {len(rows):,} pairs of the {name} split are longer than those of the training split"
+        print(f"{told} ({lengths} tokens), {longer[0][0]!r} say, and count as wrong.", file=sys.stderr)
+    if not kept:
+        raise ValueError(f"Expected pairs no longer than those of the training split. Received: none, in the {name} split.")
+    both = [*zip(*kept, strict=True)]
+    tokens = (vocabulary.numbers(side) for vocabulary, side in zip(vocabularies, both, strict=True))
+    return PairSplit(*map(np.array, both), *tokens, tuple(longer))
 
 
 def _cut(tokens: np.ndarray, multiple: int) -> np.ndarray:

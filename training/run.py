@@ -21,7 +21,7 @@ class Run:
 
     | path | holds |
     |---|---|
-    | `config.json` | the experiment, seed included |
+    | `config.json` | the experiment, seed included; the learning rates of all epochs are in the history |
     | `versions.json` | Python, packages, backend, machine type |
     | `checkpoints/latest.npz` | the state of training after the last epoch, and the history |
     | `tensorboard/` | event files |
@@ -61,12 +61,15 @@ class Run:
         return any(path.parent.name.isdigit() for path in self.export.glob("*/*/saved_model.pb"))
 
     def expect(self, experiment: Experiment, restart: bool = False) -> None:
-        """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go."""
+        """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go. One
+        that has not ended may go on with another learning rate."""
         if self.config.exists():
             if restart:
                 return
             there = self.experiment()
             changes = experiment.changes(there)
+            if not self.model.exists():
+                changes.pop("learning_rate", None)
             differences = [f"{key} is {getattr(there, key)!r}, not {value!r}" for key, value in changes.items()]
             if there.name != experiment.name:
                 differences.insert(0, f"the experiment is {there.name}, not {experiment.name}")
@@ -83,7 +86,7 @@ class Run:
 
     def begin(self, experiment: Experiment) -> None:
         """Takes the folder for `experiment`, where that is not done."""
-        if not self.config.exists():
+        if not self.config.exists() or experiment.changes(self.experiment()):
             files.write_json(self.config, dataclasses.asdict(experiment))
         if not self.versions.exists():
             files.write_json(self.versions, _versions())

@@ -16,7 +16,8 @@ QUERIES = 500  # texts that are compared with a whole dictionary at once
 
 
 def evaluate(model: zoo.Transformer, data: Pairs) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Judges a fitted model on the distinct sources of the test split; any target that is listed for a source is right.
+    """Judges a fitted model on the distinct sources of the test split; any target that is listed for a source is right. One
+    too long for the model to read has no answer, which is wrong, and is not among the arrays or in `test/score`.
 
     Returns:
         The metrics, and the arrays of `codes.npz`: `test_ids`, the sources `(n,)`, `test_codes` `(n, width)`, and
@@ -29,14 +30,16 @@ def evaluate(model: zoo.Transformer, data: Pairs) -> tuple[dict[str, float], dic
     again with `_without_stress`. With one language, `unchanged/…` and `nearest/…` are the rates of leaving sources as they
     are and of taking the nearest target of the whole data set, by optimal string alignment.
     """
-    references = data.test.references()
-    sources = sorted(references, key=len)
-    answers = {"greedy": answer(model.generate, sources)[:, None], "beam": answer(model.generate_beam, sources)}
+    references, most = data.test.references(), model.source_vocabulary.length
+    read, unread = [], []
+    for source in sorted(references, key=len):
+        (read if len(model.source_vocabulary.split(source)) <= most else unread).append(source)
+    sources, beams = read + unread, answer(model.generate_beam, read)
+    answers = {"greedy": [*answer(model.generate, read)[:, None], *[()] * len(unread)], "beam": [*beams, *[()] * len(unread)]}
     if model.autoencoder:
         answers["unchanged"] = np.array(sources)[:, None]
-        answers["nearest"] = _nearest(sources, sorted({text for split in data.splits.values() for text in split.target}))[
-            :, None
-        ]
+        dictionary = sorted({target for split in data.splits.values() for _, target in split.pairs()})
+        answers["nearest"] = _nearest(sources, dictionary)[:, None]
     listed = [references[source] for source in sources]
     metrics = {"test/score": score(model, data.test)}
     for method, given in answers.items():
@@ -45,8 +48,8 @@ def evaluate(model: zoo.Transformer, data: Pairs) -> tuple[dict[str, float], dic
             plain_listed, plain_given = ([[data.plain(text) for text in row] for row in rows] for rows in (listed, given))
             plain = rates(method, plain_listed, plain_given, data.target_vocabulary.separator)
             metrics |= {f"{name}_without_stress": value for name, value in plain.items()}
-    codes = np.concatenate([keras.ops.convert_to_numpy(model.encode(part)) for part in _parts(sources)])
-    return metrics, {"test_ids": np.array(sources), "test_codes": codes, "test_answers": answers["beam"]}
+    codes = np.concatenate([keras.ops.convert_to_numpy(model.encode(part)) for part in _parts(read)])
+    return metrics, {"test_ids": np.array(read), "test_codes": codes, "test_answers": beams}
 
 
 def rates(method: str, listed: Sequence[Sequence[str]], given: Sequence[Sequence[str]], separator: str) -> dict[str, float]:
@@ -54,14 +57,15 @@ def rates(method: str, listed: Sequence[Sequence[str]], given: Sequence[Sequence
 
     Args:
         listed: the right targets of each of n sources.
-        given: the targets of each that are judged, best first.
+        given: the targets of each that are judged, best first; none where there is no answer.
         separator: between the tokens of a target.
     """
     edits = tokens = 0
-    for right, (best, *_) in zip(listed, given, strict=True):
+    for right, row in zip(listed, given, strict=True):
+        best = row[0] if len(row) else ""
         distance, length = min(_distance(text, best, separator) for text in right)
         edits, tokens = edits + distance, tokens + length
-    count = len(given[0])
+    count = max(map(len, given))
     covered = [
         np.mean([bool(set(right) & set(row[:n])) for right, row in zip(listed, given, strict=True)])
         for n in range(1, count + 1)

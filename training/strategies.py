@@ -6,6 +6,8 @@ import os
 import keras
 import tensorflow as tf
 
+from training.experiments import near
+
 STRATEGIES = ("auto", "one", "mirrored", "tpu")
 
 
@@ -20,7 +22,7 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
         ValueError: an unknown name, or a strategy that this backend or machine has not.
     """
     if name not in STRATEGIES:
-        raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. Try --strategy=auto.")
+        raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. {near(name, STRATEGIES)}")
     if keras.backend.backend() != "tensorflow" and name in ("mirrored", "tpu"):
         raise ValueError(
             f"Expected the TensorFlow backend for strategy {name!r}. Received: {keras.backend.backend()!r}. "

@@ -13,7 +13,7 @@ import keras_tuner
 
 from training import commands, files, fitting, strategies
 from training.callbacks import Progress
-from training.experiments import Experiment, parse
+from training.experiments import Experiment, near, parse
 from training.run import Run
 
 TUNERS = ("hyperband", "bayesian", "random")
@@ -51,7 +51,7 @@ def tune(
             trial that ended with a finite error.
     """
     if tuner not in TUNERS:
-        raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. Try --tuner=hyperband.")
+        raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. {near(tuner, TUNERS)}")
     folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
     experiment, space = _space(experiment, choices or {})
     search = _Search(experiment, space, strategy)

@@ -6,6 +6,7 @@ from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
 from zoo.corruption import RandomAffine, RandomNoise
 from zoo.density import Mixture
+from zoo.finite import Finite
 from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
 from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.predictor import Predictor, coder
@@ -22,6 +23,7 @@ __all__ = [
     "Bottleneck",
     "Deterministic",
     "DiscretizedGaussian",
+    "Finite",
     "Gaussian",
     "Likelihood",
     "LinearAutoencoder",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from zoo import inputs, noise
 from zoo.bottlenecks import Bottleneck
 from zoo.density import Mixture
+from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood
 from zoo.signatures import Signature, Tensor
@@ -248,7 +249,7 @@ class Autoencoder(keras.Model):
 
         Raises:
             ValueError: compiled with a loss or metrics, no rows, a wrong shape, NaN or Inf, or values that the likelihood
-                cannot take.
+                cannot take; an epoch that is not finite, before which the model then is (`zoo.Finite`).
         """
         if not self.compiled:
             self.compile("adam")
@@ -262,9 +263,10 @@ class Autoencoder(keras.Model):
         if inputs.is_dataset(x):
             kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
         if kwargs.get("validation_data") is not None:
-            watched, *more = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
-            watched, _ = inputs.opened(watched, self.shape)
-            kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(watched, *more)
+            held_out, *more = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
+            held_out, _ = inputs.opened(held_out, self.shape)
+            kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(held_out, *more)
+        kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         if kwargs.get("sample_weight") is not None:
             kwargs["y"] = x  # without targets Keras drops the weights
         return super().fit(x, **kwargs)

@@ -11,7 +11,7 @@ from keras import ops
 from zoo import bodies, inputs
 from zoo.autoencoder import Autoencoder
 from zoo.bottlenecks import Deterministic
-from zoo.likelihoods import SquaredError
+from zoo.likelihoods import SquaredError, require_finite
 
 LARGEST_COVARIANCE = 16_384  # dimensions; a matrix of 2 GiB in float64, several of which are there at once
 LARGEST_DECOMPOSITION = 2_048  # dimensions; above, Lanczos iterations find the leading axes alone
@@ -57,7 +57,7 @@ class LinearAutoencoder(Autoencoder):
             The variances along the k principal axes, largest first, `(k,)`; divided by n − 1.
 
         Raises:
-            ValueError: fewer than two rows, a wrong shape, NaN or Inf, more than 16,384 dimensions, k > d.
+            ValueError: fewer than two rows, a wrong shape, values that float32 cannot square, over 16,384 dimensions, k > d.
         """
         d = math.prod(self.shape)
         if self.k > d:
@@ -76,10 +76,12 @@ class LinearAutoencoder(Autoencoder):
     def _chunks(self, data):
         """Float32 matrices `(n, d)`; batches of few rows are joined, since every product costs d² on top."""
         size = max(CHUNK // math.prod(self.shape), SMALLEST_CHUNK)
-        waiting, rows = [], 0
+        waiting, rows, seen = [], 0, 0
         for batch in _batches(data, self.shape, size):
-            batch = inputs.rows(inputs.batch_inputs(batch), self.shape)
-            waiting.append(ops.convert_to_numpy(batch).reshape(len(batch), -1).astype("float32", copy=False))
+            batch = ops.convert_to_numpy(inputs.rows(inputs.batch_inputs(batch), self.shape))
+            require_finite(batch, range(seen, seen + len(batch)))
+            seen += len(batch)
+            waiting.append(batch.reshape(len(batch), -1).astype("float32", copy=False))
             rows += len(batch)
             if rows >= size:
                 yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
@@ -132,8 +134,6 @@ def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarr
         count += len(chunk)
     if count < 2:
         raise ValueError(f"Expected at least two rows to find principal components in. Received: {count}. Try more data.")
-    if not np.isfinite(total).all():
-        raise ValueError("Expected finite values. Received: NaN or Inf. Try dropping those rows, or filling them in.")
     offset = total / count
     return shift + offset, (products - count * np.outer(offset, offset)) / (count - 1)
 

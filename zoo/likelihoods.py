@@ -7,10 +7,13 @@ judges data by them.
 
 import abc
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
+
+LARGEST = 1e15  # of a value: the squares of 10⁸ such values still have a sum in float32
 
 
 class Likelihood(abc.ABC):
@@ -171,13 +174,22 @@ def _normal_cdf(x):
     return 0.5 * (1.0 + ops.erf(x / math.sqrt(2.0)))
 
 
-def require_finite(x: np.ndarray) -> tuple[float, float]:
-    """The lowest and the highest value; ValueError where x holds NaN or Inf."""
+def require_finite(x: np.ndarray, names: Sequence | None = None) -> tuple[float, float]:
+    """The lowest and the highest value of rows `(n, …)`; ValueError, with the row and the value, where x holds NaN, Inf or a
+    value beyond `LARGEST`.
+
+    Args:
+        names: of the rows, their numbers unless given.
+    """
     low, high = (float(np.min(x)), float(np.max(x))) if x.size else (0.0, 0.0)  # NaN where any value is
-    if not (np.isfinite(low) and np.isfinite(high)):
+    if not -LARGEST <= low <= high <= LARGEST:
+        values = np.reshape(x, (len(x), -1) if np.ndim(x) else (1, 1))
+        bad = np.argwhere(~(np.abs(values) <= LARGEST))
+        row, place = bad[0]
         raise ValueError(
-            f"Expected finite values. Received: {np.count_nonzero(~np.isfinite(x)):,} NaN or Inf among {x.size:,}. "
-            "Try dropping those rows, or filling them in."
+            f"Expected finite values: no NaN or Inf, and none beyond ±{LARGEST:g}, whose squares float32 can sum. Received: "
+            f"{values[row, place]!s} in row {row if names is None else names[row]}, and {len(bad) - 1:,} more such values. "
+            "Try dropping those rows, filling them in, or other units."
         )
     return low, high
 

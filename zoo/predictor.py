@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from zoo import inputs
 from zoo.autoencoder import Autoencoder
 from zoo.bottlenecks import Bottleneck
+from zoo.finite import watched
 from zoo.inputs import float_rows, known_shape
 from zoo.likelihoods import require_finite
 from zoo.signatures import Signature, Tensor
@@ -106,18 +107,20 @@ class Predictor(keras.Model):
         return ops.cast(self.head(self._features(float_rows(x, self.shape), training), training=training), "float32")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        y_pred = y_pred if self.classifier else y_pred[:, 0]
-        total = self.target_loss(y, y_pred, sample_weight)
+        y = _per_row(y, "targets")
+        y = y if self.classifier else y[:, None]  # a loss averages over the last axis, and weights count after that
+        total = self.target_loss(y, y_pred, _per_row(sample_weight, "weights"))
         for extra in self.losses:
             total += self._aggregate_additional_loss(extra)
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        y = _per_row(y, "targets")
         if self.classifier:
             error = ops.cast(ops.not_equal(ops.argmax(y_pred, axis=-1), ops.cast(y, "int32")), "float32")
         else:
             error = ops.square(ops.cast(y, "float32") - y_pred[:, 0])
-        self.error.update_state(error, sample_weight)
+        self.error.update_state(error, _per_row(sample_weight, "weights"))
         return self.get_metrics_result()
 
     def check(self, x: ArrayLike) -> None:
@@ -132,7 +135,8 @@ class Predictor(keras.Model):
         Rows and targets are checked whole before the first step, of a data set the first batch.
 
         Raises:
-            ValueError: no rows, a wrong shape, NaN or Inf; labels that are not whole numbers in [0, C).
+            ValueError: no rows, a wrong shape, NaN or Inf; labels that are not whole numbers in [0, C); an epoch that is not
+                finite, before which the model then is (`zoo.Finite`).
         """
         if not self.compiled:
             self.compile("adam")
@@ -143,8 +147,9 @@ class Predictor(keras.Model):
         else:
             x, y = self._pair(x, y)
         if isinstance(kwargs.get("validation_data"), (tuple, list)):
-            watched = kwargs["validation_data"]
-            kwargs["validation_data"] = (*self._pair(*watched[:2]), *watched[2:])
+            held_out = kwargs["validation_data"]
+            kwargs["validation_data"] = (*self._pair(*held_out[:2]), *held_out[2:])
+        kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
@@ -182,6 +187,15 @@ class Predictor(keras.Model):
 
     def _features(self, x, training):
         return self.encoder(x, training=training and not self.frozen)
+
+
+def _per_row(column, name: str):
+    """One number a row `(B,)`, from `(B,)` or `(B, 1)`; None where there is none."""
+    if column is None:
+        return None
+    if len(column.shape) not in (1, 2) or tuple(column.shape[1:]) not in ((), (1,)):
+        raise ValueError(f"Expected {name} of shape (batch,). Received: shape {tuple(column.shape)}. Try one number a row.")
+    return ops.reshape(column, (-1,))
 
 
 def coder(autoencoder: Autoencoder) -> keras.Sequential:

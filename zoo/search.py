@@ -1,7 +1,7 @@
 """Sequences written token by token: the likeliest token, a beam of the best sequences, or draws.
 
 A search takes a function `step(token (R,), t, cache) → logits (R, V), cache`, an empty cache, R, and the most steps; the token
-of the last step is the end. It stops when every row has ended.
+of the last step is the end, and `may_follow` says which tokens there are before it. It stops when every row has ended.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from zoo.vocabulary import END, PAD, START, UNKNOWN
 
 NEVER = (PAD, START, UNKNOWN)  # tokens that are not written
 LOWEST = -1e30  # log p of what is not to be
+STRONGEST = 1000.0  # length penalty beyond which the order of sequences does not change
 
 
 def greedy(step: Callable, cache, rows: int | KerasTensor, steps: int) -> tuple[KerasTensor, KerasTensor]:
@@ -33,9 +34,10 @@ def sample(
     `Transformer.generate_sample` explains them."""
     temperature, top_k, top_p = ops.maximum(temperature, 1e-6)[:, None], top_k[:, None], top_p[:, None]
 
-    def choose(logits, t):
-        size = logits.shape[-1]
-        logits, token = ops.top_k(logits / temperature, size)  # in falling order
+    def choose(log_prob, t):
+        size = log_prob.shape[-1]
+        logits = ops.where(possible(log_prob), log_prob / temperature, LOWEST)  # however high the temperature
+        logits, token = ops.top_k(logits, size)  # in falling order
         probability = ops.softmax(logits)
         before = ops.cumsum(probability, axis=-1) - probability
         rank = ops.arange(size)[None]
@@ -51,13 +53,19 @@ def beam(
     step: Callable, cache, rows: int | KerasTensor, steps: int, beams: int, length_penalty: KerasTensor
 ) -> tuple[KerasTensor, KerasTensor]:
     """The best sequences of B = R / beams sources, best first: tokens `(B, beams, steps)` and scores `(B, beams)`, which are
-    log p / ((5 + length) / 6)^α for a length penalty α `(B,)`."""
+    log p / ((5 + length) / 6)^α for a length penalty α `(B,)`. Where fewer sequences than beams are possible, the others are
+    of padding alone, and their score is `LOWEST`."""
     sources = rows // beams
     alpha = length_penalty[:, None, None]
     first = ops.arange(sources)[:, None] * beams  # the row where each source's beams begin (B, 1)
 
-    def penalized(log_prob, length):
-        return log_prob / ops.power((5.0 + ops.cast(length, "float32")) / 6.0, alpha)
+    def growth(length):
+        return (5.0 + ops.cast(length, "float32")) / 6.0
+
+    def preference(log_prob, length):
+        """Orders as the score does, as −log of its negative, which overflows for no α."""
+        order = ops.minimum(alpha, STRONGEST) * ops.log(growth(length)) - ops.log(ops.maximum(-log_prob, 1e-30))
+        return ops.where(possible(log_prob), order, LOWEST)
 
     def body(t, token, written, log_prob, length, ended, cache):
         logits, cache = step(ops.reshape(token, (-1,)), t, cache)
@@ -66,16 +74,16 @@ def beam(
         padding = ops.where(ops.arange(size) == PAD, 0.0, LOWEST)  # all that an ended sequence goes on with
         total = log_prob[..., None] + ops.where(ended[..., None], padding, following)  # (B, beams, V)
         lengths = ops.where(ended, length, t + 1)
-        ranked = ops.reshape(penalized(total, lengths[..., None]), (-1, beams * size))
+        ranked = ops.reshape(preference(total, lengths[..., None]), (-1, beams * size))
         chosen = ops.cast(ops.top_k(ranked, beams)[1], "int32")  # (B, beams)
         log_prob = ops.take_along_axis(ops.reshape(total, (-1, beams * size)), chosen, axis=1)
         parent, token = chosen // size, chosen % size
         length, ended = (ops.take_along_axis(column, parent, axis=1) for column in (lengths, ended))
         written = ops.take_along_axis(written, parent[..., None], axis=1)
-        written = _put(written, token, t, steps)
+        written = ops.where(possible(log_prob)[..., None], _put(written, token, t, steps), PAD)
         row = ops.reshape(first + parent, (-1,))
         cache = tuple(tuple(_rows(part, row) for part in memory) for memory in cache)
-        return t + 1, token, written, log_prob, length, ended | ops.equal(token, END), cache
+        return t + 1, token, written, log_prob, length, ended | ops.equal(token, END) | ~possible(log_prob), cache
 
     start = ops.full((sources, beams), START, "int32")
     lone = ops.where(ops.arange(beams) == 0, 0.0, LOWEST)  # all beams are the same before the first token
@@ -89,20 +97,26 @@ def beam(
         cache,
     )
     _, _, written, log_prob, length, _, _ = _run(body, state, steps)
-    return written, penalized(log_prob[..., None], length[..., None])[..., 0]
+    score = log_prob / ops.power(growth(length), length_penalty[:, None])
+    return written, ops.where(possible(log_prob), score, LOWEST)
 
 
-def allowed(logits: KerasTensor) -> KerasTensor:
-    """Logits `(…, V)` without the tokens that are not written."""
-    size = logits.shape[-1]
-    never = ops.any(ops.equal(ops.arange(size)[:, None], ops.convert_to_tensor(NEVER)), axis=1)
-    return ops.where(never, LOWEST, logits)
+def may_follow(t: KerasTensor, steps: int, size: int) -> KerasTensor:
+    """Whether each of `size` = V tokens may be written at steps t `(…)`, booleans `(…, V)`: none of `NEVER`, and at the last
+    of the steps the end alone."""
+    token = ops.arange(size, dtype="int32")
+    written = ops.all(ops.not_equal(token[:, None], ops.convert_to_tensor(NEVER, "int32")), axis=1)
+    return written & (ops.equal(token, END) | (ops.cast(t, "int32")[..., None] < steps - 1))
+
+
+def possible(log_prob: KerasTensor) -> KerasTensor:
+    """Where a sequence or token of this log p can be: False for NaN too."""
+    return log_prob > LOWEST / 2
 
 
 def _log_prob_allowed(logits, t, steps):
-    """log p `(R, V)` of what may follow at step t; at the last step only the end may."""
-    log_prob = allowed(ops.log_softmax(logits))
-    return ops.where((t == steps - 1) & (ops.arange(logits.shape[-1]) != END), LOWEST, log_prob)
+    """log p `(R, V)` of what may follow at step t."""
+    return ops.where(may_follow(t, steps, logits.shape[-1]), ops.log_softmax(logits), LOWEST)
 
 
 def _written(step, cache, rows, steps, choose):
@@ -147,7 +161,10 @@ def _run(body, state, steps):
 
 def _rows(part, row):
     """A part of a cache, whose first axis is a multiple of R, in the order of rows `(R,)`."""
-    return ops.reshape(ops.take(ops.reshape(part, (ops.shape(row)[0], -1)), row, axis=0), ops.shape(part))
+    count = ops.shape(row)[0]
+    if isinstance(count, int) and count == 0:  # no rows, which cannot be told the size of one
+        return part
+    return ops.reshape(ops.take(ops.reshape(part, (count, -1)), row, axis=0), ops.shape(part))
 
 
 def _put(written, token, t, steps):

@@ -1,5 +1,6 @@
 """The transformer: an encoder and a decoder for sequences of tokens, strings in and strings out."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from zoo import inputs, noise, search
 from zoo.attention import Block, per_head, turns
 from zoo.autoencoder import PerExample
+from zoo.finite import watched
 from zoo.inputs import integers
 from zoo.signatures import Signature, Tensor
 from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
@@ -29,7 +31,7 @@ class Transformer(keras.Model):
         heads: of every attention.
         hidden: units of the hidden layer of every block; three times the width unless given.
         dropout: share of the numbers that a block adds, in training.
-        label_smoothing: share of the probability that training wants spread over all tokens.
+        label_smoothing: share of the probability that training wants spread over all tokens that may be written.
         beams: sequences that `generate_beam` follows and returns.
         choices: next tokens that `next` returns.
 
@@ -122,14 +124,18 @@ class Transformer(keras.Model):
 
     def next(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> dict:
         """What may follow the targets `(B,)`, which may be empty: the `choices` likeliest tokens, `token` `(B, choices)`, ""
-        being the end, and their `probability` `(B, choices)`."""
+        being the end, and their `probability` `(B, choices)`. Only the end may follow a target of the greatest length; where
+        there are no more, the others are "" with the probability 0."""
         tokens = self._target(target)
         logits = self._logits(self._source(source), tokens)  # (B, T, V)
         last = ops.sum(ops.cast(ops.not_equal(tokens, PAD), "int32"), axis=1) - 1  # where <end> stands (B,)
         here = ops.equal(ops.arange(ops.shape(tokens)[1], dtype="int32")[None], last[:, None])
         logits = ops.sum(ops.where(here[..., None], logits, 0.0), axis=1)  # (B, V)
-        probability, token = ops.top_k(ops.softmax(search.allowed(logits)), self.choices)
-        token = ops.cast(token, "int32")
+        may = search.may_follow(last, self.target_vocabulary.length + 1, logits.shape[-1])
+        log_prob = ops.where(may, ops.log_softmax(ops.where(may, logits, search.LOWEST)), search.LOWEST)
+        log_prob, token = ops.top_k(log_prob, self.choices)  # probabilities may round to equal ones
+        token = ops.where(search.possible(log_prob), ops.cast(token, "int32"), PAD)
+        probability = ops.exp(log_prob)
         return {"token": self._written(source, token[..., None]), "probability": probability}
 
     def generate(self, source: Sequence[str] | ArrayLike) -> dict:
@@ -144,10 +150,16 @@ class Transformer(keras.Model):
         `unknown` `(B,)`.
 
         The score is log p / ((5 + length) / 6)^α (Wu et al., 2016), the end being part of the length; the `length_penalty` α,
-        0 or above for every row `(B,)` or for all of them, prefers longer targets the higher it is.
+        finite and 0 or above, for every row `(B,)` or for all of them, prefers longer targets the higher it is.
+
+        Every target is there once. Where the vocabulary allows fewer than `beams`, the others are "" (token numbers: padding
+        alone) with the score −1e30, whose probability is 0.
+
+        Raises:
+            ValueError: a length penalty out of range.
         """
         tokens = self._source(source)
-        penalty = self._column(length_penalty, tokens)
+        penalty = self._column("length_penalty", length_penalty, tokens)
         target, score = search.beam(*self._stepper(tokens, self.beams), self.beams, penalty)
         return {"target": self._written(source, target), "score": score, "unknown": self._unknown(tokens)}
 
@@ -163,15 +175,19 @@ class Transformer(keras.Model):
 
         Args:
             seed: int32 `(B,)`; the same seed gives a source the same target.
-            temperature: divides the logits before the draw; 0 takes the likeliest token.
+            temperature: divides the logits before the draw, finite; 0 takes the likeliest token.
             top_k: draw among so many likeliest tokens; 0: among all.
-            top_p: draw among the fewest likeliest tokens whose probabilities sum to this or more (Holtzman et al., 2020).
+            top_p: draw among the fewest likeliest tokens, one at least, whose probabilities sum to this or more (Holtzman et
+                al., 2020); in [0, 1], where 0 takes the likeliest token.
 
         The last three are of every row, `(B,)`, or of all of them.
+
+        Raises:
+            ValueError: one of them out of range.
         """
         tokens = self._source(source)
-        temperature, top_p = self._column(temperature, tokens), self._column(top_p, tokens)
-        top_k = self._column(top_k, tokens, "int32")
+        given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        temperature, top_k, top_p = (self._column(name, value, tokens) for name, value in given.items())
         searching = self._stepper(tokens)
         *_, steps = searching
         size = self.target_vocabulary.size
@@ -209,14 +225,15 @@ class Transformer(keras.Model):
         answer = {"target": target, "score": number, "unknown": whole}
         several = {name: Tensor((None, self.beams), *tensor[1:]) for name, tensor in (("target", target), ("score", number))}
         likely = Tensor((None, self.choices), "string", self.target_vocabulary)
-        sampling = {"seed": whole, "temperature": number, "top_k": whole, "top_p": number}
+        sampling = {"seed": whole, **{name: _OPTIONS[name] for name in ("temperature", "top_k", "top_p")}}
+        penalty = {"length_penalty": _OPTIONS["length_penalty"]}
         verbs = {
             "encode": Signature({"source": source}, {"code": Tensor((None, self.width))}),
             "encode_states": Signature({"source": source}, {"states": Tensor((None, read, self.width))}),
             "decode": Signature(pair, {"log_prob": Tensor((None, written))}),
             "next": Signature(pair, {"token": likely, "probability": Tensor((None, self.choices))}),
             "generate": Signature({"source": source}, answer),
-            "generate_beam": Signature({"source": source, "length_penalty": number}, {**several, "unknown": whole}),
+            "generate_beam": Signature({"source": source, **penalty}, {**several, "unknown": whole}),
             "generate_sample": Signature({"source": source, **sampling}, answer),
             "score": Signature(pair, {"score": number}),
             "attend": Signature(pair, {"attention": Tensor((None, self.heads, written, read))}),
@@ -234,7 +251,10 @@ class Transformer(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         log_prob = ops.log_softmax(y_pred)  # (B, T, V)
         wanted = ops.one_hot(x["target"], self.target_vocabulary.size, dtype="float32")
-        wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing / self.target_vocabulary.size
+        steps = ops.arange(ops.shape(x["target"])[1], dtype="int32")
+        may = ops.cast(search.may_follow(steps, self.target_vocabulary.length + 1, wanted.shape[-1]), "float32")  # (T, V)
+        spread = may / ops.sum(may, axis=-1, keepdims=True)
+        wanted = (1 - self.label_smoothing) * wanted + self.label_smoothing * spread
         present = ops.cast(ops.not_equal(x["target"], PAD), "float32")
         loss = -ops.sum(ops.sum(wanted * log_prob, axis=-1) * present, axis=1)  # (B,)
         return self._mean_loss(loss, loss, sample_weight)
@@ -248,7 +268,8 @@ class Transformer(keras.Model):
         return self.get_metrics_result()
 
     def fit(self, x=None, **kwargs) -> keras.callbacks.History:
-        """As in Keras, on `{"source": …, "target": …}` alone; compiles with Adam where `compile` was not called."""
+        """As in Keras, on `{"source": …, "target": …}` alone; compiles with Adam where `compile` was not called.
+        `zoo.Finite` watches."""
         if not self.compiled:
             self.compile("adam")
         if isinstance(x, dict):
@@ -260,6 +281,9 @@ class Transformer(keras.Model):
                 )
         else:
             kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
+        if kwargs.get("sample_weight") is not None:
+            kwargs["y"] = x["target"]  # without targets Keras drops the weights
+        kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         return super().fit(x, **kwargs)
 
     # Saving
@@ -290,8 +314,17 @@ class Transformer(keras.Model):
         return ops.sum(ops.cast(ops.equal(tokens, UNKNOWN), "int32"), axis=1)
 
     @staticmethod
-    def _column(value, tokens, dtype="float32"):
-        return ops.broadcast_to(ops.convert_to_tensor(value, dtype=dtype), (ops.shape(tokens)[0],))
+    def _column(name, value, tokens):
+        """An option of a search as a column `(B,)`; a graph that is being made knows no values, and the export checks them."""
+        rows, option = ops.shape(tokens)[0], _OPTIONS[name]
+        if (known := _known(value)) is not None:
+            option.require(known, name)
+            if known.shape not in ((), (rows,)) and isinstance(rows, int):
+                raise ValueError(
+                    f"Expected one number as {name}, or one a row, of shape {(rows,)}. Received: shape {known.shape}. "
+                    f"Try {name}={option.bounds[0]:g}."
+                )
+        return ops.broadcast_to(ops.cast(ops.convert_to_tensor(value), option.dtype), (rows,))
 
     def _states(self, source, training=None):
         """States `(B, S, width)` of source tokens `(B, S)`, and where there are tokens, `(B, S)`."""
@@ -360,6 +393,12 @@ class Transformer(keras.Model):
 
 
 _VOCABULARIES = ("source_vocabulary", "target_vocabulary")
+_OPTIONS = {
+    "length_penalty": Tensor((None,), bounds=(0, math.inf)),
+    "temperature": Tensor((None,), bounds=(0, math.inf)),
+    "top_k": Tensor((None,), "int32", bounds=(0, 2**31 - 1)),
+    "top_p": Tensor((None,), bounds=(0, 1)),
+}
 _SIZES = ("width", "depth", "decoder_depth", "heads", "hidden", "dropout", "label_smoothing", "beams", "choices")
 
 
@@ -368,6 +407,14 @@ def _embedding(vocabulary: Vocabulary, width: int, name: str, policy: dict) -> k
     layer = keras.layers.Embedding(vocabulary.size, width, embeddings_initializer=start, name=name, **policy)
     layer.build()
     return layer
+
+
+def _known(value) -> np.ndarray | None:
+    """A value as an array; None for a tensor of a graph that is being made."""
+    try:
+        return np.asarray(value)
+    except (NotImplementedError, TypeError):
+        return None
 
 
 def _is_numbers(texts) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Indic words and emoji are written
+LOST = "\ufffd\ufffe\uffff"  # what a wrong decoding leaves
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -16,13 +18,15 @@ class Vocabulary:
     """Numbers of tokens: 0 `<pad>`, 1 `<start>`, 2 `<end>`, 3 `<unk>`, then the tokens in their order.
 
     Args:
-        tokens: distinct, none empty; single characters where `separator` is empty, otherwise without whitespace.
+        tokens: distinct, none empty; single characters where `separator` is empty, otherwise without whitespace. None has a
+            character that no text has (`stray`).
         length: most tokens of a sequence, without the end.
         separator: between the tokens of a text: "" for a text of characters, " " for one of words.
 
     A character that is no token is replaced by its compatibility decomposition (NFKD), then by that one's case folding,
     less combining marks that are no tokens either: "É" is read as "e" where only lower-case letters are tokens. What is no
-    token even so is `<unk>`. Words are taken as they are.
+    token even so is `<unk>`. A letter with combining marks behind it is read as one character where that is a token. Words are
+    taken as they are.
 
     Raises:
         ValueError: tokens that no text can be told apart by; a length below 1.
@@ -37,6 +41,11 @@ class Vocabulary:
             raise ValueError(
                 f"Expected distinct {'characters' if separator == '' else 'words without whitespace'}. "
                 f"Received: {self.tokens[:10]} …. Try Vocabulary.of(texts)."
+            )
+        found = stray("".join(self.tokens))
+        if found:
+            raise ValueError(
+                f"Expected tokens of visible characters. Received: U+{ord(found):04X}. Try removing it from the texts first."
             )
         if separator not in ("", " ") or length < 1:
             raise ValueError(
@@ -65,9 +74,20 @@ class Vocabulary:
                 return kept
         return character
 
+    @functools.cached_property
+    def compositions(self) -> dict[str, str]:
+        """The tokens that Unicode writes as a letter and combining marks too, by that writing, the longest first."""
+        writings = {unicodedata.normalize("NFD", token): token for token in self.tokens if not self.separator}
+        marked = (text for text in writings if len(text) > 1 and all(map(unicodedata.combining, text[1:])))
+        return {text: writings[text] for text in sorted(marked, key=len, reverse=True)}
+
     def split(self, text: str) -> list[str]:
         """The tokens of a text, its characters spelt by tokens."""
-        return text.split() if self.separator else [*"".join(map(self._spelling, text))]
+        if self.separator:
+            return text.split()
+        for decomposed, token in self.compositions.items():
+            text = text.replace(decomposed, token)
+        return [*"".join(map(self._spelling, text))]
 
     def numbers(self, texts: Sequence[str]) -> np.ndarray:
         """Texts `(B,)` to int32 `(B, T)`: tokens, `<end>`, then `<pad>` up to the longest.
@@ -118,3 +138,11 @@ class Vocabulary:
 
     def __hash__(self) -> int:
         return hash((self.tokens, self.length, self.separator))
+
+
+def stray(text: str) -> str:
+    """The first character that has no place in a text of one line, "" where there is none: controls (line ends and tabs too),
+    separators of lines, invisible formatting such as a byte order mark or a zero-width space (but not the two joiners),
+    lone surrogates, and what a wrong decoding leaves."""
+    found = (c for c in text if c in LOST or (unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in JOINERS))
+    return next(found, "")
