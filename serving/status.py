@@ -1,6 +1,7 @@
 """The status codes that gRPC and TensorFlow share, and what each is over HTTP."""
 
 import enum
+import re
 
 import orjson
 
@@ -67,8 +68,12 @@ def told(error: BaseException) -> RequestError:
     if isinstance(error, RequestError):
         return error
     if isinstance(getattr(error, "error_code", None), int):  # of TensorFlow's own
-        return RequestError(Code(error.error_code), error.message)
+        return RequestError(Code(error.error_code), _PLACES.sub("", error.message).strip())
     return RequestError(Code.INTERNAL, f"The model failed on this request: {type(error).__name__}")
+
+
+# Where in its graph TensorFlow met an error, once for every function on the way.
+_PLACES = re.compile(r"\{\{function_node [^}]*\}\}\s*|\n\s*\[\[[^\n]*\]\]")
 
 
 def as_json(message: str) -> bytes:

@@ -97,8 +97,11 @@ def test_no_rows_get_no_answers(model, session):
 
 @pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 8, 8), (2, 64), (2, 4, 16, 1), (64,), (0,)])
 def test_the_graph_holds_requests_to_the_declared_shapes(conv, shape):
-    with pytest.raises(RequestError, match=r"Expected shape \(None, 8, 8, 1\) for input x"):
+    with pytest.raises(RequestError, match=r"Expected shape \(None, 8, 8, 1\) for input x") as refused:
         conv.endpoint("encode").run({"x": np.zeros(shape, "float32")})
+    assert (
+        "{{" not in refused.value.message and "[[" not in refused.value.message
+    )  # where in its graph is not the client's matter
 
 
 @pytest.fixture(scope="module")

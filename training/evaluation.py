@@ -91,28 +91,37 @@ def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, fl
 def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str, float]:
     """What a model with a prior says of the test split, in nats per example.
 
-    `negative_elbo/BINARIZATION`, its Kullback–Leibler part `kl` and reconstruction part; `nll/NUMBER_samples_BINARIZATION`,
-    −log p(x) by importance sampling, an upper bound in expectation (where `nll_samples` > 0). `nll/bits_per_dimension…` beside
-    it where grey levels are modelled. `active_units`: dimensions whose mean varies over the data by more than 0.01 (Burda et
-    al., 2016).
+    The figures of `elbo`; `nll/NUMBER_samples_BINARIZATION`, −log p(x) by importance sampling, an upper bound in expectation
+    (where `nll_samples` > 0), and `nll/bits_per_dimension…` beside it where grey levels are modelled.
     """
     if not model.bottleneck.prior:
         return {}
-    binarization = {"none": "as_is"}.get(experiment.binarize, f"{experiment.binarize}_binarization")
-    outputs = [model.predict_on_batch(rows["x"]) for rows in data.test.batches(BATCH)]
-    kl, reconstruction = (float(np.concatenate([row[name] for row in outputs]).mean()) for name in ("kl", "reconstruction"))
-    metrics = {
-        f"negative_elbo/{binarization}": kl + reconstruction,
-        "negative_elbo/kl": kl,
-        "negative_elbo/reconstruction": reconstruction,
-        "active_units": int(np.sum(active_units(np.concatenate([row["code"] for row in outputs])))),
-    }
+    metrics = elbo(model, data, experiment)
     if experiment.nll_samples:
-        key = f"{experiment.nll_samples}_samples_{binarization}"
+        key = f"{experiment.nll_samples}_samples_{_binarization(experiment)}"
         metrics[f"nll/{key}"] = nll(model, data.test, experiment.nll_samples)
         if isinstance(model.likelihood, zoo.DiscretizedGaussian):
             metrics[f"nll/bits_per_dimension_{key}"] = metrics[f"nll/{key}"] / (np.prod(data.shape) * np.log(2))
     return metrics
+
+
+def elbo(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str, float]:
+    """`negative_elbo/BINARIZATION` of the test split in nats, one draw of the code for each example, its Kullback–Leibler part
+    `kl` and reconstruction part. `active_units`: dimensions whose mean varies over the data by more than 0.01 (Burda et al.,
+    2016).
+    """
+    outputs = [model.predict_on_batch(rows["x"]) for rows in data.test.batches(BATCH)]
+    kl, reconstruction = (float(np.concatenate([row[name] for row in outputs]).mean()) for name in ("kl", "reconstruction"))
+    return {
+        f"negative_elbo/{_binarization(experiment)}": kl + reconstruction,
+        "negative_elbo/kl": kl,
+        "negative_elbo/reconstruction": reconstruction,
+        "active_units": int(np.sum(active_units(np.concatenate([row["code"] for row in outputs])))),
+    }
+
+
+def _binarization(experiment: Experiment) -> str:
+    return {"none": "as_is"}.get(experiment.binarize, f"{experiment.binarize}_binarization")
 
 
 def nll(model: zoo.Autoencoder, split: Split, samples: int) -> float:
