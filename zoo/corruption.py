@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from zoo.arguments import require_amount
+
 
 @keras.saving.register_keras_serializable("zoo")
 class RandomNoise(keras.layers.Layer):
@@ -15,6 +17,7 @@ class RandomNoise(keras.layers.Layer):
 
     def __init__(self, highest: float, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
+        require_amount(highest=highest)
         self.highest = highest
         self._seeds = keras.random.SeedGenerator(0)
 
@@ -38,12 +41,14 @@ class RandomAffine(keras.layers.Layer):
     Args:
         shift: most pixels along height and width.
         rotation: most degrees.
-        scale: most change of size, as a share of it.
+        scale: most change of size, as a share of it, below 1.
         shear: most slant, pixels to the side for each pixel up.
     """
 
     def __init__(self, shift: float = 2.0, rotation: float = 15.0, scale: float = 0.15, shear: float = 0.3, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
+        require_amount(shift=shift, rotation=rotation, shear=shear)
+        require_amount(below=1, scale=scale)
         self.shift = shift
         self.rotation = rotation
         self.scale = scale
