@@ -1,8 +1,10 @@
 """The likelihoods against their formulas."""
 
+import keras
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import expit, log_ndtr, logit
 
 import zoo
 
@@ -39,7 +41,92 @@ def test_bernoulli_stays_finite_far_out():
     np.testing.assert_allclose(received, [[-1e4]])
 
 
-@pytest.mark.parametrize("likelihood", [zoo.SquaredError(), zoo.Bernoulli()])
+def _log_bin(levels, k, location, spread):
+    """The logarithm of a bin's mass, in float64: by the difference of the CDFs, by the density where the bin is narrow."""
+    n = levels - 1
+    scale = 0.25 + n * np.logaddexp(0, spread - 2)
+    offset = k - n * expit(location)
+    middle, half = np.abs(offset) / scale, 0.5 / scale
+    upper, lower = log_ndtr(half - middle), log_ndtr(-half - middle)
+    wide = upper + np.log(-np.expm1(np.where(lower < upper, lower - upper, -1.0)))
+    y, weights = np.polynomial.legendre.leggauss(40)
+    inside = np.exp(-np.minimum(middle * half, 3.0)[..., None] * y - np.square(half[..., None] * y) / 2) @ weights
+    narrow = stats.norm.logpdf(middle) + np.log(half * inside)
+    inner = np.where(middle * half > 2, wide, narrow)
+    return np.where(k == 0, log_ndtr((0.5 + offset) / scale), np.where(k == n, log_ndtr((0.5 - offset) / scale), inner))
+
+
+def _grid(levels):
+    """Levels `(N,)` and parameters `(N, 2)`: all levels, or some; means from end to end; the narrowest σ to a flat one."""
+    k = np.unique(np.linspace(0, levels - 1, 18).round())
+    location = np.linspace(-17, 17, 69)
+    spread = np.array([-100.0, -20.0, -6.0, -3.0, -1.0, 0.0, 2.0, 5.0, 100.0, 1e4])
+    k, location, spread = (part.ravel() for part in np.meshgrid(k, location, spread, indexing="ij"))
+    return k, np.stack([location, spread], axis=-1)
+
+
+@pytest.mark.parametrize(("levels", "tolerance"), [(2, 2e-6), (5, 5e-6), (17, 2e-5), (256, 2e-4)])
+def test_a_discretized_gaussian_has_the_mass_of_its_bins(levels, tolerance):
+    k, parameters = _grid(levels)
+    x = (k / (levels - 1)).astype("float32")[:, None]
+    received = zoo.DiscretizedGaussian(levels).log_prob(x, parameters.astype("float32")[None, :, None])
+    expected = _log_bin(levels, k, *parameters.astype("float32").astype("float64").T)
+    assert expected.min() < {2: -3, 5: -99, 17: -1900, 256: -5e5}[levels]
+    np.testing.assert_allclose(np.asarray(received)[0], expected, rtol=1e-5, atol=tolerance)
+
+
+@pytest.mark.parametrize("k", [0, 1, 100, 254, 255])
+def test_a_discretized_gaussian_falls_without_a_jump(k):
+    """As the mean goes away from a level, at the narrowest σ: where masses are small it is no other formula that is seen."""
+    away = -1 if k > 127 else 1
+    location = logit(np.clip(k / 255 + away * np.linspace(0.0, 0.06, 3000), 1e-7, 1 - 1e-7)).astype("float32")
+    parameters = np.stack([location, np.full_like(location, -100.0)], axis=-1)[None, :, None]
+    x = np.full((3000, 1), k / 255, dtype="float32")
+    log_prob = np.asarray(zoo.DiscretizedGaussian(256).log_prob(x, parameters))[0]
+    steps = np.diff(log_prob)
+    assert log_prob[0] > -1 and log_prob[-1] < -1500
+    assert steps.max() < 2e-5 * -log_prob[-1] / 100 and steps.min() > -1.3 * 1800 * 2 / 3000 - 0.1
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_the_probabilities_of_all_levels_sum_to_one(levels):
+    x = np.linspace(0, 1, levels, dtype="float32")[:, None]
+    for location in (-9.0, -1.3, 0.0, 0.41, 2.0, 14.0):
+        parameters = np.stack(np.broadcast_arrays(location, np.float32([[-100.0, -4.0, -2.0, 0.0, 6.0]])), axis=-1)
+        parameters = np.tile(parameters.reshape(5, 1, 1, 2).astype("float32"), (1, levels, 1, 1))  # (5, levels, 1, 2)
+        log_prob = np.asarray(zoo.DiscretizedGaussian(levels).log_prob(x, parameters), dtype="float64")
+        np.testing.assert_allclose(np.exp(log_prob).sum(axis=1), 1.0, atol=1e-5)
+
+
+def _gradients(parameters, x):
+    """Of log p by parameters and by x."""
+
+    def log_prob(parameters, x):
+        return keras.ops.sum(zoo.DiscretizedGaussian(17).log_prob(x, parameters))
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [np.asarray(gradient) for gradient in jax.grad(log_prob, (0, 1))(parameters, x)]
+    import tensorflow as tf
+
+    given = [tf.constant(parameters), tf.constant(x)]
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        total = log_prob(*given)
+    return [gradient.numpy() for gradient in tape.gradient(total, given)]
+
+
+def test_gradients_of_a_discretized_gaussian_are_finite_and_right():
+    k, parameters = _grid(17)
+    received, by_x = _gradients(parameters[None, :, None].astype("float32"), (k[:, None] / 16).astype("float32"))
+    assert np.isfinite(received).all() and np.isfinite(by_x).all()
+    for column, step in enumerate(1e-5 * np.eye(2)):
+        above, below = (_log_bin(17, k, *(parameters + sign * step).T) for sign in (1, -1))
+        np.testing.assert_allclose(received[0, :, 0, column], (above - below) / 2e-5, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("likelihood", [zoo.SquaredError(), zoo.Bernoulli(), zoo.DiscretizedGaussian()])
 def test_good_values_pass(likelihood):
     likelihood.check(X)
     likelihood.check(X[:0])

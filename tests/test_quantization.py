@@ -58,6 +58,21 @@ def test_an_entry_that_nothing_chooses_starts_again_from_the_batch():
     assert np.abs(FEATURES.reshape(-1, 2) - entry).max(axis=1).min() < 1e-5
 
 
+@pytest.mark.parametrize("decay", [0.0, 1e-20])
+def test_an_entry_that_nothing_chooses_stays_where_no_restart_is_wanted(decay):
+    bottleneck = _bottleneck(decay=decay)
+    sums = np.asarray(bottleneck.sums).copy()
+    sums[2] = 1e3
+    bottleneck.sums.assign(sums)
+    for _ in range(3):  # below the smallest float32
+        codes, cost = bottleneck(FEATURES, training=True)
+    assert np.isfinite(codes).all() and np.isfinite(cost).all()
+    np.testing.assert_allclose(np.asarray(bottleneck.codebook)[2], 1e3, rtol=1e-4)
+    near = np.full((1, 6), 1e3, dtype="float32")  # and it follows again once a vector chooses it
+    bottleneck(near - 50, training=True)
+    np.testing.assert_allclose(np.asarray(bottleneck.codebook)[2], 950, rtol=1e-3)
+
+
 def test_a_whole_model_uses_its_codebook(digits):
     keras.utils.set_random_seed(0)
     model = zoo.Autoencoder(
@@ -72,7 +87,27 @@ def test_a_whole_model_uses_its_codebook(digits):
     assert error < 3.0  # the mean image's is 4.8 and more
 
 
-@pytest.mark.parametrize("settings", [{"entries": 1}, {"tokens": 0}])
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="Expected"):
-        _bottleneck(**settings)
+NAN, INF = float("nan"), float("inf")
+VQ = {"tokens": 3, "entries": 4, "width": 2}
+REFUSED = [
+    *((zoo.VectorQuantized, {**VQ, name: value}) for name in VQ for value in (0, -2, 1.5, NAN)),
+    (zoo.VectorQuantized, {**VQ, "entries": 1}),
+    (zoo.VectorQuantized, {**VQ, "tokens": -3, "width": -2}),
+    *((zoo.VectorQuantized, {**VQ, "commitment": value}) for value in (-0.1, NAN, INF)),
+    *((zoo.VectorQuantized, {**VQ, name: value}) for name in ("decay", "restart") for value in (-0.1, 1.0, 2.0, NAN, INF)),
+    *((zoo.Deterministic, {"k": value}) for value in (0, -1, 2.5, NAN)),
+    *((zoo.Deterministic, {"k": 2, "sparsity": value}) for value in (-1.0, NAN, INF)),
+    *((zoo.Gaussian, {"k": 2, name: v}) for name in ("beta", "free_bits", "warmup") for v in (-1.0, NAN, INF)),
+    *((zoo.Gaussian, {"k": 2, "samples": value}) for value in (0, 1.5, NAN)),
+    *((zoo.RandomNoise, {"highest": value}) for value in (-0.1, NAN, INF)),
+    *((zoo.RandomAffine, {name: v}) for name in ("shift", "rotation", "scale", "shear") for v in (-0.1, NAN, INF)),
+    (zoo.RandomAffine, {"scale": 1.0}),
+    *((zoo.DiscretizedGaussian, {"levels": value}) for value in (1, 0, 16.5, NAN)),
+]
+
+
+@pytest.mark.parametrize(("part", "settings"), REFUSED)
+def test_settings_that_would_lead_to_nan_or_nothing_are_refused(part, settings):
+    name = next(reversed(settings)) if part is not zoo.VectorQuantized else ""
+    with pytest.raises(ValueError, match=rf"Expected {name}.*\. Received: {name}.*\. Try {name}"):
+        part(**settings)

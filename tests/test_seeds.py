@@ -19,7 +19,7 @@ CHANCE = {
 }
 LAYERS = {
     "bottleneck": lambda seed: zoo.Gaussian(4, seed=seed),
-    "quantized": lambda seed: zoo.VectorQuantized(4, 16, 2, restart=10.0, seed=seed),
+    "quantized": lambda seed: zoo.VectorQuantized(4, 16, 2, restart=0.99, seed=seed),
     "noise": lambda seed: zoo.RandomNoise(0.5, seed=seed),
     "affine": lambda seed: zoo.RandomAffine(seed=seed),
 }

@@ -48,6 +48,34 @@ def test_another_experiment_does_not_get_the_folder(run, small):
     assert run.finished
 
 
+def test_grey_levels_are_those_of_the_data(small, tmp_path, capsys):
+    experiment = dataclasses.replace(small, likelihood="discretized_gaussian", epochs=1)
+    data = training.commands.open_data(experiment)
+    for settings, levels in (({}, 17), ({"levels": "256"}, 256)):
+        assert fitting.build(experiment.override(settings), data).likelihood.levels == levels
+    settled = fitting.settled(experiment, data)
+    assert settled.levels == 17 and capsys.readouterr().out.startswith("levels=17, ")
+    assert fitting.settled(settled, data) == settled and fitting.settled(small, data) == small
+    assert capsys.readouterr().out == ""
+    run = Run(tmp_path / "run")
+    run.begin(settled)
+    for path in (run.model, run.metrics, run.report, run.export / "a" / "1" / "saved_model.pb"):
+        files.write(path, lambda beside: beside.touch())
+    training.train(experiment, run.folder)  # the same experiment, which is finished
+    with pytest.raises(ValueError, match="levels is 17, not 256"):
+        training.train(experiment.override({"levels": "256"}), tmp_path / "run")
+    with pytest.raises(ValueError, match="Expected at least two levels"):
+        experiment.override({"levels": "1"})
+
+
+@pytest.mark.parametrize("memory_gib", [2.0, 1e-9])
+@pytest.mark.parametrize(("n", "levels"), [(1, 2), (16, 17), (100, 101), (255, 256), (1000, None)])
+def test_the_least_grid_of_levels_is_found(n, levels, memory_gib, tmp_path):
+    x = np.random.default_rng(0).integers(0, n + 1, size=(1500, 6)) / n
+    np.savez(tmp_path / "a.npz", x_train=x.astype("float32"), x_test=x[:10].astype("float32"))
+    assert training.levels.of(training.load(f"npz:{tmp_path}/a.npz", memory_gib=memory_gib).train) == levels
+
+
 def test_restart_trains_anew(small, tmp_path):
     run = training.train(small, tmp_path / "run")
     run = training.train(dataclasses.replace(small, k=3), tmp_path / "run", restart=True)

@@ -1,5 +1,6 @@
 """What the command line calls, and notebooks too: train, evaluate, report, generate …"""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -53,12 +54,15 @@ def train(
     experiment = find(experiment) if isinstance(experiment, str) else experiment
     run = Run(workdir or os.path.join("runs", experiment.name))
     scope = strategies.scope(strategy)
+    if run.config.exists() and not (restart or experiment.levels):  # as the run settled it
+        experiment = dataclasses.replace(experiment, levels=run.experiment().levels)
     run.expect(experiment, restart)
     if run.finished and not restart:
         print(f"{run.folder} is finished. --restart trains it anew.")
         return run
     data = open_data(experiment)
     if restart or not run.model.exists():
+        experiment = fitting.settled(experiment, data)
         _fit(experiment, data, run, scope, restart)
     if not run.metrics.exists():
         evaluate(run.folder, data)

@@ -35,7 +35,7 @@ LIKE = 0.75  # likeness of names from which on one may have been meant for the o
 POSITIVE = ("k", "width", "epochs", "batch_size", "learning_rate", "memory_gib", "samples", "token_width", "entries", "heads")
 POSITIVE += ("decoder_depth",)
 NOT_NEGATIVE = ("depth", "hidden", "image_size", "shift", "weight_decay", "seed", "sparsity", "beta", "free_bits")
-NOT_NEGATIVE += ("mixture", "noise", "affine", "nll_samples", "labels")
+NOT_NEGATIVE += ("mixture", "noise", "affine", "nll_samples", "labels", "levels")
 FRACTIONS = ("validation", "warmup", "kl_warmup", "dropout", "label_smoothing")
 
 
@@ -81,6 +81,7 @@ class Experiment:
     noise: float = 0.0  # denoising: the input gets Gaussian noise of up to this standard deviation
     affine: float = 0.0  # denoising: the input is moved, turned, scaled and slanted; 1: by ±2 pixels, 15°, 15 %, 0.3
     likelihood: str = "squared_error"
+    levels: int = 0  # discretized_gaussian: grey levels of a value; 0: those of the training data, 256 where it has no grid
     output_activation: str = "linear"  # f₂ of squared_error; bernoulli has its own
     mixture: int = 10  # Gaussians in the density over the codes, for each class where there are labels; 0: standard normal
     overcomplete: bool = False
@@ -137,6 +138,8 @@ class Experiment:
                 f"Expected k to be a multiple of token_width. Received: k={self.k}, token_width={self.token_width}. "
                 f"Try --k={self.token_width * max(1, self.k // self.token_width)}."
             )
+        if self.levels == 1:
+            raise ValueError("Expected at least two levels, or 0 for those of the data. Received: levels=1. Try --levels=0.")
         for key in POSITIVE:
             if not 0 < getattr(self, key) < math.inf:
                 raise ValueError(f"Expected {key} above 0. {_received(key, self)}")

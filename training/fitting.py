@@ -1,6 +1,7 @@
 """From an experiment and its data to a fitted model."""
 
 import contextlib
+import dataclasses
 import os
 import time
 import warnings
@@ -12,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 import zoo
+from training import levels
 from training.callbacks import Checkpoint, Progress
 from training.data import Data, clear_errors
 from training.experiments import Experiment
@@ -46,6 +48,16 @@ def build(experiment: Experiment, data: Data | Pairs) -> Model:
     return model
 
 
+def settled(experiment: Experiment, data: Data | Pairs) -> Experiment:
+    """The experiment with the number of grey levels of its data, where it leaves that open; told in a line."""
+    if experiment.likelihood != "discretized_gaussian" or experiment.levels or isinstance(data, Pairs):
+        return experiment
+    found = levels.of(data.train)
+    where = "on which the training data lie" if found else "since the training data lie on no grid of fewer"
+    print(f"levels={found or levels.MOST}, {where}")
+    return dataclasses.replace(experiment, levels=found or levels.MOST)
+
+
 def plain(model: Model, experiment: Experiment, data: Data | Pairs) -> Model:
     """The model computing in float32, whatever it was trained in."""
     if experiment.precision == "float32":
@@ -76,7 +88,9 @@ def _model(experiment: Experiment, data: Data | Pairs) -> Model:
     encoder, decoder = _bodies(experiment, data.shape)
     _, steps, _ = _schedule(data, experiment)
     bottleneck = _bottleneck(experiment, steps * experiment.epochs)
-    return zoo.Autoencoder(encoder, bottleneck, decoder, _likelihood(experiment), corruption=_corruption(experiment), **extras)
+    return zoo.Autoencoder(
+        encoder, bottleneck, decoder, _likelihood(experiment, data), corruption=_corruption(experiment), **extras
+    )
 
 
 def _predictor(experiment: Experiment, data: Data) -> zoo.Predictor:
@@ -143,10 +157,12 @@ def _bottleneck(experiment: Experiment, steps: int) -> zoo.Bottleneck:
     return zoo.Deterministic(experiment.k, experiment.code_activation, sparsity=experiment.sparsity)
 
 
-def _likelihood(experiment: Experiment) -> zoo.Likelihood:
+def _likelihood(experiment: Experiment, data: Data) -> zoo.Likelihood:
     if experiment.likelihood == "squared_error":
         return zoo.SquaredError(experiment.output_activation)
-    return zoo.Bernoulli() if experiment.likelihood == "bernoulli" else zoo.DiscretizedGaussian()
+    if experiment.likelihood == "bernoulli":
+        return zoo.Bernoulli()
+    return zoo.DiscretizedGaussian(experiment.levels or levels.of(data.train) or levels.MOST)
 
 
 def _corruption(experiment: Experiment) -> keras.layers.Layer | None:

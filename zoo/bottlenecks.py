@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from zoo import noise
+from zoo.arguments import require_amount, require_whole
 
 LOG_VARIANCE = 12.0  # posteriors have log-variances in ± this: outside, exp would overflow sooner or later
 
@@ -29,8 +30,7 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
 
     def __init__(self, k: int, outputs: int | None = None, activation: str = "linear", use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)
-        if k < 1:
-            raise ValueError(f"Expected at least one code dimension. Received: k={k}. Try k=2.")
+        require_whole(1, k=k)
         self.k = k
         self.projection = keras.layers.Dense(
             outputs or k, activation=activation, use_bias=use_bias, name="projection", dtype=self.dtype_policy
@@ -68,7 +68,7 @@ class Deterministic(Bottleneck):
 
     def __init__(self, k: int, activation: str = "linear", use_bias: bool = True, sparsity: float = 0.0, **kwargs):
         super().__init__(k, activation=activation, use_bias=use_bias, **kwargs)
-        _require_not_negative(sparsity=sparsity)
+        require_amount(sparsity=sparsity)
         self.activation = activation
         self.use_bias = use_bias
         self.sparsity = sparsity
@@ -114,9 +114,8 @@ class Gaussian(Bottleneck):
         **kwargs,
     ):
         super().__init__(k, outputs=2 * k, **kwargs)
-        _require_not_negative(beta=beta, free_bits=free_bits, warmup=warmup)
-        if samples < 1:
-            raise ValueError(f"Expected at least one sample. Received: samples={samples}. Try samples=1.")
+        require_amount(beta=beta, free_bits=free_bits, warmup=warmup)
+        require_whole(1, samples=samples)
         self.beta = beta
         self.free_bits = free_bits
         self.warmup = warmup
@@ -184,9 +183,3 @@ class Gaussian(Bottleneck):
 
 def _kl(mean, log_variance):
     return 0.5 * (ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance)
-
-
-def _require_not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if value < 0:
-            raise ValueError(f"Expected {name} of at least 0. Received: {name}={value}. Try {name}=0.")

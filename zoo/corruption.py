@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from zoo.arguments import require_amount
+
 
 @keras.saving.register_keras_serializable("zoo")
 class RandomNoise(keras.layers.Layer):
@@ -18,6 +20,7 @@ class RandomNoise(keras.layers.Layer):
 
     def __init__(self, highest: float, seed: int | None = None, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
+        require_amount(highest=highest)
         self.highest = highest
         self.seed = seed
         self._seeds = keras.random.SeedGenerator(seed)
@@ -42,7 +45,7 @@ class RandomAffine(keras.layers.Layer):
     Args:
         shift: most pixels along height and width.
         rotation: most degrees.
-        scale: most change of size, as a share of it.
+        scale: most change of size, as a share of it, below 1.
         shear: most slant, pixels to the side for each pixel up.
         seed: of the draws, an integer; drawn unless given.
     """
@@ -57,6 +60,8 @@ class RandomAffine(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
+        require_amount(shift=shift, rotation=rotation, shear=shear)
+        require_amount(below=1, scale=scale)
         self.shift = shift
         self.rotation = rotation
         self.scale = scale

@@ -5,7 +5,10 @@ import math
 import keras
 from keras import ops
 
+from zoo.arguments import require_amount, require_whole
 from zoo.bottlenecks import Bottleneck
+
+LEAST = 1e-12  # share of the vectors due to an entry that its moving average counts at least: 0 / 0 has no direction
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -20,9 +23,9 @@ class VectorQuantized(Bottleneck):
         entries: K, size of the codebook. A code takes tokens · log₂ K bits.
         width: numbers in a vector.
         commitment: weight β of ‖h − sg(e)‖² in training, in nats.
-        decay: of the moving averages.
+        decay: of the moving averages, in [0, 1).
         restart: an entry starts again when its moving average falls below this share of the vectors that are due to it, 1 / K
-            of all.
+            of all; in [0, 1). With 0 it stays where it is until a vector chooses it.
         seed: of the first codebook and of what entries start again from, an integer; drawn unless given.
 
     When not in training a code costs tokens · log K nats, which is −log p(code) under a uniform prior: `score` is a bound.
@@ -39,9 +42,11 @@ class VectorQuantized(Bottleneck):
         seed: int | None = None,
         **kwargs,
     ):
+        require_whole(1, tokens=tokens, width=width)
+        require_whole(2, entries=entries)
+        require_amount(commitment=commitment)
+        require_amount(below=1, decay=decay, restart=restart)
         super().__init__(tokens * width, **kwargs)
-        if entries < 2:
-            raise ValueError(f"Expected a codebook of at least two entries. Received: entries={entries}. Try entries=256.")
         self.tokens = tokens
         self.entries = entries
         self.width = width
@@ -117,6 +122,9 @@ class VectorQuantized(Bottleneck):
         counts = self.decay * self.counts + share * ops.sum(choice, axis=0)  # (K,)
         sums = self.decay * self.sums + share * ops.matmul(ops.transpose(choice), flat)  # (K, width)
         fresh = ops.take(flat, keras.random.randint((self.entries,), 0, rows, dtype="int32", seed=self._seeds), axis=0)
+        unused = counts < LEAST / self.entries
+        sums = ops.where(unused[:, None], LEAST / self.entries * self.codebook, sums)
+        counts = ops.where(unused, LEAST / self.entries, counts)
         dead = counts < self.restart / self.entries
         self.counts.assign(ops.where(dead, 1 / self.entries, counts))
         self.sums.assign(ops.where(dead[:, None], fresh / self.entries, sums))
