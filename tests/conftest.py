@@ -24,6 +24,22 @@ def digits() -> np.ndarray:
     return (load_digits().images[..., None] / 16).astype("float32")
 
 
+@pytest.fixture
+def processor(monkeypatch, tmp_path_factory):
+    """Makes this machine one without accelerators whose processor has a name and flags, or does not tell them."""
+    from training import processors, strategies
+
+    cpuinfo = tmp_path_factory.mktemp("processor") / "cpuinfo"
+    monkeypatch.setattr(processors, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(strategies, "_accelerators", list)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+
+    def describe(name: str, flags: str) -> None:
+        cpuinfo.write_text(f"processor\t: 0\nmodel name\t: {name}\nflags\t\t: fpu {flags}\n\n" * 2)
+
+    return describe
+
+
 @pytest.fixture(scope="session")
 def small():
     """An experiment of a second or two."""

@@ -74,7 +74,17 @@ def test_a_time_names_its_processor():
     times = [row[3] for table in _tables("README.md") for row in table if len(row) == 5 and "python -m training" in row[4]]
     assert len(times) > 10
     for time in times:
-        assert re.fullmatch(r"\d+ (s|min), .*(AMX|AVX|EPYC|Xeon|Core|Apple|GPU|TPU).*", time), time
+        assert re.fullmatch(r"\d+ (s|min), \d+ .*(AMX|AVX|EPYC|Xeon|Apple|GPU|TPU).*, (float32|mixed_bfloat16)", time), time
+
+
+def test_an_experiment_and_a_card_say_their_time_as_the_table_does():
+    rows = [row for table in _tables("README.md") for row in table if len(row) == 5 and "python -m training" in row[4]]
+    for name, _, _, told, _ in rows:
+        name, (time, computed) = name.strip("`"), told.split(", ", 1)
+        assert f"Two cores with AMX, {time}" in EXPERIMENTS[name.strip("`")].about and "2 CPU cores, AMX" in computed, name
+        if name in zoo.list():
+            assert f"of training\n  on {computed}, with Keras" in zoo.card(name)
+            assert f"precision={computed.split(', ')[-1]}" in zoo.card(name)
 
 
 def test_a_model_has_as_many_weights_in_the_table_as_on_its_card():

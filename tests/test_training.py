@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 import training
-from training import commands, files, fitting
+from training import cards, commands, files, fitting
 from training.callbacks import Checkpoint
 from training.data import clear_errors
 from training.run import Run
@@ -295,12 +295,18 @@ def test_a_variational_run_in_two_parts_is_one_whole(small, tmp_path):
         np.testing.assert_array_equal(left, right)
 
 
-CONV = {"body": "conv", "width": "4", "depth": "1", "hidden": "8", "precision": "mixed_bfloat16"}
+CONV = {"body": "conv", "width": "4", "depth": "1", "hidden": "8"}
 
 
-def test_a_convolutional_variational_run(small, tmp_path):
+def test_a_convolutional_variational_run_begun_elsewhere(small, processor, tmp_path):
     changes = {**CONV, "bottleneck": "gaussian", "likelihood": "bernoulli", "binarize": "static", "nll_samples": "20", "k": "2"}
-    run = training.train(small.override({**changes, "left_out": "3", "epochs": "1"}), tmp_path / "run")
+    experiment = small.override({**changes, "left_out": "3", "epochs": "1"})
+    processor("Intel(R) Xeon(R)", "avx2 avx512f amx_bf16")
+    Run(tmp_path / "run").begin(experiment)
+    processor("AMD EPYC", "avx2")
+    run = training.train(experiment, tmp_path / "run")
+    assert run.computed.endswith(" CPU cores, AMD EPYC, AVX2, mixed_bfloat16")
+    assert run.computed in cards.card(run, "float16") and run.computed in commands.figures([run])
     model, metrics = run.load_model(), files.read_json(run.metrics)
     assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
     names = {"nll/20_samples_static_binarization", "negative_elbo/static_binarization", "negative_elbo/kl", "active_units"}

@@ -70,8 +70,9 @@ def card(run: Run, dtype: str) -> str:
     experiment, costs, metrics = run.experiment(), files.read_json(run.costs), files.read_json(run.metrics)
     versions = files.read_json(run.versions)
     figures = "\n".join(f"| `{name}` | {value:.5g} |" for name, value in metrics.items())
+    config = files.read_json(run.config) | {"precision": run.precision}
     minutes, seconds = divmod(round(costs["seconds"]), 60)
-    settings = ", ".join(f"{key}={value}" for key, value in sorted(files.read_json(run.config).items()) if key != "about")
+    settings = ", ".join(f"{key}={value}" for key, value in sorted(config.items()) if key != "about")
     about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of the project's own run
     return f"""# {experiment.name}
 
@@ -79,8 +80,8 @@ def card(run: Run, dtype: str) -> str:
 
 - **Data:** `{experiment.dataset}`, training split. Licence: {LICENCES.get(experiment.dataset, "of the data, by their owner")}.
 - **Licence of the weights:** Apache-2.0.
-- **Made by:** `{experiment.command}`, {minutes} min {seconds:02d} s of training on {costs["device"]}, with Keras
-  {versions["keras"]} on {versions["backend"]}.
+- **Made by:** `{experiment.command}`, {minutes} min {seconds:02d} s of training
+  on {run.computed}, with Keras {versions["keras"]} on {versions["backend"]}.
 - **Weights:** {costs["weights"]:,}, stored in {dtype}.
 
 ## Figures

@@ -9,7 +9,7 @@ import numpy as np
 
 import zoo
 from serving.export import export_run
-from training import evaluation, files, fitting, pairs, pictures, report_page, sequences, strategies
+from training import evaluation, files, fitting, pairs, pictures, processors, report_page, sequences, strategies
 from training.data import Data, load
 from training.experiments import Experiment, find
 from training.pairs import Pairs
@@ -129,13 +129,13 @@ def _lines(metrics: dict[str, float]) -> list[str]:
 
 
 def figures(runs: Iterable[Run]) -> str:
-    """A table in Markdown of finished runs: their main figures, weights, time of training, device and command."""
+    """A table in Markdown of finished runs: their main figures, weights, time of training and on what, command."""
     lines = ["| | figures on the test split | weights | training | command |", "|---|---|---|---|---|"]
     for run in runs:
         experiment, metrics, costs = run.experiment(), files.read_json(run.metrics), files.read_json(run.costs)
         told = "; ".join(f"{words} {value}" for words, value in _headline(metrics))
         time = f"{costs['seconds'] / 60:.0f} min" if costs["seconds"] >= 90 else f"{costs['seconds']:.0f} s"
-        cells = [f"`{experiment.name}`", told, f"{costs['weights']:,}", f"{time}, {costs['device']}", f"`{experiment.command}`"]
+        cells = [f"`{experiment.name}`", told, f"{costs['weights']:,}", f"{time}, {run.computed}", f"`{experiment.command}`"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -193,18 +193,21 @@ def open_data(experiment: Experiment) -> Data | Pairs:
 
 
 def _fit(experiment: Experiment, data: Data | Pairs, run: Run, scope, restart: bool) -> None:
+    precision = (None if restart else run.precision) or strategies.precision(experiment.precision, experiment.body)
+    computed = dataclasses.replace(experiment, precision=precision)
     with scope:
-        model = fitting.build(experiment, data)
+        model = fitting.build(computed, data)
         if restart:
             run.clear()
         run.begin(experiment)
-        history, seconds = fitting.fit(model, data, experiment, run)
-    model = fitting.plain(model, experiment, data)
+        history, seconds = fitting.fit(model, data, computed, run)
+    model = fitting.plain(model, computed, data)
     if isinstance(model, zoo.Autoencoder) and experiment.mixture:
         train = evaluation.encode(model, data.train)
         fitting.fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
     sample = {name: column[:SAMPLE_ROWS] for name, column in next(data.test.batches(SAMPLE_ROWS)).items()}
     files.write(run.sample, lambda path: np.savez(path, **sample))
     files.write_json(run.history, history)
-    files.write_json(run.costs, {"seconds": seconds, "weights": model.count_params(), "device": strategies.device()})
+    costs = {"seconds": seconds, "weights": model.count_params(), "device": strategies.device()}
+    files.write_json(run.costs, costs | {"processor": processors.name(), "precision": precision})
     files.write(run.model, model.save)

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 import zoo
-from training import levels
+from training import levels, strategies
 from training.callbacks import Checkpoint, Progress
 from training.data import Data, clear_errors
 from training.experiments import Experiment
@@ -36,7 +36,7 @@ def build(experiment: Experiment, data: Data | Pairs) -> Model:
         ValueError: an encoder of other data; data in memory that the model's likelihood cannot take; those of a stream are
             looked at batch by batch.
     """
-    with _precision(experiment.precision):
+    with _precision(strategies.precision(experiment.precision, experiment.body)):
         model = _model(experiment, data)
     if isinstance(data, Pairs):
         return model
@@ -60,7 +60,7 @@ def settled(experiment: Experiment, data: Data | Pairs) -> Experiment:
 
 def plain(model: Model, experiment: Experiment, data: Data | Pairs) -> Model:
     """The model computing in float32, whatever it was trained in."""
-    if experiment.precision == "float32":
+    if strategies.precision(experiment.precision, experiment.body) == "float32":
         return model
     copy = _model(experiment, data)
     copy.set_weights(model.get_weights())

@@ -10,7 +10,7 @@ import platform
 import keras
 
 import zoo
-from training import files
+from training import files, strategies
 from training.experiments import Experiment
 
 PACKAGES = ("latent-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy", "scikit-learn")
@@ -22,12 +22,12 @@ class Run:
     | path | holds |
     |---|---|
     | `config.json` | the experiment, seed included; the learning rates of all epochs are in the history |
-    | `versions.json` | Python, packages, backend, machine type |
+    | `versions.json` | Python, packages, backend, machine type, and the precision that training began with |
     | `checkpoints/latest.npz` | the state of training after the last epoch, and the history |
     | `tensorboard/` | event files |
     | `model.keras` | the fitted model |
     | `history.json` | metrics by epoch |
-    | `costs.json` | seconds of training, the device, the number of weights |
+    | `costs.json` | seconds of training, the device, the processor, the precision, the number of weights |
     | `metrics.json` | the evaluation |
     | `codes.npz` | codes, labels and ids of every split |
     | `pca.keras` | PCA of equal k, where there is one |
@@ -60,6 +60,22 @@ class Run:
     def exported(self) -> bool:
         return any(path.parent.name.isdigit() for path in self.export.glob("*/*/saved_model.pb"))
 
+    @property
+    def precision(self) -> str | None:
+        """What training began to compute in, and goes on in, on another machine too; None before it has begun."""
+        asked = self.experiment().precision if self.config.exists() else "auto"
+        if asked != "auto":
+            return asked
+        return files.read_json(self.versions).get("precision") if self.versions.exists() else None
+
+    @property
+    def computed(self) -> str:
+        """On what a finished training ran, for people: `2 CPU cores, AMD EPYC, AVX2, float32`; in runs of earlier versions
+        without the processor."""
+        costs = files.read_json(self.costs)
+        told = costs["device"], costs.get("processor"), costs.get("precision") or self.precision
+        return ", ".join(filter(None, told))
+
     def expect(self, experiment: Experiment, restart: bool = False) -> None:
         """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go. One
         that has not ended may go on with another learning rate."""
@@ -70,6 +86,8 @@ class Run:
             changes = experiment.changes(there)
             if not self.model.exists():
                 changes.pop("learning_rate", None)
+            if experiment.precision in ("auto", self.precision):
+                changes.pop("precision", None)
             differences = [f"{key} is {getattr(there, key)!r}, not {value!r}" for key, value in changes.items()]
             if there.name != experiment.name:
                 differences.insert(0, f"the experiment is {there.name}, not {experiment.name}")
@@ -89,7 +107,8 @@ class Run:
         if not self.config.exists() or experiment.changes(self.experiment()):
             files.write_json(self.config, dataclasses.asdict(experiment))
         if not self.versions.exists():
-            files.write_json(self.versions, _versions())
+            began = self.precision or strategies.precision(experiment.precision, experiment.body)
+            files.write_json(self.versions, _versions() | {"precision": began})
 
     def clear(self) -> None:
         """Throws away the run that is there; a folder of something else stays."""

@@ -1,14 +1,24 @@
-"""Where a model is trained: one device, all GPUs of the machine, or a TPU."""
+"""Where a model is trained: one device, all GPUs of the machine, or a TPU; and what that computes fastest in."""
 
 import contextlib
 import os
+from collections.abc import Collection
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from training import processors
 from training.experiments import near
 
 STRATEGIES = ("auto", "one", "mirrored", "tpu")
+AMPERE = (8, 0)  # compute capability of the first GPUs that multiply in bfloat16
+
+
+class Accelerator(NamedTuple):
+    kind: str  # TPU or GPU
+    name: str
+    capability: tuple[int, int] = (0, 0)  # compute capability of NVIDIA's
 
 
 def scope(name: str = "auto") -> contextlib.AbstractContextManager:
@@ -40,14 +50,61 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
 
 def device() -> str:
     """What training runs on, for people: `2 CPU cores`, or the accelerators' names."""
+    found = _accelerators()
+    if found:
+        return f"{len(found)} × {found[0].name}"
+    return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
+
+
+def precision(asked: str, body: str) -> str:
+    """What the arithmetic of training is done in: `float32` or `mixed_bfloat16`.
+
+    `auto` takes bfloat16 for convolutions and transformers where the device is known to gain by it. Dense networks stay in
+    float32: products are a small part of their time, and bfloat16's eight bits show in what they end at.
+
+    Args:
+        asked: the experiment's `precision`; another one than `auto` is what it gets.
+        body: the experiment's `body`.
+    """
+    if asked != "auto":
+        return asked
+    if body == "dense":
+        return "float32"
+    gains = gains_by_bfloat16(_accelerators(), keras.backend.backend(), processors.flags(), os.environ)
+    return "mixed_bfloat16" if gains else "float32"
+
+
+def gains_by_bfloat16(accelerators: Collection[Accelerator], backend: str, flags: Collection[str], environment) -> bool:
+    """Whether bfloat16 is known to be faster than float32 on these accelerators, or without any on a processor of these flags.
+
+    Flags, not a measurement: one taken beside other work could differ from run to run, and with it what a seed gives. What is
+    not known is False, as bfloat16 in software takes 7 times as long as float32 (a convolutional autoencoder, AVX2): an Arm
+    processor, or one with AVX-512's bfloat16 alone; XLA on any; TensorFlow without oneDNN, whose kernels alone use AMX.
+    """
+    if accelerators:
+        return all(each.kind == "TPU" or each.capability >= AMPERE for each in accelerators)
+    with_onednn = environment.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() not in ("0", "false")
+    return backend == "tensorflow" and with_onednn and "amx_bf16" in flags
+
+
+def _accelerators() -> list[Accelerator]:
     if keras.backend.backend() != "tensorflow":
         import jax  # the only other backend that is tested
 
-        return f"{jax.device_count()} × {jax.devices()[0].device_kind}"
-    found = tf.config.list_physical_devices("TPU") or tf.config.list_physical_devices("GPU")
-    if not found:
-        return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
-    return f"{len(found)} × {tf.config.experimental.get_device_details(found[0]).get('device_name', found[0].device_type)}"
+        found = [device for device in jax.devices() if device.platform != "cpu"]
+        kinds = ["TPU" if device.platform == "tpu" else "GPU" for device in found]
+        capabilities = [_capability(getattr(device, "compute_capability", "")) for device in found]
+        return [Accelerator(kind, device.device_kind, c) for kind, device, c in zip(kinds, found, capabilities, strict=True)]
+    if tpus := tf.config.list_logical_devices("TPU"):  # those of another host have no physical device here
+        return [Accelerator("TPU", "TPU")] * len(tpus)
+    details = [tf.config.experimental.get_device_details(device) for device in tf.config.list_physical_devices("GPU")]
+    return [Accelerator("GPU", each.get("device_name", "GPU"), each.get("compute_capability", (0, 0))) for each in details]
+
+
+def _capability(text: str) -> tuple[int, int]:
+    """`(8, 0)` of NVIDIA's "8.0"; others, AMD's "gfx90a" say, are not known."""
+    major, _, minor = str(text).partition(".")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
 
 
 def _best() -> str:
