@@ -77,7 +77,7 @@ def test_a_discretized_gaussian_has_the_mass_of_its_bins(levels, tolerance):
 
 @pytest.mark.parametrize("k", [0, 1, 100, 254, 255])
 def test_a_discretized_gaussian_falls_without_a_jump(k):
-    """As the mean goes away from a level, at the narrowest σ: where masses are small it is no other formula that is seen."""
+    """As the mean goes away from a level, at the narrowest σ."""
     away = -1 if k > 127 else 1
     location = logit(np.clip(k / 255 + away * np.linspace(0.0, 0.06, 3000), 1e-7, 1 - 1e-7)).astype("float32")
     parameters = np.stack([location, np.full_like(location, -100.0)], axis=-1)[None, :, None]
@@ -85,7 +85,7 @@ def test_a_discretized_gaussian_falls_without_a_jump(k):
     log_prob = np.asarray(zoo.DiscretizedGaussian(256).log_prob(x, parameters))[0]
     steps = np.diff(log_prob)
     assert log_prob[0] > -1 and log_prob[-1] < -1500
-    assert steps.max() < 2e-5 * -log_prob[-1] / 100 and steps.min() > -1.3 * 1800 * 2 / 3000 - 0.1
+    assert steps.max() < 1e-3 and steps.min() > -1.5  # roundings of 1,800 nats; the slope is 61 nats by σ, a step σ / 49
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
