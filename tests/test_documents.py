@@ -81,7 +81,7 @@ def test_an_experiment_and_a_card_say_their_time_as_the_table_does():
     rows = [row for table in _tables("README.md") for row in table if len(row) == 5 and "python -m training" in row[4]]
     for name, _, _, told, _ in rows:
         name, (time, computed) = name.strip("`"), told.split(", ", 1)
-        assert f"Two cores with AMX, {time}" in EXPERIMENTS[name.strip("`")].about and "2 CPU cores, AMX" in computed, name
+        assert f"Two cores with AMX, {time}" in EXPERIMENTS[name].about and "2 CPU cores, AMX" in computed, name
         if name in zoo.list():
             assert f"of training\n  on {computed}, with Keras" in zoo.card(name)
             assert f"precision={computed.split(', ')[-1]}" in zoo.card(name)

@@ -60,7 +60,7 @@ def precision(asked: str, body: str) -> str:
     """What the arithmetic of training is done in: `float32` or `mixed_bfloat16`.
 
     `auto` takes bfloat16 for convolutions and transformers where the device is known to gain by it. Dense networks stay in
-    float32: products are a small part of their time, and bfloat16's eight bits show in what they end at.
+    float32, which their figures were measured in: a linear one that is to end at PCA's error has no bits to spare.
 
     Args:
         asked: the experiment's `precision`; another one than `auto` is what it gets.
