@@ -72,8 +72,8 @@ def _model(experiment: Experiment, data: Data | Pairs) -> Model:
     if isinstance(data, Pairs):
         sizes = {name: getattr(experiment, name) for name in ("width", "depth", "decoder_depth", "heads")}
         rates = {name: getattr(experiment, name) for name in ("dropout", "label_smoothing")}
-        hidden = experiment.hidden or None
-        return zoo.Transformer(data.source_vocabulary, data.target_vocabulary, hidden=hidden, **sizes, **rates)
+        rest = {"hidden": experiment.hidden or None, "seed": derived(experiment.seed, "dropout")}
+        return zoo.Transformer(data.source_vocabulary, data.target_vocabulary, **sizes, **rates, **rest)
     if experiment.target != "none":
         return _predictor(experiment, data)
     classes = len(data.classes or ())

@@ -97,9 +97,9 @@ class Block(keras.layers.Layer):
         cross: whether there is a source to attend to.
     """
 
-    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, cross: bool = False, **kwargs):
+    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, cross: bool = False, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.heads, self.hidden, self.dropout, self.cross = heads, hidden, dropout, cross
+        self.heads, self.hidden, self.dropout, self.cross, self.seed = heads, hidden, dropout, cross, seed
 
     def build(self, input_shape):
         policy = {"dtype": self.dtype_policy}
@@ -109,7 +109,7 @@ class Block(keras.layers.Layer):
         self.norm_network = keras.layers.RMSNormalization(**policy, name="norm_network")
         self.up = keras.layers.Dense(self.hidden, activation="relu", **policy, name="up")
         self.down = keras.layers.Dense(width, **policy, name="down")
-        self.drop = keras.layers.Dropout(self.dropout, **policy, name="drop")
+        self.drop = keras.layers.Dropout(self.dropout, seed=self.seed, **policy, name="drop")
         layers = [self.attention, self.norm, self.norm_network, self.up]
         if self.cross:
             self.attention_source = Attention(self.heads, **policy, name="attention_source")
@@ -143,5 +143,5 @@ class Block(keras.layers.Layer):
         return x + self.drop(change, training=training), memory
 
     def get_config(self):
-        own = {"heads": self.heads, "hidden": self.hidden, "dropout": self.dropout, "cross": self.cross}
+        own = {"heads": self.heads, "hidden": self.hidden, "dropout": self.dropout, "cross": self.cross, "seed": self.seed}
         return {**super().get_config(), **own}

@@ -1,5 +1,6 @@
 """The autoencoder: encoder → bottleneck → decoder, judged by a likelihood."""
 
+import inspect
 import math
 
 import keras
@@ -80,6 +81,7 @@ class Autoencoder(keras.Model):
         parts = ("reconstruction", "kl") if bottleneck.prior else ()
         self._nats = {name: keras.metrics.Mean(name=name) for name in parts}
         self._mean_loss = PerExample(name="mean")
+        self._keyed = "key" in inspect.signature(bottleneck.call).parameters
         self._build_parts()
 
     def _build_parts(self):
@@ -200,8 +202,8 @@ class Autoencoder(keras.Model):
         x = float_rows(x, self.shape)
         seen = x if self.corruption is None else self.corruption(x, training=training)
         features = self.encoder(seen, training=training)
-        key = {"key": noise.key(x)} if self.bottleneck.prior else {}
-        codes, cost = self.bottleneck(features, **key, training=training)  # (S, B, k), (S, B)
+        key = {"key": noise.key(x)} if self._keyed else {}
+        codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
         parameters = self._judged(codes, training)  # (S, B, *shape)
         log_prob = self.likelihood.log_prob(x, parameters)  # (S, B)
         outputs = {

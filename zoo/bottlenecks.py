@@ -17,8 +17,8 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
 
     Called on features `(B, …)` it returns codes `(S, B, k)` and their cost in nats `(S, B)`: S codes drawn for every input,
     and log q(code | x) − log p(code) or its mean, such that log p(x | code) − cost bounds log p(x) when not in training. In
-    training it charges what the model is to be trained with. Where there is a prior it takes seeds of the rows besides,
-    `key` int32 `(B,)`, which their draws hang on when not in training.
+    training it charges what the model is to be trained with. Its call may take seeds of the rows besides, `key` int32
+    `(B,)`, which their draws hang on when not in training.
 
     Args:
         k: dimensions of the code.
@@ -130,7 +130,7 @@ class Gaussian(Bottleneck):
             self.step = self.add_weight(shape=(), initializer="zeros", name="step", **settings)
 
     def call(
-        self, features: keras.KerasTensor, key: keras.KerasTensor | None = None, training: bool | None = None
+        self, features: keras.KerasTensor, training: bool | None = None, key: keras.KerasTensor | None = None
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         if training:
             shape = (self.samples, ops.shape(features)[0], self.k)

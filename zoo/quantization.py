@@ -72,7 +72,8 @@ class VectorQuantized(Bottleneck):
         # is their ratio and has no copy of its own that could drift.
         settings = {"trainable": False, "dtype": "float32", "autocast": False, "aggregation": "mean"}
         start = (2 * self.restart or 1.0) / self.entries  # entries that nothing chooses at first soon start again
-        constant, random = keras.initializers.Constant(start), keras.initializers.RandomNormal(stddev=start, seed=self.seed)
+        first = None if self.seed is None else self.seed + 1  # a stream other than that of the restarts
+        constant, random = keras.initializers.Constant(start), keras.initializers.RandomNormal(stddev=start, seed=first)
         self.counts = self.add_weight(shape=(self.entries,), initializer=constant, name="counts", **settings)
         self.sums = self.add_weight(shape=(self.entries, self.width), initializer=random, name="sums", **settings)
 

@@ -1,5 +1,6 @@
 """The transformer: an encoder and a decoder for sequences of tokens, strings in and strings out."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -34,6 +35,7 @@ class Transformer(keras.Model):
         label_smoothing: share of the probability that training wants spread over all tokens that may be written.
         beams: sequences that `generate_beam` follows and returns.
         choices: next tokens that `next` returns.
+        seed: of the dropout, an integer, from which every layer gets one of its own; drawn unless given.
 
     Texts, `source` and `target`, are sequences of strings, or int32 token numbers `(B, T)` as `Vocabulary.numbers` gives
     them; answers are of the kind of the source, several together in a dict.
@@ -59,6 +61,7 @@ class Transformer(keras.Model):
         label_smoothing: float = 0.1,
         beams: int = 5,
         choices: int = 10,
+        seed: int | None = None,
         **kwargs,
     ):
         super().__init__(**{"dtype": keras.config.dtype_policy(), **kwargs})
@@ -74,15 +77,17 @@ class Transformer(keras.Model):
         self.beams = beams
         self.choices = min(choices, target_vocabulary.size - len(search.NEVER))
 
+        self.seed = seed
+        own = itertools.repeat(None) if seed is None else itertools.count(seed)  # neighbouring seeds draw nothing alike
         policy = {"dtype": self.dtype_policy}
         self.target_embedding = _embedding(target_vocabulary, width, "target_embedding", policy)
         self.source_embedding = (
             self.target_embedding if self.autoencoder else _embedding(source_vocabulary, width, "source_embedding", policy)
         )
-        self.drop = keras.layers.Dropout(dropout, name="drop", **policy)
+        self.drop = keras.layers.Dropout(dropout, seed=next(own), name="drop", **policy)
         size = (heads, self.hidden, dropout)
-        self.encoder = [Block(*size, name=f"encoder_{i}", **policy) for i in range(depth)]
-        self.decoder = [Block(*size, cross=True, name=f"decoder_{i}", **policy) for i in range(decoder_depth)]
+        self.encoder = [Block(*size, seed=next(own), name=f"encoder_{i}", **policy) for i in range(depth)]
+        self.decoder = [Block(*size, cross=True, seed=next(own), name=f"decoder_{i}", **policy) for i in range(decoder_depth)]
         self.norm_encoder = keras.layers.RMSNormalization(name="norm_encoder", **policy)
         self.norm_decoder = keras.layers.RMSNormalization(name="norm_decoder", **policy)
         for layer in (*self.encoder, *self.decoder, self.norm_encoder, self.norm_decoder):
@@ -399,7 +404,7 @@ _OPTIONS = {
     "top_k": Tensor((None,), "int32", bounds=(0, 2**31 - 1)),
     "top_p": Tensor((None,), bounds=(0, 1)),
 }
-_SIZES = ("width", "depth", "decoder_depth", "heads", "hidden", "dropout", "label_smoothing", "beams", "choices")
+_SIZES = ("width", "depth", "decoder_depth", "heads", "hidden", "dropout", "label_smoothing", "beams", "choices", "seed")
 
 
 def _embedding(vocabulary: Vocabulary, width: int, name: str, policy: dict) -> keras.layers.Embedding:
