@@ -79,7 +79,7 @@ def test_regularizers_of_the_users_own_models_count(digits):
 
 @pytest.mark.parametrize("seeds", [[2**32 + 5], [1.5], np.array([1.0]), ["a"]])
 def test_seeds_that_would_change_are_refused(seeds):
-    with pytest.raises(ValueError, match="Expected (integers|numbers)"):
+    with pytest.raises(ValueError, match=r"Expected (integers|numbers)"):
         zoo.dense_autoencoder((8, 8, 1), 2, (4,)).generate(seeds)
 
 
