@@ -23,27 +23,27 @@ class Finite(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._kept = {}
-        self._keep("before the first epoch", "before the first epoch", {})
+        self._keep("before the first epoch", {})
 
     def on_epoch_end(self, epoch, logs=None):
-        self._keep(f"in epoch {epoch + 1}", f"after epoch {epoch + 1}", logs or {})
+        self._keep(f"in epoch {epoch + 1}", logs or {}, f"after epoch {epoch}" if epoch else "before the first epoch")
 
-    def _keep(self, during: str, after: str, logs: dict) -> None:
-        """Keeps the state of now, or brings back the one that was kept."""
+    def _keep(self, now: str, logs: dict, kept: str = "") -> None:
+        """Keeps the state of now, or brings back the one that was kept, by what the error calls them."""
         state = self._state()
         values = {key: keras.ops.convert_to_numpy(variable) for key, variable in state.items()}
         figures = sorted(logs, key=lambda name: name != "loss")
         bad = {name: logs[name] for name in figures if not np.isfinite(logs[name]).all()} or _not_finite(state, values)
         if not bad:
-            self._kept, self._after = values, after
+            self._kept = values
             return
         for key in state.keys() & self._kept.keys():
             state[key].assign(self._kept[key])
         name, value = next(iter(bad.items()))
-        kept = f" The weights are again those from {self._after}." if self._kept else ""
+        again = f" The weights are again those from {kept}." if kept else ""
         raise ValueError(
-            f"Expected a finite {'loss' if name in logs else 'weight'}. Received: {name}={value} {during}. "
-            f"Try {self.advice}.{kept}"
+            f"Expected a finite {'loss' if name in logs else 'weight'}. Received: {name}={value} {now}. "
+            f"Try {self.advice}.{again}"
         )
 
     def _state(self) -> dict:
