@@ -102,7 +102,7 @@ def test_weights_of_classes_are_those_of_their_rows(digits):
 
 
 def test_targets_of_several_numbers_are_refused(digits):
-    with pytest.raises(ValueError, match="Expected .*target.* of shape"):
+    with pytest.raises(ValueError, match=r"Expected .*target.* of shape"):
         PREDICTORS["regressor"]().fit(digits[:8], np.zeros((8, 2), "float32"), verbose=0)
 
 
