@@ -172,6 +172,11 @@ def test_nan_and_infinity_go_in_and_out(http):
     assert answer.text.replace(" ", "") == '{"predictions":[NaN,Infinity,-Infinity,2.1]}'
 
 
+def _kind(value) -> str:
+    """What names a case: bytes have the time of their making in them, and every process is to find the same names."""
+    return "bytes" if isinstance(value, bytes) else str(value)
+
+
 GZIP = {"content-encoding": "gzip"}
 BODY = b'{"instances": [2.0]}'
 
@@ -188,6 +193,7 @@ BODY = b'{"instances": [2.0]}'
         ("gzip", gzip.compress(BODY + b" " * 1_000_000)),
         ("identity", BODY),
     ],
+    ids=_kind,
 )
 def test_bodies_in_gzip(http, coding, body):
     """RFC 1952: a file is one member or several."""
@@ -208,6 +214,7 @@ def test_bodies_in_gzip(http, coding, body):
         ("br", BODY, 415),
         ("gzip, gzip", gzip.compress(gzip.compress(BODY)), 415),
     ],
+    ids=_kind,
 )
 def test_what_is_no_gzip_is_refused(http, coding, body, status):
     answer = _predict(http, body, headers={"content-encoding": coding})
@@ -438,6 +445,7 @@ X, N = _saved(np.ones(2, "float32")), _saved(np.arange(2, dtype="int32"))
         _zipped({"x.npy": X.replace(b"'<f4'", b"'<V0'"), "n.npy": N}),
         _zipped({"x.npy": X[:10] + b"(" * (len(X) - 10), "n.npy": N}),
     ],
+    ids=_kind,
 )
 def test_an_npz_that_is_not_what_it_says_is_refused(http, body):
     headers = {"content-type": "application/x-npz"}
