@@ -391,3 +391,12 @@ def test_targets_go_with_their_rows():
     by_image = {x.tobytes(): label for x, label in zip(data.train.arrays["x"], data.train.arrays["target"], strict=True)}
     for x, target in data.train.training(100, 3, range(1)):
         assert [by_image[row.tobytes()] for row in x.numpy()] == target.numpy().tolist()
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path):
+    labels = np.array(["10", "2", "1", "2", "10", "1"] * 5)
+    np.savez(tmp_path / "a.npz", x=np.arange(30.0)[:, None], y=labels)
+    data = training.load(f"npz:{tmp_path}/a.npz")
+    assert data.classes == ("1", "2", "10")
+    for rows in (split.arrays for split in data.splits.values()):
+        assert [data.classes[number] for number in rows["label"]] == labels[rows["x"][:, 0].astype(int)].tolist()

@@ -13,7 +13,7 @@ from PIL import Image
 from serving.picture_files import read as read_picture
 from serving.picture_files import reader as picture_reader
 from serving.picture_files import refusal
-from training.rows import BLOCK, MINIMUM_ROWS, Source, beside, distinct, given, held_out
+from training.rows import BLOCK, MINIMUM_ROWS, Source, beside, distinct, given, held_out, numbered
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
 UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused by name, not left out in silence
@@ -42,7 +42,7 @@ def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
     shape = (image_size, image_size, channels) if image_size else _read(everything[0], channels).shape
 
     def reader(part: int) -> Callable:
-        labels = None if classes is None else np.searchsorted(classes, folders[part])
+        labels = None if classes is None else numbered(folders[part], classes)
         read = _reader(parts[part], shape, cropped=image_size > 0)
         return lambda indices: beside(read(indices), indices, np.array(names[part])[indices], labels)
 

@@ -32,11 +32,20 @@ class Source(NamedTuple):
 
 
 def distinct(labels: np.ndarray | None) -> np.ndarray | None:
-    """The distinct labels, sorted; None where there are none, only one, or so many that they name no classes."""
+    """The distinct labels, sorted, names that are all whole numbers by their value; None where there are none, only one, or so
+    many that they name no classes."""
     if labels is None or labels.dtype.kind not in "biuUS":
         return None
     distinct = np.unique(labels)
+    if distinct.dtype.kind == "U" and all(name.isascii() and name.isdecimal() for name in distinct):
+        distinct = np.array(sorted(distinct, key=int))
     return distinct if 2 <= len(distinct) <= max(2, len(labels) // 2) else None
+
+
+def numbered(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The numbers of labels `(n,)` among the classes."""
+    order = np.argsort(classes)
+    return order[np.searchsorted(classes, labels, sorter=order)]
 
 
 def given(train: Callable, train_size: int, test: Callable, test_size: int, classes: np.ndarray | None) -> Source:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from training.rows import BLOCK, MINIMUM_ROWS, Rows, Source, beside, distinct, given, held_out
+from training.rows import BLOCK, MINIMUM_ROWS, Rows, Source, beside, distinct, given, held_out, numbered
 
 
 def open_arrays(path: pathlib.Path) -> Source:
@@ -61,7 +61,7 @@ def _require_rows(x, labels, path: pathlib.Path) -> None:
 
 def _array_reader(x: np.ndarray, labels: np.ndarray | None, classes: np.ndarray | None) -> Callable[[np.ndarray], Rows]:
     """From row numbers to Rows; TensorFlow knows native byte order and at most 64 bits."""
-    numbers = None if classes is None else np.searchsorted(classes, labels)
+    numbers = None if classes is None else numbered(labels, classes)
     dtype = np.dtype("float32") if x.dtype.kind == "f" and x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")
     if x.dtype == "uint8" and x.ndim == 3:
         x = x[..., None]  # grey images without an axis of channels, as in Keras's mnist.npz
