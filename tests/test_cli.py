@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import socket
+import signal
 import subprocess
 import sys
 import zipfile
@@ -234,7 +235,14 @@ SHELL = f"""{sys.executable} -c 'if True:
 def test_streams_and_signals(line, code, out, error, tmp_path):
     line = line.replace("COMMAND", SHELL.replace("WAIT", "False")).replace("SLOW", SHELL.replace("WAIT", "True"))
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"} | _path()
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which nohup around the tests would leave ignored
+    )
     assert (done.returncode, done.stdout) == (code, out)
     assert done.stderr.startswith(error) and done.stderr.count("\n") == (1 if code == 2 else error.count("\n"))
 
