@@ -3,8 +3,8 @@
 import errno
 import os
 import pathlib
-import socket
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
