@@ -26,7 +26,7 @@ class Tensor(NamedTuple):
     def require(self, values: np.ndarray, name: str) -> None:
         """Raises ValueError, with the row, where numbers `()` or `(B,)` are not what this tensor, which has bounds, takes."""
         kinds = "iu" if self.dtype.startswith("int") else "iuf"
-        if values.dtype.kind not in kinds:
+        if values.size and values.dtype.kind not in kinds:
             raise ValueError(f"{self.demand(name)} Received: {values.dtype}. Try {name}={self.bounds[0]:g}.")
         with np.errstate(over="ignore"):
             cast = values if kinds == "iu" else values.astype(self.dtype)
