@@ -479,9 +479,10 @@ def test_the_client_asks_for_any_name(server, name):
 
 def test_the_list_of_models(http):
     models = http.get("/v1/models").json()["models"]
-    assert [model["name"] for model in models] == ["half_plus_two", "missing", "tf2", "with space"]
-    assert models[0]["model_version_status"] == http.get("/v1/models/half_plus_two").json()["model_version_status"]
-    assert models[1]["model_version_status"] == [] and "no folder" in models[1]["error"]
+    assert [model["name"] for model in models] == ["a/b %41 é", "half_plus_two", "missing", "tf2", "with space"]
+    _, loaded, missing, *_ = models
+    assert loaded["model_version_status"] == http.get("/v1/models/half_plus_two").json()["model_version_status"]
+    assert missing["model_version_status"] == [] and "no folder" in missing["error"]
     assert http.get("/v1/models/").json() == {"models": models}
 
 
