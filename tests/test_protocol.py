@@ -368,7 +368,7 @@ def test_arrays_as_npy_and_npz(http):
         query = f"?signature_name={signature}"
         return http.post(f"/v1/models/tf2:predict{query}", content=file.getvalue(), headers={"content-type": kind, **headers})
 
-    for dtype in ("float32", "float64"):
+    for dtype in ("float32", "float64", "int64"):
         answer = sent(np.array([1, 2], dtype))
         assert answer.headers["content-type"] == "application/x-npy"
         np.testing.assert_array_equal(np.load(io.BytesIO(answer.content)), np.array([2.5, 3], "float32"))
@@ -379,7 +379,7 @@ def test_arrays_as_npy_and_npz(http):
         assert {name: array.tolist() for name, array in arrays.items()} == {"m": [1, 2], "y": [2.5, 2.5]}
     assert sent(np.array(["aé", "b"]), "echo").json()["outputs"]["text"] == ["aé", "b"]
     for refused, signature, message in (
-        (np.array([1]), "", "Expected float32 for input x. Received: int64"),
+        (np.array([1j]), "", "Expected float32 for input x. Received: complex128"),
         (np.ones(1), "nosuch", "not found in signature def"),
         (np.ones(1), "several", "Expected an .npz with n, x"),
         (np.array([2**31]), "strict", "Expected integers in"),
