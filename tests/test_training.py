@@ -31,7 +31,7 @@ def test_a_run_leaves_everything(run):
     assert not list(run.folder.rglob(".*"))
     assert run.finished and run.experiment().epochs == 4
     history = files.read_json(run.history)
-    assert len(history) == 4 and set(history[0]) == {"loss", "squared_error", "val_loss", "val_squared_error"}
+    assert len(history) == 4 and set(history[0]) == {"loss", "squared_error", "val_loss", "val_squared_error", "learning_rate"}
     assert {"python", "keras", "tensorflow", "backend"} <= set(files.read_json(run.versions))
 
 
