@@ -44,7 +44,8 @@ def array(values: ArrayLike) -> np.ndarray | keras.KerasTensor:
         raise _not_numbers(received, 0 if result.ndim else None)
     # Backends know no float of more than 64 bits, and no byte order but the machine's.
     dtype = np.dtype("float64") if result.dtype.kind == "f" and result.itemsize > 8 else result.dtype.newbyteorder("=")
-    return result.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):  # what is infinite then is refused where data must be finite
+        return result.astype(dtype, copy=False)
 
 
 def is_tensor(values) -> bool:
