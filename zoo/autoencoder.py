@@ -202,7 +202,7 @@ class Autoencoder(keras.Model):
         x = float_rows(x, self.shape)
         seen = x if self.corruption is None else self.corruption(x, training=training)
         features = self.encoder(seen, training=training)
-        key = {"key": noise.key(x)} if self._keyed else {}
+        key = {"key": noise.key(x)} if self._keyed and not training else {}  # in training a seed generator draws
         codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
         parameters = self._judged(codes, training)  # (S, B, *shape)
         log_prob = self.likelihood.log_prob(x, parameters)  # (S, B)
