@@ -149,6 +149,9 @@ class Client:
             raise ServerError(404, f"Expected a signature of this model: {', '.join(self.signatures)}. Received: {verb}.")
         inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
         columns = {name: column(name, value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
+        count = next((len(value) for value in columns.values() if value.ndim), None)
+        if count is not None:  # one number is that of every row, as in Python
+            columns = {name: value if value.ndim else np.full(count, value) for name, value in columns.items()}
         if all(value.shape[:1] == (0,) for value in columns.values()):  # JSON has no shape for no rows
             arrays = {name: np.zeros(no_rows(output), DTYPES[output["dtype"]]) for name, output in outputs.items()}
             return arrays if len(arrays) > 1 else arrays.popitem()[1]

@@ -101,6 +101,8 @@ def test_the_client_answers_as_the_model_does(server, model, binary):
             assert set(outputs) == set(expected)
             for name, received in outputs.items():
                 _assert_same(received, expected[name], verb)
+        one, each = client.generate_beam(WORDS, 0.5), client.generate_beam(WORDS, [0.5] * len(WORDS))
+        np.testing.assert_array_equal(one["target"], each["target"])  # one number is that of every row
 
 
 def test_plain_json_needs_nothing_but_strings(server, model):
