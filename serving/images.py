@@ -26,7 +26,11 @@ class Verb(NamedTuple):
 
 def verbs(model: zoo.Autoencoder | zoo.Predictor | zoo.Transformer) -> dict[str, Verb]:
     """The verbs that a model declares, and those with pictures that follow from them."""
-    declared = {name: Verb(signature, getattr(model, name)) for name, signature in model.signatures().items()}
+    # A function is traced once, and what follows from it calls it.
+    declared = {
+        name: Verb(signature, tf.function(getattr(model, name), autograph=False))
+        for name, signature in model.signatures().items()
+    }
     more = {}
     for name, verb in declared.items():
         inputs, outputs = verb.signature

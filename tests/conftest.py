@@ -1,13 +1,17 @@
-"""What the tests share. TFDS prepares its copies in a folder of this session's own."""
+"""What the tests share, in a folder of their own: the copies that TFDS prepares, and a finished run."""
 
 import os
 import pathlib
 import tempfile
 
-_tfds = tempfile.TemporaryDirectory(prefix="latent-zoo-tfds-")
-os.environ["TFDS_DATA_DIR"] = _tfds.name  # before tensorflow_datasets is imported
+if "ZOO_TESTS" not in os.environ:  # where it is, this is one of several processes
+    _folder = tempfile.TemporaryDirectory(prefix="latent-zoo-tests-")
+    os.environ["ZOO_TESTS"] = _folder.name
+SHARED = pathlib.Path(os.environ["ZOO_TESTS"])
+os.environ["TFDS_DATA_DIR"] = str(SHARED / "tfds")  # before tensorflow_datasets is imported
 
 import dataclasses  # noqa: E402
+import fcntl  # noqa: E402
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -49,8 +53,12 @@ def small():
 
 
 @pytest.fixture(scope="session")
-def run(small, tmp_path_factory):
-    """A finished run of the small experiment."""
+def run(small):
+    """A finished run of the small experiment, which no test changes."""
+    import keras
+
     import training
 
-    return training.train(small, tmp_path_factory.mktemp("run") / "small")
+    with open(SHARED / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first process trains, the others find it finished
+        return training.train(small, SHARED / keras.backend.backend() / "small")

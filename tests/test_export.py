@@ -14,6 +14,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import serving.export
 import training
+from serving import servable
 from serving.export import export, export_run
 from serving.images import verbs
 from serving.servable import Limits, Servable
@@ -31,11 +32,16 @@ def path(model, tmp_path_factory):
     return export(model, tmp_path_factory.mktemp("export"), "model")
 
 
+def _loaded(path, settings=None):
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=settings)
+    with session.graph.as_default():
+        return session, tf.compat.v1.saved_model.load(session, ["serve"], str(path))
+
+
 @pytest.fixture(scope="module")
 def session(path):
-    session = tf.compat.v1.Session(graph=tf.Graph())
-    with session.graph.as_default():
-        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
+    """With the settings of the embedded server, which make a signature's first run short."""
+    session, graph = _loaded(path, servable.config())
     yield session, graph
     session.close()
 
@@ -81,6 +87,20 @@ def test_every_signature_answers_as_python_does(model, session, batch):
         if output == "png_bytes":
             received = _decoded(received, expected.shape[-1])
         np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1.01 if output == "png_bytes" else 1e-5, err_msg=name)
+
+
+def test_a_session_without_settings_answers_alike(tmp_path):
+    model = MODELS["dense"]()
+    path = export(model, tmp_path, "model")
+    sessions = [_loaded(path)[0], _loaded(path, servable.config())[0]]
+    _, graph = _loaded(path)
+    for name, verb in verbs(model).items():
+        served, (output,) = graph.signature_def[name], verb.signature.outputs
+        feeds = {served.inputs[key].name: _value(key, tensor, 3) for key, tensor in verb.signature.inputs.items()}
+        one, other = (session.run(served.outputs[output].name, feeds) for session in sessions)
+        if output == "png_bytes":
+            one, other = _decoded(one, 1).astype(int), _decoded(other, 1)
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1 if output == "png_bytes" else 1e-6, err_msg=name)
 
 
 def test_no_rows_get_no_answers(model, session):
@@ -148,11 +168,10 @@ def test_a_request_of_every_signature_is_kept_for_warming_up(model, path):
     assert {request.model_spec.name for request in requests} == {"model"}
 
 
-@pytest.mark.parametrize("label", [-1, 10])
-def test_a_class_that_is_not_there_is_refused_in_the_graph(label, tmp_path):
-    path = export(MODELS["vae"](), tmp_path, "model")
-    with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        signature = tf.compat.v1.saved_model.load(session, ["serve"], str(path)).signature_def["generate_class"]
+def test_a_class_that_is_not_there_is_refused_in_the_graph(tmp_path):
+    session, graph = _loaded(export(MODELS["vae"](), tmp_path, "model"))
+    signature = graph.signature_def["generate_class"]
+    for label in (-1, 10):
         feeds = {signature.inputs["label"].name: [label], signature.inputs["seed"].name: [0]}
         with pytest.raises(tf.errors.InvalidArgumentError, match="10"):
             session.run(signature.outputs["x"].name, feeds)
@@ -172,7 +191,7 @@ def test_no_compiled_functions(path):
 
 
 def test_versions_count_up_and_never_change(tmp_path):
-    model = MODELS["linear"]()
+    model = MODELS["vectors"]()
     assert [export(model, tmp_path, "m").name for _ in range(2)] == ["1", "2"]
     assert export(model, tmp_path, "m", version=7).name == "7"
     with pytest.raises(FileExistsError, match="Try --version=8"):
@@ -182,7 +201,7 @@ def test_versions_count_up_and_never_change(tmp_path):
 
 
 def test_exports_at_the_same_time_take_two_versions(tmp_path, monkeypatch):
-    model, write = MODELS["linear"](), serving.export._write_warmup
+    model, write = MODELS["vectors"](), serving.export._write_warmup
 
     def overtaken(*arguments):
         write(*arguments)
@@ -202,7 +221,7 @@ def test_exports_at_the_same_time_take_two_versions(tmp_path, monkeypatch):
 
 def test_a_failed_export_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):  # from the sample, when the SavedModel is written already
-        export(MODELS["linear"](), tmp_path, "m", sample={"file": np.zeros(3)})
+        export(MODELS["vectors"](), tmp_path, "m", sample={"file": np.zeros(3)})
     assert list((tmp_path / "m").iterdir()) == []
 
 

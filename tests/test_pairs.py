@@ -250,7 +250,12 @@ def test_a_run_of_pairs_leaves_everything(experiment, tmp_path):
 
 def test_settings_are_searched(experiment, tmp_path, capsys):
     run = tune(
-        experiment, {"width": "8,16", "depth": "1", "learning_rate": "0.003"}, tmp_path / "best", tuner="random", trials=2
+        experiment,
+        {"width": "8,16", "depth": "1", "learning_rate": "0.003"},
+        tmp_path / "best",
+        tuner="random",
+        trials=2,
+        report=False,
     )
     assert run.finished and run.experiment().width in (8, 16)
     assert "best of 2 trials: validation sequence error" in capsys.readouterr().out

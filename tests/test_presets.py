@@ -3,8 +3,6 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from models import MODELS
 import training
 import zoo
 from training import cards, commands, evaluation
+from training.__main__ import main
 from zoo import files
 
 NAMES = ("dense_mnist_k30", "conv_mnist_k16", "vae_mnist_k2", "vae_mnist", "vqvae_mnist", "pca_mnist_k30")
@@ -190,11 +189,9 @@ def test_the_dtype_is_chosen_without_the_test_split(run):
     assert np.concatenate([rows["id"] for rows in streamed.batches()]).tolist() == ids.tolist()
 
 
-def test_a_run_becomes_a_preset_with_its_figures(run, tmp_path):
-    command = [sys.executable, "-m", "training", "preset", run.folder, "--output", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    folder = pathlib.Path(done.stdout.strip())
+def test_a_run_becomes_a_preset_with_its_figures(run, tmp_path, capsys):
+    assert main(["preset", str(run.folder), "--output", str(tmp_path)]) == 0
+    folder = pathlib.Path(capsys.readouterr().out.strip())
     metrics = training.files.read_json(run.metrics)
     card = zoo.card(folder)
     assert f"| `test/squared_error` | {metrics['test/squared_error']:.5g} |" in card

@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
         sub.add_argument("--strategy", default="auto", help="auto, one, mirrored or tpu (default: auto)")
         sub.add_argument("--restart", action="store_true", help="throw away what is there")
+        sub.add_argument(
+            "--report", choices=("true", "false"), default="true", help="draw the report's pictures (default: true)"
+        )
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="of bayesian and random (default: 10)")
     for name, function, help in (
@@ -86,14 +89,18 @@ def _list(options, settings) -> None:
 
 def _train(options, settings) -> None:
     experiment = training.experiments.find(options.experiment).override(settings)
-    _show(training.train(experiment, options.workdir, options.strategy, options.restart))
+    _show(training.train(experiment, **_stages(options)))
 
 
 def _tune(options, settings) -> None:
     experiment = training.experiments.find(options.experiment)
-    _show(
-        training.tune(experiment, settings, options.workdir, options.strategy, options.tuner, options.trials, options.restart)
-    )
+    _show(training.tune(experiment, settings, tuner=options.tuner, trials=options.trials, **_stages(options)))
+
+
+def _stages(options) -> dict[str, object]:
+    """What `train` and `tune` have in common."""
+    same = {name: getattr(options, name) for name in ("workdir", "strategy", "restart")}
+    return same | {"report": options.report == "true"}
 
 
 def _evaluate(options, settings) -> None:
@@ -128,7 +135,8 @@ def _figures(options, settings) -> None:
 
 
 def _show(run) -> None:
-    print(f"{training.table(run)}\nreport: {run.report}, its pictures beside it\nexport: {run.export}")
+    report = f"report: {run.report}, its pictures beside it\n" if run.report.exists() else ""
+    print(f"{training.table(run)}\n{report}export: {run.export}")
 
 
 def _none(settings: dict[str, str]) -> None:

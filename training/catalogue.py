@@ -116,6 +116,8 @@ def _prepared_builder(name: str, texts: bool = False) -> tfds.core.DatasetBuilde
         else:
             builder.download_and_prepare()
     except Exception as error:  # of any kind: a download by hand, a package of the data set's own, a full disk
+        with contextlib.suppress(Exception):  # another process has prepared it meanwhile
+            return _whole(read_only_builder.builder_from_files(name))
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise ValueError(f"Expected to prepare {name!r}. Received: {type(error).__name__}, {reason}.") from error
     return builder

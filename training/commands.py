@@ -35,7 +35,11 @@ SHOWN = {  # beside the squared error, by the words that a table of figures has 
 
 
 def train(
-    experiment: Experiment | str, workdir: str | os.PathLike | None = None, strategy: str = "auto", restart: bool = False
+    experiment: Experiment | str,
+    workdir: str | os.PathLike | None = None,
+    strategy: str = "auto",
+    restart: bool = False,
+    report: bool = True,
 ) -> Run:
     """Trains an experiment, evaluates it, writes its report and exports it; a run that was killed goes on where it was.
 
@@ -44,6 +48,7 @@ def train(
         workdir: folder of the run; `runs/NAME` unless given.
         strategy: `auto`, `one`, `mirrored` or `tpu`.
         restart: throw away a run of the same folder first.
+        report: draw the report too; a finished run without one gets it where this is asked for.
 
     Returns:
         The run, whose folder holds everything; a finished one is returned as it is.
@@ -57,7 +62,7 @@ def train(
     if run.config.exists() and not (restart or experiment.levels):  # as the run settled it
         experiment = dataclasses.replace(experiment, levels=run.experiment().levels)
     run.expect(experiment, restart)
-    if run.finished and not restart:
+    if run.finished and (run.report.exists() or not report) and not restart:
         print(f"{run.folder} is finished. --restart trains it anew.")
         return run
     data = open_data(experiment)
@@ -66,8 +71,8 @@ def train(
         _fit(experiment, data, run, scope, restart)
     if not run.metrics.exists():
         evaluate(run.folder, data)
-    if not run.report.exists():
-        report(run.folder, data)
+    if report and not run.report.exists():
+        _report(run, data)
     if not run.exported:
         export_run(run.folder, run.export)
     return run
@@ -92,13 +97,12 @@ def evaluate(folder: str | os.PathLike, data: Data | Pairs | None = None) -> dic
     return metrics
 
 
-def report(folder: str | os.PathLike, data: Data | Pairs | None = None) -> str:
+def report(folder: str | os.PathLike) -> str:
     """Writes the report of a run's folder anew; returns the path of its page."""
     run = Run(folder)
-    experiment, model = run.experiment(), run.load_model()
     if not run.metrics.exists():
-        evaluate(folder, data)
-    report_page.write(run, model, data or open_data(experiment))
+        evaluate(folder)
+    _report(run, open_data(run.experiment()))
     return str(run.report)
 
 
@@ -190,6 +194,10 @@ def open_data(experiment: Experiment) -> Data | Pairs:
     if experiment.target == "none":
         return data
     return targeted(data, experiment.target, experiment.labels, experiment.seed)
+
+
+def _report(run: Run, data: Data | Pairs) -> None:
+    report_page.write(run, run.load_model(), data)
 
 
 def _fit(experiment: Experiment, data: Data | Pairs, run: Run, scope, restart: bool) -> None:

@@ -76,12 +76,7 @@ def reconstructions(x: np.ndarray, rows: dict[str, np.ndarray]) -> Figure:
                 ax.plot(values[i].ravel(), color=colour, lw=1, label=name)
         axes.flat[0].legend(fontsize=7, frameon=False)
         return figure
-    figure, axes = _grid(len(stacked), len(x), 0.85, 0.85)
-    for row, (name, values) in zip(axes, stacked.items(), strict=True):
-        for ax, example in zip(row, values, strict=True):
-            draw(ax, example)
-        row[0].text(-0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center", fontsize=10)
-    return figure
+    return mosaic(np.stack([*stacked.values()]), [*stacked])
 
 
 def learning_curve(history: list[dict[str, float]], metric: str, test: float, pca: float | None = None) -> Figure:
@@ -227,19 +222,23 @@ def dimension(j: int) -> str:
     return f"a{_subscript(j + 1)}"
 
 
-def mosaic(examples: np.ndarray, captions: list[str] | None = None) -> Figure:
-    """A grid `(rows, columns, *shape)` of examples, the rows with captions."""
+def mosaic(examples: np.ndarray, captions: list[str] | None = None, titles: list[str] | None = None) -> Figure:
+    """A grid `(rows, columns, *shape)` of examples, the rows with captions, the first examples each under a title."""
     rows, columns = examples.shape[:2]
     if not is_image(examples.shape[2:]):
-        figure, axes = _grid(rows, columns, 1.2, 0.8)
+        figure, axes = _grid(rows, columns, 1.2, 1.05 if titles else 0.8)
         for ax, example in zip(axes.flat, examples.reshape(rows * columns, *examples.shape[2:]), strict=True):
             draw(ax, example)
         for ax, caption in zip(axes[:, 0], captions or (), strict=False):
             ax.set_ylabel(caption, rotation=0, ha="right", va="center", fontsize=8)
+        for ax, title in zip(axes.flat, titles or (), strict=False):
+            ax.set_title(title, fontsize=7)
         return figure
     height, width = _pitch(examples)
-    padding = ((0, 0), (0, 0), (0, height - examples.shape[2]), (0, width - examples.shape[3]), (0, 0))
-    tiles = np.pad(examples, padding)  # one picture: axes for each would take minutes
+    above = width // 4 if titles else 0  # room for a title, pixels
+    height += above
+    padding = ((0, 0), (0, 0), (above, height - above - examples.shape[2]), (0, width - examples.shape[3]), (0, 0))
+    tiles = np.pad(examples, padding, constant_values=_paper(examples))  # one picture: axes for each would take minutes
     whole = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, -1)
     inches = min(0.75, 12 / columns)
     figure = _figure(inches * columns + (1.0 if captions else 0.2), min(inches * rows * height / width, 300) + 0.4)
@@ -248,18 +247,17 @@ def mosaic(examples: np.ndarray, captions: list[str] | None = None) -> Figure:
     axes.spines[:].set_visible(False)
     axes.set_yticks((np.arange(rows) + 0.4) * height if captions else [], captions)
     axes.tick_params(length=0)
+    for i, title in enumerate(titles or ()):
+        middle = (i % columns) * width + examples.shape[3] / 2
+        axes.text(middle, i // columns * height + 0.8 * above, title, ha="center", va="bottom", fontsize=7)
     return figure
 
 
 def samples(x: np.ndarray, columns: int = 12, captions: list[str] | None = None) -> Figure:
     """Examples `(n, *shape)` in rows, each under its caption."""
-    height = 1.05 if captions else 0.8
-    figure, axes = _grid(-(-len(x) // columns), columns, 0.8 if is_image(x.shape[1:]) else 1.6, height)
-    for ax, example in zip(axes.flat, x, strict=False):
-        draw(ax, example)
-    for ax, caption in zip(axes.flat, captions or (), strict=False):
-        ax.set_title(caption, fontsize=7)
-    return figure
+    missing = -len(x) % columns
+    blank = np.full((missing, *x.shape[1:]), _paper(x) if is_image(x.shape[1:]) else np.nan, x.dtype)
+    return mosaic(np.concatenate([x, blank]).reshape(-1, columns, *x.shape[1:]), titles=captions)
 
 
 def architecture(stages: list[tuple[str, int, str]], weights: int) -> Figure:
@@ -357,6 +355,11 @@ def _legend(axes: Axes, labels, classes) -> None:
         axes.scatter([], [], color=colour(i), label=classes[i] if classes else str(i))
     columns = min(10, len(np.unique(labels)))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.06), ncols=columns, frameon=False, handletextpad=0.1)
+
+
+def _paper(examples: np.ndarray) -> float:
+    """What pixels of no example are: no ink, or white."""
+    return 0.0 if examples.shape[-1] == 1 else 1.0
 
 
 def _pitch(examples: np.ndarray) -> tuple[int, int]:

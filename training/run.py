@@ -54,7 +54,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return all(path.exists() for path in (self.model, self.metrics, self.report)) and self.exported
+        """Trained, evaluated and exported, with or without a report."""
+        return self.model.exists() and self.metrics.exists() and self.exported
 
     @property
     def exported(self) -> bool:

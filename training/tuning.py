@@ -29,6 +29,7 @@ def tune(
     tuner: str = "hyperband",
     trials: int = 10,
     restart: bool = False,
+    report: bool = True,
 ) -> Run:
     """Searches with keras-tuner for the lowest squared error on the validation split, of a transformer for the lowest share of
     wrong targets, then trains the best experiment.
@@ -45,6 +46,7 @@ def tune(
         tuner: `hyperband`, `bayesian` or `random`.
         trials: of the last two; Hyperband follows from the experiment's epochs.
         restart: throw away the search and the run of the same folder first.
+        report: draw the report of the run too.
 
     Raises:
         ValueError: an unknown setting or tuner, a value of the wrong type or out of range; a folder with another search; no
@@ -71,7 +73,7 @@ def tune(
     chosen = search.experiment(best.hyperparameters)
     error = f"validation {_error(experiment).replace('_', ' ')} {best.score:.4g}"
     print(f"best of {len(oracle.oracle.trials)} trials: {error} with {_text(space, chosen)}")
-    return commands.train(chosen, folder, strategy, restart)
+    return commands.train(chosen, folder, strategy, restart, report)
 
 
 def _oracle(search, tuner: str, trials: int, experiment: Experiment, folder: pathlib.Path):
