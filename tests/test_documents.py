@@ -24,13 +24,16 @@ def _blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_python_blocks_run(document, run, tmp_path):
+def test_python_blocks_run(run, tmp_path):
+    """Those of a document one after the other, all in a fresh interpreter."""
     (tmp_path / "models").mkdir()
     served = (run.export / "dense_digits_k8").resolve()
     (tmp_path / "models" / "dense_digits_k2").symlink_to(served)  # the README serves a run under that name
-    code = "\n".join(_blocks(document, "python"))
-    assert code
+    code = ""
+    for document in DOCUMENTS:
+        blocks = "\n".join(_blocks(document, "python"))
+        assert blocks
+        code += f"exec(compile({blocks!r}, {document!r}, 'exec'), {{'__name__': '__main__'}})\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

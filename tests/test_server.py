@@ -14,6 +14,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from models import MODELS
 from PIL import Image
 
 import serving
@@ -254,9 +255,9 @@ def test_check_asks_every_verb_whatever_proxies_there_are(run, capsys, monkeypat
     assert all(verb in printed for verb in ("encode", "decode", "reconstruct", "generate", "score", "Server stopped."))
 
 
-def test_check_needs_no_sample_and_takes_the_latest(run, tmp_path, capsys):
+def test_check_needs_no_sample_and_takes_the_latest(tmp_path, capsys):
     for version in (9, 10):
-        export(run.load_model(), tmp_path, "bare", version)
+        export(MODELS["vectors"](), tmp_path, "bare", version)
     check(tmp_path)
     printed = capsys.readouterr().out
     assert "bare at http" in printed and "score" in printed

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT
+from models import Halfway
 
 import training
 from training import cards, commands, files, fitting
@@ -124,8 +126,14 @@ def _epochs(run: Run) -> int:
         return len(json.loads(str(saved["history"])))
 
 
-def test_killed_after_the_last_epoch(small, tmp_path):
-    run = training.train(small, tmp_path / "run")
+@pytest.fixture
+def copied(run, tmp_path):
+    """A finished run to be changed."""
+    return Run(shutil.copytree(run.folder, tmp_path / "run"))
+
+
+def test_killed_after_the_last_epoch(small, copied):
+    run = copied
     before = _weights(run.folder)
     for path in (run.model, run.metrics, run.report):
         path.unlink()
@@ -156,12 +164,11 @@ def test_as_many_dimensions_as_the_data(small, tmp_path):
     assert "PCA" not in training.table(run)
 
 
-def test_a_streamed_run_says_nothing_but_its_progress(tmp_path):
-    command = [*TRAIN, "--width=16", "--epochs=2", "--memory_gib=1e-9", f"--workdir={tmp_path / 'run'}"]
-    done = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True)
-    lines = done.stderr.replace("\r", "\n").splitlines()
-    assert all(not line.strip() or line.startswith("training: ") for line in lines), done.stderr
-    assert len(files.read_json(Run(tmp_path / "run").history)) == 2
+def test_a_streamed_run_says_nothing_but_its_progress(small, tmp_path, capfd):
+    run = train(small.override({"epochs": "2", "memory_gib": "1e-9"}), tmp_path / "run")
+    lines = capfd.readouterr().err.replace("\r", "\n").splitlines()
+    assert lines and all(not line.strip() or line.startswith("training: ") for line in lines), lines
+    assert len(files.read_json(run.history)) == 2
 
 
 def test_numbers_far_from_pixels(small, digits, tmp_path):
@@ -177,8 +184,7 @@ def test_bad_values_in_a_streamed_test_split(small, digits, tmp_path):
         train(small.override({"dataset": f"npz:{tmp_path}/a.npz", "memory_gib": "1e-9"}), tmp_path / "run")
 
 
-def test_a_checkpoint_of_another_model_is_refused(small, tmp_path):
-    run = train(small, tmp_path / "run")
+def test_a_checkpoint_of_another_model_is_refused(small, run, tmp_path):
     checkpoint = run.checkpoint.read_bytes()
     other = Run(tmp_path / "other")
     files.write(other.checkpoint, lambda path: path.write_bytes(checkpoint))
@@ -231,36 +237,20 @@ def test_other_experiments(name, tmp_path):
         assert metrics["test/squared_error"] == pytest.approx(metrics["pca/squared_error"], rel=1e-5)
 
 
-def test_two_devices_train_as_one_does(tmp_path):
-    """MirroredStrategy over two logical CPU devices, in a process where there are two."""
+@pytest.fixture(scope="module")
+def devices(tmp_path_factory):
+    """What one device and MirroredStrategy over two make, in a process with two logical CPU devices."""
     code = """
 import dataclasses, sys
 from serving.quiet import tensorflow as tf
 devices = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
-import training
-experiment = dataclasses.replace(training.EXPERIMENTS["dense_digits_k8"], width=32, depth=1, epochs=3)
-for strategy in ("one", "mirrored"):
-    training.train(experiment, f"{sys.argv[1]}/{strategy}", strategy, report=False)
-"""
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=ENVIRONMENT, check=True, capture_output=True)
-    for left, right in zip(_weights(tmp_path / "one"), _weights(tmp_path / "mirrored"), strict=True):
-        np.testing.assert_allclose(left, right, atol=2e-5)
-    one, two = (files.read_json(tmp_path / name / "history.json") for name in ("one", "mirrored"))
-    for left, right in zip(one, two, strict=True):
-        assert left == pytest.approx(right, rel=1e-4)
-
-
-def test_a_codebook_on_two_devices_is_that_of_one(tmp_path):
-    code = """
-import sys
-from serving.quiet import tensorflow as tf
-devices = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
 import keras, numpy as np, zoo, training
 from training import strategies
+experiment = dataclasses.replace(training.EXPERIMENTS["dense_digits_k8"], width=32, depth=1, epochs=2)
 x = training.load("digits").train.arrays["x"][:512]
 for strategy in ("one", "mirrored"):
+    training.train(experiment, f"{sys.argv[1]}/{strategy}", strategy, report=False)
     with strategies.scope(strategy):
         keras.utils.set_random_seed(0)
         bottleneck = zoo.VectorQuantized(4, 8, 2, restart=0.0)
@@ -269,8 +259,21 @@ for strategy in ("one", "mirrored"):
     model.fit(tf.data.Dataset.from_tensor_slices(x).batch(64), epochs=2, verbose=0)
     np.savez(f"{sys.argv[1]}/{strategy}.npz", *model.get_weights())
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=ENVIRONMENT, check=True, capture_output=True)
-    with np.load(tmp_path / "one.npz") as one, np.load(tmp_path / "mirrored.npz") as two:
+    folder = tmp_path_factory.mktemp("devices")
+    subprocess.run([sys.executable, "-c", code, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)
+    return folder
+
+
+def test_two_devices_train_as_one_does(devices):
+    for left, right in zip(_weights(devices / "one"), _weights(devices / "mirrored"), strict=True):
+        np.testing.assert_allclose(left, right, atol=2e-5)
+    one, two = (files.read_json(devices / name / "history.json") for name in ("one", "mirrored"))
+    for left, right in zip(one, two, strict=True):
+        assert left == pytest.approx(right, rel=1e-4)
+
+
+def test_a_codebook_on_two_devices_is_that_of_one(devices):
+    with np.load(devices / "one.npz") as one, np.load(devices / "mirrored.npz") as two:
         for name in one.files:
             np.testing.assert_allclose(one[name], two[name], atol=2e-5)
 
@@ -281,13 +284,12 @@ def test_a_variational_run_in_two_parts_is_one_whole(small, tmp_path):
     experiment = small.override({**changes, "noise": "0.1"})
     data = commands.open_data(experiment)
     weights = []
-    for name, parts in (("whole", [range(4)]), ("parts", [range(2), range(2, 4)])):
-        for part in parts:
-            model = fitting.build(experiment, data)
-            fitting.compile(model, data, experiment)
-            checkpoint = Checkpoint(tmp_path / f"{name}.npz")
-            assert checkpoint.restore(model) == part.start
-            fitting.fit_epochs(model, data, experiment, part, [checkpoint])
+    for path, part in ((tmp_path / "whole.npz", range(4)), (tmp_path / "halfway.npz", range(2, 4))):
+        model = fitting.build(experiment, data)
+        fitting.compile(model, data, experiment)
+        checkpoint = Checkpoint(path)
+        assert checkpoint.restore(model) == part.start
+        fitting.fit_epochs(model, data, experiment, part, [checkpoint, Halfway(path, 2)])
         weights.append(model.get_weights())
     for left, right in zip(*weights, strict=True):
         np.testing.assert_array_equal(left, right)

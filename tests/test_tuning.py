@@ -20,7 +20,7 @@ def test_the_best_of_the_trials_goes_on_as_a_run(small, tmp_path):
 
 
 def test_hyperband_is_the_default(small, tmp_path):
-    run = tune(dataclasses.replace(small, epochs=3), {"width": "8,16", "depth": "1", "k": "2"}, tmp_path / "best")
+    run = tune(dataclasses.replace(small, epochs=2), {"width": "8,16", "depth": "1", "k": "2"}, tmp_path / "best")
     assert run.finished
 
 
@@ -56,12 +56,12 @@ def test_choices_that_cannot_be_trained_are_told_before_the_search(small, choice
 
 def test_another_search_does_not_get_the_trials(small, tmp_path):
     choices = {"width": "8,16", "depth": "1", "k": "2", "epochs": "1", "learning_rate": "1e-3"}
-    first = tune(small, choices, tmp_path / "best", tuner="random", trials=2)
-    assert tune(small, choices, tmp_path / "best", tuner="random", trials=2).experiment() == first.experiment()
+    first = tune(small, choices, tmp_path / "best", tuner="random", trials=1)
+    assert tune(small, choices, tmp_path / "best", tuner="random", trials=1).experiment() == first.experiment()
     other = choices | {"width": "24,32"}
     with pytest.raises(ValueError, match=r"Expected the same search.*--restart"):
-        tune(small, other, tmp_path / "best", tuner="random", trials=2)
-    again = tune(small, other, tmp_path / "best", tuner="random", trials=2, restart=True)
+        tune(small, other, tmp_path / "best", tuner="random", trials=1)
+    again = tune(small, other, tmp_path / "best", tuner="random", trials=1, restart=True)
     assert again.experiment().width in (24, 32)
 
 

@@ -11,7 +11,7 @@ import socket
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
@@ -36,7 +36,7 @@ def open_catalogue(name: str) -> Source:
     Raises:
         ValueError: no such name; neither a copy nor a network, told within seconds; no features to learn from.
     """
-    builder = _prepared_builder(name)
+    builder = _prepared_builder(name, _feature_names)
     x_key, label_key = _feature_names(builder)
     feature = dict(builder.info.features).get(label_key)
     classes = tuple(feature.names) if isinstance(feature, tfds.features.ClassLabel) else None
@@ -82,7 +82,10 @@ def open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
     return {split: read(split) for split in wanted}
 
 
-def _prepared_builder(name: str, texts: bool = False) -> tfds.core.DatasetBuilder:
+def _prepared_builder(
+    name: str, require: Callable[[tfds.core.DatasetBuilder], object] = lambda builder: None, texts: bool = False
+) -> tfds.core.DatasetBuilder:
+    """`require` raises ValueError for features of no use, before time is spent on preparing them."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     plain = re.split("[/:]", name)[0]
     try:
@@ -111,6 +114,7 @@ def _prepared_builder(name: str, texts: bool = False) -> tfds.core.DatasetBuilde
         )
     try:
         builder = tfds.builder(name)
+        require(builder)
         if plain in PACKAGED:
             _prepare_quietly(builder)
         else:

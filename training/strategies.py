@@ -1,6 +1,7 @@
 """Where a model is trained: one device, all GPUs of the machine, or a TPU; and what that computes fastest in."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Collection
 from typing import NamedTuple
@@ -43,8 +44,7 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
     if name == "tpu":
         return _tpu().scope()
     if name == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
+        return _mirrored().scope()
     return contextlib.nullcontext()
 
 
@@ -115,6 +115,16 @@ def _best() -> str:
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
 
 
+# One strategy serves a whole process: the collectives of two get in each other's way, and a TPU is emptied when it is found.
+
+
+@functools.cache
+def _mirrored() -> tf.distribute.Strategy:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+@functools.cache
 def _tpu() -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()

@@ -72,7 +72,8 @@ def tune(
         raise ValueError(_no_trial("none"))
     chosen = search.experiment(best.hyperparameters)
     error = f"validation {_error(experiment).replace('_', ' ')} {best.score:.4g}"
-    print(f"best of {len(oracle.oracle.trials)} trials: {error} with {_text(space, chosen)}")
+    count = len(oracle.oracle.trials)
+    print(f"best of {count} trial{'s' if count > 1 else ''}: {error} with {_text(space, chosen)}")
     return commands.train(chosen, folder, strategy, restart, report)
 
 
