@@ -1,11 +1,12 @@
-"""Time from the start of `python -m serving serve` to its first answer.
+"""Time from the start of `python -m serving serve` to its first answer, of two versions turn by turn where there is another.
 
-    python benchmarks/server_start.py runs/demo/export
+    python benchmarks/server_start.py runs/demo/export --other ../another_checkout
 
-Prints the median and the range over the repeats, in seconds.
+Prints the median and the range over the repeats, in seconds, and the ratio of the medians.
 """
 
 import argparse
+import os
 import pathlib
 import statistics
 import time
@@ -14,14 +15,23 @@ import serving
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("directory", help="holds MODEL/VERSION folders")
+parser.add_argument("--other", type=pathlib.Path, help="a checkout of another version")
 parser.add_argument("--repeats", type=int, default=5)
 options = parser.parse_args()
 
 model = next(pathlib.Path(options.directory).glob("*/*/saved_model.pb")).parents[1].name
-times = []
+checkouts = {"here": pathlib.Path(__file__).parents[1], **({"other": options.other} if options.other else {})}
+times: dict[str, list[float]] = {name: [] for name in checkouts}
 for _ in range(options.repeats):
-    start = time.perf_counter()
-    with serving.Server(options.directory) as server, serving.Client(server.url, model) as client:
-        client.generate([0])
-        times.append(time.perf_counter() - start)
-print(f"first answer after {statistics.median(times):.2f} s (median of {len(times)}, {min(times):.2f} … {max(times):.2f})")
+    for name, checkout in checkouts.items():
+        os.environ["PYTHONPATH"] = str(checkout.resolve())  # of the server's process
+        start = time.perf_counter()
+        with serving.Server(options.directory) as server, serving.Client(server.url, model) as client:
+            client.generate([0])
+            times[name].append(time.perf_counter() - start)
+for name, each in times.items():
+    print(
+        f"{name}: first answer after {statistics.median(each):.2f} s (median of {len(each)}, {min(each):.2f} … {max(each):.2f})"
+    )
+if options.other:
+    print(f"other / here: {statistics.median(times['other']) / statistics.median(times['here']):.2f}")
