@@ -7,6 +7,9 @@ import tempfile
 if "ZOO_TESTS" not in os.environ:  # where it is, this is one of several processes
     _folder = tempfile.TemporaryDirectory(prefix="latent-zoo-tests-")
     os.environ["ZOO_TESTS"] = _folder.name
+if "PYTEST_XDIST_WORKER" in os.environ:  # several share the cores, and threads of all would wait for one another
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    os.environ.update(dict.fromkeys(threads, "1"))
 SHARED = pathlib.Path(os.environ["ZOO_TESTS"])
 os.environ["TFDS_DATA_DIR"] = str(SHARED / "tfds")  # before tensorflow_datasets is imported
 

@@ -1,8 +1,10 @@
 """The command line: exit code 2 and one clear message for what is wrong, the near names, and a quiet terminal."""
 
+import concurrent.futures
 import errno
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from serving import command
@@ -134,15 +137,20 @@ def test_a_place_that_cannot_be_written_is_named_in_one_line(arguments, place, r
 
 
 @pytest.mark.parametrize("pattern", ["dataset_info.json", "features.json", "*-train.tfrecord*"])
-def test_a_damaged_copy_of_a_data_set_is_named(pattern, run):
-    (path,) = pathlib.Path(os.environ["TFDS_DATA_DIR"], "digits").glob(f"*/{pattern}")
-    whole = path.read_bytes()
-    try:
-        path.write_bytes(whole[:-40])
-        with pytest.raises(ValueError, match=r"Expected a whole copy of 'digits'\. Received: .*/digits \(.*Try removing it"):
-            catalogue.open_catalogue("digits")
-    finally:
-        path.write_bytes(whole)
+def test_a_damaged_copy_of_a_data_set_is_named(pattern, run, tmp_path, monkeypatch):
+    shutil.copytree(pathlib.Path(os.environ["TFDS_DATA_DIR"], "digits"), tmp_path / "digits")
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    (path,) = tmp_path.glob(f"digits/*/{pattern}")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"Expected a whole copy of 'digits'\. Received: .*/digits \(.*Try removing it"):
+        catalogue.open_catalogue("digits")
+
+
+def test_two_may_prepare_the_same_data_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(catalogue.open_catalogue, ["digits"] * 2)
+    assert one.train_size == other.train_size == 1438
 
 
 @pytest.mark.parametrize(

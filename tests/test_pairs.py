@@ -226,9 +226,11 @@ def test_training_goes_on_bit_for_bit(experiment, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_run_of_pairs_leaves_everything(experiment, tmp_path):
-    run = training.train(experiment, tmp_path / "run")
-    assert run.finished
+def test_the_best_of_a_search_over_pairs_is_a_whole_run(experiment, tmp_path, capsys):
+    choices = {"width": "16", "depth": "1", "learning_rate": "0.003,0.004"}
+    run = tune(experiment, choices, tmp_path / "best", tuner="random", trials=1)
+    assert run.finished and run.experiment().learning_rate in (0.003, 0.004)
+    assert "best of 1 trial: validation sequence error" in capsys.readouterr().out
     assert {path.stem for path in run.report.parent.glob("*.png")} == {
         "learning_curve",
         "error_by_length",
@@ -245,19 +247,6 @@ def test_a_run_of_pairs_leaves_everything(experiment, tmp_path):
     preset = tmp_path / "presets" / experiment.name
     assert list(zoo.load(preset).generate(["abc"])["target"]) == list(model.generate(["abc"])["target"])
     assert list(zoo.sample(preset)) == ["source", "target"] and "beam/token_error_rate" in zoo.card(preset)
-
-
-def test_settings_are_searched(experiment, tmp_path, capsys):
-    run = tune(
-        experiment,
-        {"width": "8", "depth": "1", "learning_rate": "0.003,0.004"},
-        tmp_path / "best",
-        tuner="random",
-        trials=1,
-        report=False,
-    )
-    assert run.finished and run.experiment().width == 8
-    assert "best of 1 trial: validation sequence error" in capsys.readouterr().out
 
 
 def test_one_language_has_an_autoencoder_and_its_rivals(tmp_path):

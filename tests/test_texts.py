@@ -54,7 +54,7 @@ def _assert_same(received, expected, name):
         np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-QUICK = {"encode", "score", "generate"}
+QUICK = {"score", "generate"}
 
 
 @pytest.mark.parametrize("settings", [None, servable.config()], ids=["TensorFlow Serving", "the embedded server"])

@@ -17,7 +17,7 @@ from conftest import ROOT
 from models import Halfway
 
 import training
-from training import cards, commands, files, fitting
+from training import cards, commands, evaluation, files, fitting
 from training.callbacks import Checkpoint
 from training.data import clear_errors
 from training.run import Run
@@ -106,7 +106,10 @@ def _weights(folder) -> list[np.ndarray]:
 def test_killed_and_resumed_is_undisturbed_bit_for_bit(memory_gib, tmp_path):
     settings = {"width": "64", "batch_size": "8", "epochs": "4", "memory_gib": memory_gib}
     experiment = training.EXPERIMENTS["dense_digits_k8"].override(settings)
-    undisturbed, run = train(experiment, tmp_path / "undisturbed"), Run(tmp_path / "run")
+    undisturbed, run = Run(tmp_path / "undisturbed"), Run(tmp_path / "run")
+    data = commands.open_data(experiment)
+    model = fitting.build(experiment, data)
+    history, _ = fitting.fit(model, data, experiment, undisturbed)
     command = [*TRAIN, *(f"--{key}={value}" for key, value in settings.items()), f"--workdir={run.folder}"]
     process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not run.checkpoint.exists() or _epochs(run) < 2:
@@ -116,9 +119,10 @@ def test_killed_and_resumed_is_undisturbed_bit_for_bit(memory_gib, tmp_path):
     process.wait()
     assert 2 <= _epochs(run) < 4 and not run.model.exists()
     assert train(experiment, run.folder).finished
-    for left, right in zip(_weights(undisturbed.folder), _weights(run.folder), strict=True):
+    fitting.fit_mixture(model, *(evaluation.encode(model, data.train)[key] for key in ("codes", "labels")))
+    for left, right in zip(model.get_weights(), _weights(run.folder), strict=True):
         np.testing.assert_array_equal(left, right)
-    assert files.read_json(undisturbed.history) == files.read_json(run.history)
+    assert history == files.read_json(run.history)
 
 
 def _epochs(run: Run) -> int:
@@ -140,6 +144,13 @@ def test_killed_after_the_last_epoch(small, copied):
     assert training.train(small, run.folder).finished
     for left, right in zip(before, _weights(run.folder), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+def test_a_run_without_a_report_gets_one_when_it_is_asked_for(small, copied, capsys):
+    shutil.rmtree(copied.report.parent)
+    assert train(small, copied.folder).finished and not copied.report.exists()
+    assert "is finished" in capsys.readouterr().out
+    assert training.train(small, copied.folder).report.exists()
 
 
 def test_what_a_kill_leaves_behind_is_no_obstacle(small, tmp_path):

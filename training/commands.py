@@ -97,12 +97,13 @@ def evaluate(folder: str | os.PathLike, data: Data | Pairs | None = None) -> dic
     return metrics
 
 
-def report(folder: str | os.PathLike) -> str:
+def report(folder: str | os.PathLike, data: Data | Pairs | None = None) -> str:
     """Writes the report of a run's folder anew; returns the path of its page."""
     run = Run(folder)
+    data = data or open_data(run.experiment())
     if not run.metrics.exists():
-        evaluate(folder)
-    _report(run, open_data(run.experiment()))
+        evaluate(folder, data)
+    _report(run, data)
     return str(run.report)
 
 
