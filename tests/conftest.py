@@ -18,16 +18,21 @@ import fcntl  # noqa: E402
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
-from sklearn.datasets import load_digits  # noqa: E402
-
-from serving import quiet  # noqa: E402, F401 - before Keras imports TensorFlow
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+def pytest_configure(config):
+    """Imports TensorFlow quietly, before Keras does it; not where other processes run the tests."""
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        from serving import quiet  # noqa: F401
 
 
 @pytest.fixture(scope="session")
 def digits() -> np.ndarray:
     """1,797 images `(8, 8, 1)` in [0, 1]."""
+    from sklearn.datasets import load_digits
+
     return (load_digits().images[..., None] / 16).astype("float32")
 
 
