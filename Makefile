@@ -12,7 +12,7 @@ demo: .venv/demo  ## train, look at, export and serve an autoencoder of handwrit
 
 test: .venv/test  ## lint, then the whole test suite
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 lint: .venv/test  ## put the code into the house's format
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

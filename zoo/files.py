@@ -58,7 +58,9 @@ def replace_folder(new: pathlib.Path, folder: pathlib.Path) -> None:
     What was there is put back if that fails, and after a kill between the two steps `standing` finds it.
     """
     flush(new)
-    here = folder.exists() and folder.samefile(os.curdir)
+    here = False
+    with contextlib.suppress(FileNotFoundError):  # there is none, or another writer has just put it aside
+        here = folder.samefile(os.curdir)
     while True:
         aside = pathlib.Path(tempfile.mkdtemp(prefix=REPLACED, dir=folder.parent), folder.name)
         try:
@@ -71,7 +73,8 @@ def replace_folder(new: pathlib.Path, folder: pathlib.Path) -> None:
                 raise  # else another writer came between the two steps, and its folder is replaced in turn
         finally:
             if os.path.lexists(aside) and not os.path.lexists(folder):
-                os.rename(aside, folder)
+                with contextlib.suppress(OSError):  # another writer's folder has come there; else `standing` finds this one
+                    os.rename(aside, folder)
             with contextlib.suppress(OSError):
                 aside.parent.rmdir()  # where it is empty
     for left in _replaced(folder):
