@@ -176,12 +176,13 @@ class Servable:
 
 
 def config() -> tf.compat.v1.ConfigProto:
+    """Settings of a Session in which the first run of a signature is short."""
+    config = tf.compat.v1.ConfigProto()
+    config.experimental.disable_thread_spinning = True
+    # Functions within functions, as reading pictures has them, are slow to set up unless they are inlined.
+    config.graph_options.optimizer_options.do_function_inlining = True
     # Without a GPU the graph optimizer gains little (nothing for convolutions, a tenth for small dense models), and takes a
     # quarter of a second for every signature of a model that has many.
-    config = tf.compat.v1.ConfigProto()
-    # The first run of a signature with pictures, functions within functions, takes 1.1 s, and 0.2 s where they are inlined.
-    config.graph_options.optimizer_options.do_function_inlining = True
-    config.experimental.disable_thread_spinning = True
     config.graph_options.rewrite_options.disable_meta_optimizer = not tf.config.list_physical_devices("GPU")
     return config
 

@@ -154,7 +154,7 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
 
 @contextlib.contextmanager
 def _without_keras():
-    """TensorFlow imported within it leaves Keras out, which graphs do not need, and is there in three fifths of the time."""
+    """TensorFlow imported within it leaves Keras out, which graphs do not need and which takes long to import."""
     name = "TF_USE_LEGACY_KERAS"  # looked for in a package of its own, which is seldom there
     before = os.environ.get(name)
     os.environ[name] = "1"

@@ -1,6 +1,4 @@
-"""Every model and builder that has to pass the contract, by name, each for images `(8, 8, 1)`; a callback for tests."""
-
-import shutil
+"""Every model and builder that has to pass the contract, by name, each for images `(8, 8, 1)`."""
 
 import keras
 
@@ -84,15 +82,3 @@ def regressor() -> zoo.Predictor:
 
 
 PREDICTORS = {"classifier": classifier, "regressor": regressor}
-
-
-class Halfway(keras.callbacks.Callback):
-    """Keeps a copy of a checkpoint as it is after an epoch; comes after the `Checkpoint`."""
-
-    def __init__(self, path, epoch: int):
-        super().__init__()
-        self.path, self.epoch = path, epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch + 1 == self.epoch:
-            shutil.copy(self.path, self.path.with_name("halfway.npz"))

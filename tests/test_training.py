@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import ROOT
-from models import Halfway
+from resuming import assert_two_parts_are_one_whole
 
 import training
 from training import cards, commands, evaluation, files, fitting
@@ -293,17 +293,7 @@ def test_a_variational_run_in_two_parts_is_one_whole(small, tmp_path):
     """Noise, warm-up, corruption and drawn pixels go on where they were."""
     changes = {"bottleneck": "gaussian", "likelihood": "bernoulli", "binarize": "dynamic", "kl_warmup": "0.9", "affine": "0.5"}
     experiment = small.override({**changes, "noise": "0.1"})
-    data = commands.open_data(experiment)
-    weights = []
-    for path, part in ((tmp_path / "whole.npz", range(4)), (tmp_path / "halfway.npz", range(2, 4))):
-        model = fitting.build(experiment, data)
-        fitting.compile(model, data, experiment)
-        checkpoint = Checkpoint(path)
-        assert checkpoint.restore(model) == part.start
-        fitting.fit_epochs(model, data, experiment, part, [checkpoint, Halfway(path, 2)])
-        weights.append(model.get_weights())
-    for left, right in zip(*weights, strict=True):
-        np.testing.assert_array_equal(left, right)
+    assert_two_parts_are_one_whole(experiment, commands.open_data(experiment), 2, tmp_path)
 
 
 CONV = {"body": "conv", "width": "4", "depth": "1", "hidden": "8"}
