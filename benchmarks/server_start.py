@@ -19,14 +19,17 @@ parser.add_argument("--other", type=pathlib.Path, help="a checkout of another ve
 parser.add_argument("--repeats", type=int, default=5)
 options = parser.parse_args()
 
-model = next(pathlib.Path(options.directory).glob("*/*/saved_model.pb")).parents[1].name
-checkouts = {"here": pathlib.Path(__file__).parents[1], **({"other": options.other} if options.other else {})}
+checkouts = {"here": pathlib.Path(__file__).resolve().parents[1]}
+if options.other:
+    checkouts["other"] = options.other.resolve()
+directory = pathlib.Path(options.directory).resolve()
+model = next(directory.glob("*/*/saved_model.pb")).parents[1].name
 times: dict[str, list[float]] = {name: [] for name in checkouts}
 for _ in range(options.repeats):
     for name, checkout in checkouts.items():
-        os.environ["PYTHONPATH"] = str(checkout.resolve())  # of the server's process
+        os.chdir(checkout)  # whose packages `python -m` of the server's process finds first
         start = time.perf_counter()
-        with serving.Server(options.directory) as server, serving.Client(server.url, model) as client:
+        with serving.Server(directory) as server, serving.Client(server.url, model) as client:
             client.generate([0])
             times[name].append(time.perf_counter() - start)
 for name, each in times.items():
