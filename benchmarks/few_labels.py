@@ -13,10 +13,10 @@ import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
+from training.targets import targeted
 
 import training
 from training import commands, evaluation, files, fitting, pictures
-from training.targets import targeted
 
 COUNTS = (10, 100, 1_000, 0)  # 0: all
 WAYS = {

@@ -5,9 +5,9 @@ import shutil
 
 import keras
 import numpy as np
+from training.callbacks import Checkpoint
 
 from training import fitting
-from training.callbacks import Checkpoint
 
 
 class Halfway(keras.callbacks.Callback):

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
+from training.targets import slant, targeted
 
 import training
 from training.data import clear_errors
-from training.targets import slant, targeted
 
 
 def _read(split) -> dict[str, np.ndarray]:

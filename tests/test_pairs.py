@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import pytest
 from resuming import assert_two_parts_are_one_whole
+from training.words import Cmudict, misspelt, stem
 
 import training
 import zoo
 from training import pairs, sequences
 from training.__main__ import main
 from training.tuning import tune
-from training.words import Cmudict, misspelt, stem
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import dataclasses
 import platform
 
 import pytest
+from training.strategies import Accelerator
 
 import training
 from training import files, fitting, processors, strategies
 from training.run import Run
-from training.strategies import Accelerator
 
 AVX2, AVX512, AMX = "avx avx2", "avx avx2 avx512f avx512_bf16", "avx avx2 avx512f avx512_bf16 amx_tile amx_bf16"
 

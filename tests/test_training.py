@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from resuming import assert_two_parts_are_one_whole
+from training.callbacks import Checkpoint
 
 import training
 from training import cards, commands, evaluation, files, fitting
-from training.callbacks import Checkpoint
 from training.data import clear_errors
 from training.run import Run
 

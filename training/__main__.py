@@ -1,12 +1,14 @@
-"""python -m training list | train | evaluate | report | tune | generate | preset | figures | split"""
+"""python -m training list | show | train | evaluate | report | tune | generate | preset | figures | split"""
 
 import argparse
 import sys
 
 import training
 from serving import command
+from training import options as options_
+from training.experiments.experiment import Experiment
 
-# `training` imports its parts when they are asked for, within `main`.
+# `training` imports what needs TensorFlow when it is asked for, within `main`.
 
 INTERRUPTED = "Interrupted. train and tune go on where they were, with the same command less --restart."
 
@@ -18,25 +20,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> None:
     options, rest = _parser().parse_known_args(arguments)
-    options.command(options, _settings(rest))
+    options.command(options, rest)
 
 
 def _parser() -> argparse.ArgumentParser:
-    import zoo
-
     parser = argparse.ArgumentParser("python -m training", description="Data to fitted models.", allow_abbrev=False)
     commands_ = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, function, help: str) -> argparse.ArgumentParser:
-        sub = commands_.add_parser(name, help=help, description=help, allow_abbrev=False)
-        sub.set_defaults(command=function)
+    def add(name: str, function, help: str, **kwargs) -> argparse.ArgumentParser:
+        sub = commands_.add_parser(name, help=help, description=help, allow_abbrev=False, **kwargs)
+        sub.set_defaults(command=function, parser=sub)
         return sub
 
-    add("list", _list, "print the experiments and the settings that --KEY=VALUE changes")
-    train = add("train", _train, "train, evaluate, report and export an experiment; go on where a killed run was")
-    tune = add("tune", _tune, "search settings (--KEY=A,B,C gives the choices), then train the best")
+    add("list", _list, "print the experiments, a line each")
+    usage = "%(prog)s [EXPERIMENT] [--KEY=VALUE ...] [options]"
+    settings = {"usage": usage, "add_help": False}
+    show = add("show", _show, "print an experiment whole: every choice and setting, and what it means", **settings)
+    train = add("train", _train, "train, evaluate, report and export an experiment; go on where a killed run was", **settings)
+    tune = add("tune", _tune, "search settings (--KEY=A,B,C gives the choices), then train the best", **settings)
+    for sub in (show, train, tune):
+        sub.add_argument("-h", "--help", action="store_true", help="show this, and the settings of an experiment that is named")
+        sub.add_argument("--config", metavar="FILE", help="settings in YAML or JSON, or the config.json of a run")
+        sub.add_argument(
+            "--import", metavar="MODULE", dest="imports", action="append", default=[], help="a module with parts of your own"
+        )
     for sub in (train, tune):
-        sub.add_argument("experiment", help="a name that `list` prints; --KEY=VALUE changes a setting of it")
         sub.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
         sub.add_argument("--strategy", default="auto", help="auto, one, mirrored or tpu (default: auto)")
         sub.add_argument("--restart", action="store_true", help="throw away what is there")
@@ -51,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, function, help).add_argument("run", help="folder of a run")
     made = add("generate", _generate, "draw new examples from a preset, or the folder of one or of a run")
-    made.add_argument("model", help=f"a preset ({', '.join(zoo.list()) or 'none installed'}) or a folder")
+    made.add_argument("model", help="a preset that zoo.list() names, or a folder")
     made.add_argument("--count", type=int, default=60, help="how many, with seeds 0, 1, 2 … (default: 60)")
     made.add_argument("--output", metavar="PNG", default="generated.png", help="the picture (default: generated.png)")
     preset = add("preset", _preset, "write a finished run as a preset that zoo.load reads, with its model card")
@@ -65,36 +73,56 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(rest: list[str]) -> dict[str, str]:
-    """The --KEY=VALUE and --KEY VALUE pairs among what the parser left."""
-    settings, words = {}, list(rest)
+def _words(rest: list[str]) -> tuple[str | None, dict[str, str]]:
+    """The experiment, and the --KEY=VALUE and --KEY VALUE pairs, among what the parser left."""
+    name, settings, words = None, {}, list(rest)
     while words:
         word = words.pop(0)
         key, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not key or not (equals or words):
+        if name is None and not word.startswith("-"):
+            name = word
+        elif not word.startswith("--") or not key or not (equals or words):
             raise ValueError(f"Expected settings as --KEY=VALUE. Received: {word!r}. Try python -m training list.")
-        settings[key.replace("-", "_")] = text if equals else words.pop(0)
-    return settings
+        else:
+            settings[key.replace("-", "_")] = text if equals else words.pop(0)
+    return name, settings
 
 
-def _list(options, settings) -> None:
-    _none(settings)
-    for experiment in training.EXPERIMENTS.values():
-        settings = " ".join(f"{key}={value}" for key, value in experiment.changes(training.Experiment("")).items())
-        print(f"{experiment.name}\n    {experiment.about}\n    {experiment.command}\n    {settings or 'the defaults'}\n")
-    print("settings and their defaults")
-    for key, field in training.experiments.FIELDS.items():
-        print(f"    --{key}={str(field.default).lower() if field.type is bool else field.default}")
+def _experiment(options, name: str | None, settings: dict[str, str]) -> Experiment:
+    return options_.experiment(name, settings, options.config, tuple(options.imports))
 
 
-def _train(options, settings) -> None:
-    experiment = training.experiments.find(options.experiment).override(settings)
-    _show(training.train(experiment, **_stages(options)))
+def _helped(options, rest: list[str]) -> bool:
+    """Prints the help that was asked for, if any."""
+    if options.help:
+        name, settings = _words(rest)
+        named = name or options.config
+        more = options_.explained(_experiment(options, name, settings)) if named else "EXPERIMENT is a name that `list` prints."
+        print(f"{options.parser.format_help()}\n{more}")
+    return options.help
 
 
-def _tune(options, settings) -> None:
-    experiment = training.experiments.find(options.experiment)
-    _show(training.tune(experiment, settings, tuner=options.tuner, trials=options.trials, **_stages(options)))
+def _list(options, rest) -> None:
+    _none(rest)
+    print(options_.table())
+    print("\npython -m training show EXPERIMENT prints one whole, with what each setting means.")
+
+
+def _show(options, rest) -> None:
+    if not _helped(options, rest):
+        print(options_.explained(_experiment(options, *_words(rest))))
+
+
+def _train(options, rest) -> None:
+    if not _helped(options, rest):
+        _summarize(training.train(_experiment(options, *_words(rest)), **_stages(options)))
+
+
+def _tune(options, rest) -> None:
+    if not _helped(options, rest):
+        name, choices = _words(rest)
+        experiment = _experiment(options, name, {})
+        _summarize(training.tune(experiment, choices, tuner=options.tuner, trials=options.trials, **_stages(options)))
 
 
 def _stages(options) -> dict[str, object]:
@@ -103,45 +131,47 @@ def _stages(options) -> dict[str, object]:
     return same | {"report": options.report == "true"}
 
 
-def _evaluate(options, settings) -> None:
-    _none(settings)
+def _evaluate(options, rest) -> None:
+    _none(rest)
     training.evaluate(options.run)
     print(training.table(training.Run(options.run)))
 
 
-def _report(options, settings) -> None:
-    _none(settings)
+def _report(options, rest) -> None:
+    _none(rest)
     print(training.report(options.run))
 
 
-def _generate(options, settings) -> None:
-    _none(settings)
+def _generate(options, rest) -> None:
+    _none(rest)
     print(training.generate(options.model, options.output, options.count))
 
 
-def _preset(options, settings) -> None:
-    _none(settings)
+def _preset(options, rest) -> None:
+    _none(rest)
     print(training.cards.write_preset(options.run, options.output))
 
 
-def _split(options, settings) -> None:
-    _none(settings)
-    print(training.pairs.write(options.dataset, options.output))
+def _split(options, rest) -> None:
+    _none(rest)
+    from training.data import pairs
+
+    print(pairs.write(options.dataset, options.output))
 
 
-def _figures(options, settings) -> None:
-    _none(settings)
+def _figures(options, rest) -> None:
+    _none(rest)
     print(training.figures([training.Run(run) for run in options.runs]))
 
 
-def _show(run) -> None:
+def _summarize(run) -> None:
     report = f"report: {run.report}, its pictures beside it\n" if run.report.exists() else ""
     print(f"{training.table(run)}\n{report}export: {run.export}")
 
 
-def _none(settings: dict[str, str]) -> None:
-    if settings:
-        raise ValueError(f"Expected no settings here. Received: --{next(iter(settings))}. Try without.")
+def _none(rest: list[str]) -> None:
+    if rest:
+        raise ValueError(f"Expected no settings here. Received: {rest[0]}. Try without.")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import pathlib
 import numpy as np
 
 import zoo
-from training import evaluation, files, sequences
-from training.commands import open_data
+from training import files, kinds
+from training.data.splits import Data
+from training.experiments.experiment import text as text_of
+from training.experiments.named import command
 from training.run import Run
 from zoo.files import replace_folder
 
@@ -35,8 +37,8 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
     if not run.finished:
-        raise ValueError(f"Expected a finished run. Received: {folder}. Try {experiment.command} --workdir={folder} first.")
-    data = open_data(experiment)
+        raise ValueError(f"Expected a finished run. Received: {folder}. Try {command(experiment)} --workdir={folder} first.")
+    data = kinds.of(experiment).open(experiment)
     target = pathlib.Path(output) / experiment.name
     place = zoo.presets.require_place(target)
     with files.beside(place) as new:
@@ -45,11 +47,13 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
     return target
 
 
-def _write(run: Run, model, data, target: pathlib.Path) -> None:
+def _write(run: Run, model: zoo.Autoencoder, data: Data, target: pathlib.Path) -> None:
+    kind = kinds.of(run.experiment())
+    split = data.validation or data.train.tail(HELD)
     dtype, costs = "float16", 0.0
     try:
         zoo.save_preset(model, target, dtype)
-        whole, half = (_figure(each, data) for each in (model, zoo.load(target)))
+        whole, half = (kind.held_out_error(each, split, data) for each in (model, zoo.load(target)))
         costs = abs(half - whole) / max(whole, 1e-12)
     except ValueError:  # weights beyond what float16 holds
         costs = np.inf
@@ -57,7 +61,7 @@ def _write(run: Run, model, data, target: pathlib.Path) -> None:
         dtype = "float32"
         zoo.save_preset(model, target, dtype)
     with files.reading(run.sample, "some of the run's data", "training anew"), np.load(run.sample) as rows:
-        sample = {name: rows[name][:SAMPLE] for name in ("x", "label", "source", "target") if name in rows}
+        sample = {name: rows[name][:SAMPLE] for name in kind.sampled if name in rows}
     if "x" in sample and sample["x"].min() >= 0 and sample["x"].max() <= 1:
         sample["x"] = np.round(255 * sample["x"]).astype("uint8")
     files.write(target / zoo.presets.SAMPLE, lambda path: np.savez_compressed(path, **sample))
@@ -70,17 +74,18 @@ def card(run: Run, dtype: str) -> str:
     experiment, costs, metrics = run.experiment(), files.read_json(run.costs), files.read_json(run.metrics)
     versions = files.read_json(run.versions)
     figures = "\n".join(f"| `{name}` | {value:.5g} |" for name, value in metrics.items())
-    config = files.read_json(run.config) | {"precision": run.precision}
+    values = {**experiment.settings, **({"training.precision": run.precision} if experiment.part("training") else {})}
+    dataset = experiment["data.dataset"]
     minutes, seconds = divmod(round(costs["seconds"]), 60)
-    settings = ", ".join(f"{key}={value}" for key, value in sorted(config.items()) if key != "about")
+    settings = ", ".join(f"{key}={text_of(value)}" for key, value in values.items())
     about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of the project's own run
     return f"""# {experiment.name}
 
 {about}
 
-- **Data:** `{experiment.dataset}`, training split. Licence: {LICENCES.get(experiment.dataset, "of the data, by their owner")}.
+- **Data:** `{dataset}`, training split. Licence: {LICENCES.get(dataset, "of the data, by their owner")}.
 - **Licence of the weights:** Apache-2.0.
-- **Made by:** `{experiment.command}`, {minutes} min {seconds:02d} s of training
+- **Made by:** `{command(experiment)}`, {minutes} min {seconds:02d} s of training
   on {run.computed}, with Keras {versions["keras"]} on {versions["backend"]}.
 - **Weights:** {costs["weights"]:,}, stored in {dtype}.
 
@@ -94,34 +99,10 @@ Measured by the training run on the test split unless the name says otherwise.
 
 ## Limits
 
-Trained on `{experiment.dataset}` alone: data of another kind, scale or placement are answered, but not well, and `score` is no
-certain sign of them. {_limits(experiment)}
+Trained on `{dataset}` alone: data of another kind, scale or placement are answered, but not well, and `score` is no
+certain sign of them. {kinds.of(experiment).limits(experiment)}
 
 ## Settings
 
 {settings}
 """
-
-
-def _limits(experiment) -> str:
-    if experiment.body == "transformer":
-        return (
-            "A target is written for any source, a meaningless one too. `sequence_error_rate` and `token_error_rate` are what "
-            "papers on pronunciation call the word and the phone error rate."
-        )
-    if experiment.target != "none":
-        return "The answer to an input outside the training classes is one of them all the same."
-    if experiment.binarize != "none":
-        return "Likelihoods are of pixels drawn to 0 or 1, and compare only with others of the same binarization."
-    return "Generated examples come from a Gaussian mixture over the codes, and can be blends of what was seen."
-
-
-def _figure(model, data) -> float:
-    """The figure of the validation split, or of the training split's last rows."""
-    split = data.validation or data.train.tail(HELD)
-    if isinstance(model, zoo.Transformer):
-        return -sequences.score(model, split)
-    if isinstance(model, zoo.Predictor):
-        metrics, _ = evaluation.evaluate_predictor(model, data._replace(train=None, validation=split, test=None))
-        return metrics["validation/error" if model.classifier else "validation/rmse"]
-    return evaluation.squared_error(model, split)

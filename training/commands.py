@@ -1,20 +1,19 @@
 """What the command line calls, and notebooks too: train, evaluate, report, generate …"""
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-import zoo
 from serving.export import export_run
-from training import evaluation, files, fitting, pairs, pictures, processors, report_page, sequences, strategies
-from training.data import Data, load
-from training.experiments import Experiment, find
-from training.pairs import Pairs
-from training.run import Run
-from training.targets import targeted
+from training import files, kinds
+from training.data.splits import Data
+from training.experiments.experiment import Experiment
+from training.experiments.named import command, find
+from training.fitting import loop, processors, strategies
+from training.reporting import page, pictures
+from training.run import Run, trained
 
 SAMPLE_ROWS = 64
 COLLAPSED = (
@@ -59,16 +58,16 @@ def train(
     experiment = find(experiment) if isinstance(experiment, str) else experiment
     run = Run(workdir or os.path.join("runs", experiment.name))
     scope = strategies.scope(strategy)
-    if run.config.exists() and not (restart or experiment.levels):  # as the run settled it
-        experiment = dataclasses.replace(experiment, levels=run.experiment().levels)
+    if run.config.exists() and not restart:
+        experiment = _as_settled(experiment, run.experiment())
     run.expect(experiment, restart)
     if run.finished and (run.report.exists() or not report) and not restart:
         print(f"{run.folder} is finished. --restart trains it anew.")
         return run
-    data = open_data(experiment)
+    kind = kinds.of(experiment)
+    data = kind.open(experiment)
     if restart or not run.model.exists():
-        experiment = fitting.settled(experiment, data)
-        _fit(experiment, data, run, scope, restart)
+        _fit(kind.settled(experiment, data), data, run, scope, restart)
     if not run.metrics.exists():
         evaluate(run.folder, data)
     if report and not run.report.exists():
@@ -78,29 +77,25 @@ def train(
     return run
 
 
-def evaluate(folder: str | os.PathLike, data: Data | Pairs | None = None) -> dict[str, float]:
-    """Evaluates the model of a run's folder anew; writes `metrics.json`, `codes.npz` and `pca.keras`, returns the metrics."""
+def evaluate(folder: str | os.PathLike, data: Data | None = None) -> dict[str, float]:
+    """Evaluates the model of a run's folder anew; writes `metrics.json`, `codes.npz` and, where there is one to compare with,
+    `pca.keras`; returns the metrics."""
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
-    data = data or open_data(experiment)
-    if isinstance(data, Pairs):
-        metrics, codes = sequences.evaluate(model, data)
-    elif experiment.target == "none":
-        pca = evaluation.baseline(data, experiment.k)
-        if pca:
-            files.write(run.pca, pca.save)
-        metrics, codes = evaluation.evaluate(model, pca, data, experiment)
-    else:
-        metrics, codes = evaluation.evaluate_predictor(model, data)
-    files.write(run.codes, lambda path: np.savez(path, **codes))
-    files.write_json(run.metrics, metrics)
-    return metrics
+    kind = kinds.of(experiment)
+    found = kind.evaluate(model, data or kind.open(experiment), experiment)
+    if found.baseline:
+        files.write(run.pca, found.baseline.save)
+    files.write(run.codes, lambda path: np.savez(path, **found.arrays))
+    files.write_json(run.metrics, found.metrics)
+    return found.metrics
 
 
-def report(folder: str | os.PathLike, data: Data | Pairs | None = None) -> str:
+def report(folder: str | os.PathLike, data: Data | None = None) -> str:
     """Writes the report of a run's folder anew; returns the path of its page."""
     run = Run(folder)
-    data = data or open_data(run.experiment())
+    experiment = run.experiment()
+    data = data or kinds.of(experiment).open(experiment)
     if not run.metrics.exists():
         evaluate(folder, data)
     _report(run, data)
@@ -113,7 +108,7 @@ def table(run: Run) -> str:
     if "test/squared_error" not in metrics:
         return "\n".join(_lines(metrics))
     errors = {key: metrics[f"{key}/squared_error"] for key in ("test", "pca") if f"{key}/squared_error" in metrics}
-    labels = {"test": experiment.name, "pca": f"PCA, k = {experiment.k}"}
+    labels = {"test": experiment.name, "pca": "PCA of equal k"}
     lines = [f"{'on the test split':<28}{'squared error':>15}{'per dimension':>15}"]
     lines += [f"{labels[key]:<28}{error:>15.4f}{metrics[f'{key}/mse']:>15.5f}" for key, error in errors.items()]
     if errors.get("pca", 0) > 0:
@@ -124,8 +119,8 @@ def table(run: Run) -> str:
             f"on the codes, without labels in training: 1-nearest-neighbour error {100 * metrics['knn/error']:.1f} %{pca}, "
             f"linear probe {100 * metrics['probe/accuracy']:.1f} %, k-means purity {100 * metrics['kmeans/purity']:.1f} %"
         )
-    told = ("test/", "train/", "pca/", "knn/", "probe/", "kmeans/")
-    lines += _lines({key: value for key, value in metrics.items() if not key.startswith(told)})
+    shown = ("test/", "train/", "pca/", "knn/", "probe/", "kmeans/")
+    lines += _lines({key: value for key, value in metrics.items() if not key.startswith(shown)})
     return "\n".join([*lines, COLLAPSED] if metrics.get("active_units") == 0 else lines)
 
 
@@ -138,9 +133,9 @@ def figures(runs: Iterable[Run]) -> str:
     lines = ["| | figures on the test split | weights | training | command |", "|---|---|---|---|---|"]
     for run in runs:
         experiment, metrics, costs = run.experiment(), files.read_json(run.metrics), files.read_json(run.costs)
-        told = "; ".join(f"{words} {value}" for words, value in _headline(metrics))
+        main = "; ".join(f"{words} {value}" for words, value in _headline(metrics))
         time = f"{costs['seconds'] / 60:.0f} min" if costs["seconds"] >= 90 else f"{costs['seconds']:.0f} s"
-        cells = [f"`{experiment.name}`", told, f"{costs['weights']:,}", f"{time}, {run.computed}", f"`{experiment.command}`"]
+        cells = [f"`{experiment.name}`", main, f"{costs['weights']:,}", f"{time}, {run.computed}", f"`{command(experiment)}`"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -177,44 +172,40 @@ def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 6
     """
     if count < 1:
         raise ValueError(f"Expected at least one example. Received: count={count}. Try --count=60.")
-    trained = fitting.trained(model)
-    if not isinstance(trained, zoo.Autoencoder):
-        raise ValueError(f"Expected a model that draws examples. Received: {model}, a {type(trained).__name__}. Try another.")
-    x = np.asarray(trained.generate(np.arange(count, dtype="int32")))
+    drawn = trained(model)
+    if [*getattr(drawn.signatures().get("generate"), "inputs", ())] != ["seed"]:
+        raise ValueError(f"Expected a model that draws examples. Received: {model}, a {type(drawn).__name__}. Try another.")
+    x = np.asarray(drawn.generate(np.arange(count, dtype="int32")))
     path = pathlib.Path(output)
     files.write(path, lambda beside: beside.write_bytes(pictures.png(pictures.samples(x))))
     return str(path)
 
 
-def open_data(experiment: Experiment) -> Data | Pairs:
-    """The data set of an experiment, split as it says."""
-    if experiment.body == "transformer":
-        return pairs.load(experiment.dataset)
-    keys = ("dataset", "validation", "memory_gib", "image_size", "binarize", "left_out")
-    data = load(**{key: getattr(experiment, key) for key in keys})
-    if experiment.target == "none":
-        return data
-    return targeted(data, experiment.target, experiment.labels, experiment.seed)
+def _as_settled(experiment: Experiment, there: Experiment) -> Experiment:
+    """An experiment with the values that a run of it has found in its data for what it leaves open."""
+    left_open = [key for key, value in experiment.settings.items() if value is None and there.get(key) is not None]
+    return experiment.override({key: there[key] for key in left_open})
 
 
-def _report(run: Run, data: Data | Pairs) -> None:
-    report_page.write(run, run.load_model(), data)
+def _report(run: Run, data: Data) -> None:
+    kind, metrics = kinds.of(run.experiment()), files.read_json(run.metrics)
+    page.write(run, metrics, kind.figures(run, run.load_model(), data, metrics))
 
 
-def _fit(experiment: Experiment, data: Data | Pairs, run: Run, scope, restart: bool) -> None:
-    precision = (None if restart else run.precision) or strategies.precision(experiment.precision, experiment.body)
-    computed = dataclasses.replace(experiment, precision=precision)
+def _fit(experiment: Experiment, data: Data, run: Run, scope, restart: bool) -> None:
+    kind = kinds.of(experiment)
+    precision = (None if restart else run.precision) or strategies.precision(experiment)
+    computed = experiment.override({"training.precision": precision} if experiment.part("training") else {})
     with scope:
-        model = fitting.build(computed, data)
+        model = kind.build(computed, data)
         if restart:
             run.clear()
-        run.begin(experiment)
-        history, seconds = fitting.fit(model, data, computed, run)
-    model = fitting.plain(model, computed, data)
-    if isinstance(model, zoo.Autoencoder) and experiment.mixture:
-        train = evaluation.encode(model, data.train)
-        fitting.fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
-    sample = {name: column[:SAMPLE_ROWS] for name, column in next(data.test.batches(SAMPLE_ROWS)).items()}
+        run.begin(experiment, precision)
+        history, seconds = loop.fit(model, data, computed, run)
+    model = kind.in_float32(model, computed, data)
+    kind.after_fit(model, data, experiment)
+    rows = next(data.test.batches(SAMPLE_ROWS))
+    sample = {name: column[:SAMPLE_ROWS] for name, column in rows.items() if name in kind.sampled}
     files.write(run.sample, lambda path: np.savez(path, **sample))
     files.write_json(run.history, history)
     costs = {"seconds": seconds, "weights": model.count_params(), "device": strategies.device()}

@@ -1,6 +1,5 @@
 """A run's folder: everything that is needed to repeat it and everything that it gave."""
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -10,8 +9,10 @@ import platform
 import keras
 
 import zoo
-from training import files, strategies
-from training.experiments import Experiment
+from training import files
+from training.experiments import config, parts
+from training.experiments.experiment import Experiment
+from training.experiments.named import command
 
 PACKAGES = ("latent-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy", "scikit-learn")
 
@@ -64,7 +65,7 @@ class Run:
     @property
     def precision(self) -> str | None:
         """What training began to compute in, and goes on in, on another machine too; None before it has begun."""
-        asked = self.experiment().precision if self.config.exists() else "auto"
+        asked = self.experiment().get("training.precision", "float32") if self.config.exists() else "auto"
         if asked != "auto":
             return asked
         return files.read_json(self.versions).get("precision") if self.versions.exists() else None
@@ -74,8 +75,7 @@ class Run:
         """On what a finished training ran, for people: `2 CPU cores, AMD EPYC, AVX2, float32`; in runs of earlier versions
         without the processor."""
         costs = files.read_json(self.costs)
-        told = costs["device"], costs.get("processor"), costs.get("precision") or self.precision
-        return ", ".join(filter(None, told))
+        return ", ".join(filter(None, (costs["device"], costs.get("processor"), costs.get("precision") or self.precision)))
 
     def expect(self, experiment: Experiment, restart: bool = False) -> None:
         """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go. One
@@ -86,10 +86,10 @@ class Run:
             there = self.experiment()
             changes = experiment.changes(there)
             if not self.model.exists():
-                changes.pop("learning_rate", None)
-            if experiment.precision in ("auto", self.precision):
-                changes.pop("precision", None)
-            differences = [f"{key} is {getattr(there, key)!r}, not {value!r}" for key, value in changes.items()]
+                changes.pop("optimizer.learning_rate", None)
+            if experiment.get("training.precision") in ("auto", self.precision):
+                changes.pop("training.precision", None)
+            differences = [f"{experiment.short(key)} is {there.get(key)!r}, not {value!r}" for key, value in changes.items()]
             if there.name != experiment.name:
                 differences.insert(0, f"the experiment is {there.name}, not {experiment.name}")
             if differences:
@@ -103,13 +103,12 @@ class Run:
                 "Try another --workdir."
             )
 
-    def begin(self, experiment: Experiment) -> None:
-        """Takes the folder for `experiment`, where that is not done."""
+    def begin(self, experiment: Experiment, precision: str) -> None:
+        """Takes the folder for `experiment`, which trains in this precision, where that is not done."""
         if not self.config.exists() or experiment.changes(self.experiment()):
-            files.write_json(self.config, dataclasses.asdict(experiment))
+            files.write_json(self.config, config.as_dict(experiment))
         if not self.versions.exists():
-            began = self.precision or strategies.precision(experiment.precision, experiment.body)
-            files.write_json(self.versions, _versions() | {"precision": began})
+            files.write_json(self.versions, _versions() | {"precision": precision})
 
     def clear(self) -> None:
         """Throws away the run that is there; a folder of something else stays."""
@@ -134,7 +133,7 @@ class Run:
             values = json.loads(self.config.read_bytes())
             if not isinstance(values, dict) or not isinstance(values.get("name"), str):
                 raise ValueError("no name of an experiment")
-            return Experiment(**values)
+            return config.from_dict(values)
 
     def load_model(self) -> keras.Model:
         """The fitted model, on whichever backend is in use.
@@ -145,9 +144,19 @@ class Run:
         if not self.model.exists():
             raise ValueError(
                 f"Expected a finished training. Received: {self.folder} without model.keras. "
-                f"Try python -m training train {self.experiment().name} --workdir={self.folder}, which goes on."
+                f"Try {command(self.experiment())} --workdir={self.folder}, which goes on."
             )
+        parts.import_all(self.experiment().imports)
         return zoo.presets.load_saved(self.model, "removing it and training again, which goes on from the checkpoint")
+
+
+def trained(name: str | os.PathLike) -> keras.Model:
+    """The model of a run's folder, or a preset.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    return Run(name).load_model() if Run(name).config.exists() else zoo.load(name)
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """A search over an experiment's settings; the best goes on as a normal run."""
 
 import contextlib
-import dataclasses
 import io
 import math
 import os
@@ -11,14 +10,17 @@ import warnings
 
 import keras_tuner
 
-from training import commands, files, fitting, strategies
-from training.callbacks import Progress
-from training.experiments import Experiment, near, parse
+from training import commands, files, kinds
+from training.experiments.config import as_dict
+from training.experiments.experiment import Experiment, checked, full_name
+from training.experiments.names import near
+from training.fitting import loop, strategies
+from training.fitting.callbacks import Progress
 from training.run import Run
 
 TUNERS = ("hyperband", "bayesian", "random")
 WATCHED = 0.1  # validation share of an experiment that has none
-FIXED = ("dataset", "validation", "memory_gib", "image_size", "epochs", "seed", "solver")
+FIXED = ("data.", "kind", "seed", "training.epochs")  # beginnings of the full names of what has one value
 
 
 def tune(
@@ -31,8 +33,8 @@ def tune(
     restart: bool = False,
     report: bool = True,
 ) -> Run:
-    """Searches with keras-tuner for the lowest squared error on the validation split, of a transformer for the lowest share of
-    wrong targets, then trains the best experiment.
+    """Searches with keras-tuner for the lowest error on the validation split, by the metric that the kind of data is judged by,
+    then trains the best experiment.
 
     An experiment without a validation split gets one, a tenth of the training split, and keeps it.
 
@@ -57,7 +59,7 @@ def tune(
     folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
     experiment, space = _space(experiment, choices or {})
     search = _Search(experiment, space, strategy)
-    asked = {"experiment": dataclasses.asdict(experiment), "space": space, "tuner": tuner, "trials": trials}
+    asked = {"experiment": as_dict(experiment), "space": space, "tuner": tuner, "trials": trials}
     trials_folder = pathlib.Path(f"{os.path.abspath(folder)}-trials")
     _take_folder(trials_folder, asked, restart)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the bars go to stderr
@@ -71,7 +73,7 @@ def tune(
     if best is None or best.score is None or not math.isfinite(best.score):
         raise ValueError(_no_trial("none"))
     chosen = search.experiment(best.hyperparameters)
-    error = f"validation {_error(experiment).replace('_', ' ')} {best.score:.4g}"
+    error = f"validation {kinds.of(experiment).objective.replace('_', ' ')} {best.score:.4g}"
     count = len(oracle.oracle.trials)
     print(f"best of {count} trial{'s' if count > 1 else ''}: {error} with {_text(space, chosen)}")
     return commands.train(chosen, folder, strategy, restart, report)
@@ -80,13 +82,13 @@ def tune(
 def _oracle(search, tuner: str, trials: int, experiment: Experiment, folder: pathlib.Path):
     settings = {
         "hypermodel": search,
-        "objective": keras_tuner.Objective(f"val_{_error(experiment)}", "min"),
+        "objective": keras_tuner.Objective(f"val_{kinds.of(experiment).objective}", "min"),
         "directory": folder.parent,
         "project_name": folder.name,
         "seed": experiment.seed,
     }
     if tuner == "hyperband":
-        kind, length = keras_tuner.Hyperband, {"max_epochs": experiment.epochs, "factor": 3}
+        kind, length = keras_tuner.Hyperband, {"max_epochs": experiment["training.epochs"], "factor": 3}
     else:
         kind = keras_tuner.BayesianOptimization if tuner == "bayesian" else keras_tuner.RandomSearch
         length = {"max_trials": trials}
@@ -118,16 +120,19 @@ def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment,
     Raises:
         ValueError: an unknown setting, a value of the wrong type or out of range, several values for a setting of the data.
     """
-    single = {key: text for key, text in choices.items() if key in FIXED or "," not in text}
-    fixed = experiment.override(single)
-    values = {key: [parse(key, word) for word in text.split(",")] for key, text in choices.items() if key not in single}
-    space = {key: around for key, around in _around(fixed).items() if key not in single} | values
-    if fixed.target != "none":
-        raise ValueError(f"Expected an autoencoder to tune. Received: target={fixed.target}. Try train with its settings.")
-    for key, candidates in space.items():
-        for value in candidates:
-            dataclasses.replace(fixed, **{key: value})
-    return dataclasses.replace(fixed, validation=fixed.validation or WATCHED), space
+    named = {full_name(key, experiment): text for key, text in choices.items() if "," not in text}
+    fixed = experiment.override(named)
+    several = {full_name(key, fixed): text for key, text in choices.items() if "," in text}
+    fixed = fixed.override({key: text for key, text in several.items() if key.startswith(FIXED)})
+    space = {
+        key: [checked(key, word, fixed.schema[key]) for word in text.split(",")]
+        for key, text in several.items()
+        if not key.startswith(FIXED)
+    }
+    if fixed.get("data.validation") == 0:
+        fixed = fixed.override({"data.validation": WATCHED})
+    around = {key: values for key, values in _around(fixed).items() if key not in named}
+    return fixed, around | space
 
 
 class _Search(keras_tuner.HyperModel):
@@ -136,42 +141,50 @@ class _Search(keras_tuner.HyperModel):
     def __init__(self, experiment: Experiment, space: dict[str, list], strategy: str):
         super().__init__()
         self.base, self.space, self.strategy = experiment, space, strategy
+        self.kind = kinds.of(experiment)
         strategies.scope(strategy)
-        self.data = commands.open_data(experiment)
-        largest = max(space.get("k", [experiment.k]))
-        fitting.build(dataclasses.replace(experiment, k=largest), self.data)  # what cannot be trained on is told now
+        self.data = self.kind.open(experiment)
+        for key, values in space.items():  # what cannot be trained is said now
+            for value in values:
+                self._compiled(experiment.override({key: value}))
 
     def experiment(self, hp) -> Experiment:
-        return dataclasses.replace(self.base, **{key: hp.Choice(key, values) for key, values in self.space.items()})
+        return self.base.override({key: hp.Choice(key, values) for key, values in self.space.items()})
 
     def build(self, hp):
-        experiment = self.experiment(hp)
         with strategies.scope(self.strategy):
-            model = fitting.build(experiment, self.data)
-            fitting.compile(model, self.data, experiment)
+            return self._compiled(self.experiment(hp))
+
+    def _compiled(self, experiment: Experiment):
+        model = self.kind.build(experiment, self.data)
+        loop.compile(model, self.data, experiment)
         return model
 
     def fit(self, hp, model, epochs=None, initial_epoch=0, callbacks=(), **_):
         experiment = self.experiment(hp)
-        part = range(initial_epoch, epochs or experiment.epochs)
+        part = range(initial_epoch, epochs or experiment["training.epochs"])
         bar = Progress(part, f"trial with {_text(self.space, experiment)}")
-        return fitting.fit_epochs(model, self.data, experiment, part, [*callbacks, bar])
+        return loop.fit_epochs(model, self.data, experiment, part, [*callbacks, bar])
 
 
 def _around(experiment: Experiment) -> dict[str, list]:
-    """Choices about an experiment's own values."""
-    codes = {} if experiment.body == "transformer" else {"k": sorted({max(1, experiment.k // 2), experiment.k})}
-    return {
-        "width": [max(1, experiment.width // 2), experiment.width, 2 * experiment.width],
-        "depth": [1, 2, 3],
-        **codes,
-        "learning_rate": [float(f"{experiment.learning_rate * factor:.3g}") for factor in (0.3, 1.0, 3.0)],
-    }
+    """Choices about an experiment's own values, of the settings that it has."""
 
+    def candidates(name: str, value: float) -> list:
+        return {
+            "width": [max(1, value // 2), value, 2 * value],
+            "depth": [1, 2, 3],
+            "k": sorted({max(1, value // 2), value}),
+            "learning_rate": [float(f"{value * factor:.3g}") for factor in (0.3, 1.0, 3.0)],
+        }[name]
 
-def _error(experiment: Experiment) -> str:
-    return "sequence_error" if experiment.body == "transformer" else "squared_error"
+    found = {}
+    for name in ("width", "depth", "k", "learning_rate"):
+        with contextlib.suppress(ValueError):  # no such setting
+            key = full_name(name, experiment)
+            found[key] = candidates(name, experiment[key])
+    return found
 
 
 def _text(space: dict[str, list], experiment: Experiment) -> str:
-    return ", ".join(f"{key}={getattr(experiment, key)}" for key in space)
+    return ", ".join(f"{experiment.short(key)}={experiment[key]}" for key in space)

@@ -12,6 +12,7 @@ from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.predictor import Predictor, coder
 from zoo.presets import card, list, load, sample, save_preset
 from zoo.quantization import VectorQuantized
+from zoo.registry import register
 from zoo.signatures import Signature, Tensor
 from zoo.transformer import Transformer
 from zoo.vocabulary import Vocabulary
@@ -48,6 +49,7 @@ __all__ = [
     "list",
     "load",
     "pca",
+    "register",
     "sample",
     "save_preset",
 ]

@@ -19,3 +19,10 @@ def require_amount(below: float = math.inf, **values: float) -> None:
         if not (isinstance(value, numbers.Real) and 0 <= value < below):
             limit = "a finite number" if below == math.inf else f"a number below {below:g}"
             raise ValueError(f"Expected {name} of at least 0, {limit}. Received: {name}={value!r}. Try {name}=0.")
+
+
+def require_positive(**values: float) -> None:
+    """Raises ValueError for a value that is no finite number above 0."""
+    for name, value in values.items():
+        if not (isinstance(value, numbers.Real) and 0 < value < math.inf):
+            raise ValueError(f"Expected {name} above 0, a finite number. Received: {name}={value!r}. Try {name}=1.")

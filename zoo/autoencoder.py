@@ -14,6 +14,8 @@ from zoo.density import Mixture
 from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood
+from zoo.registry import register
+from zoo.schema import Schema
 from zoo.signatures import Signature, Tensor
 
 
@@ -24,7 +26,7 @@ class PerExample(keras.losses.Loss):
         return y_pred
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("model", "autoencoder")
 class Autoencoder(keras.Model):
     """h(g(x)) ≈ x through k < d numbers; x of shape `(B, *shape)`, codes `(B, k)`.
 
@@ -77,6 +79,7 @@ class Autoencoder(keras.Model):
                 f"would win. Received: k={self.k}, d={math.prod(self.shape)} (shape {self.shape}). "
                 "Try a smaller k, or overcomplete=True if that is what you want."
             )
+        self.schema: Schema | None = None  # of the data that it was built for
         self.squared_error = keras.metrics.Mean(name="squared_error")
         parts = ("reconstruction", "kl") if bottleneck.prior else ()
         self._nats = {name: keras.metrics.Mean(name=name) for name in parts}

@@ -1,10 +1,16 @@
-"""Bodies: the encoder and the decoder without the projections, which the bottleneck and the likelihood own."""
+"""Bodies: the encoder and the decoder without the projections, which the bottleneck and the likelihood own.
+
+A `body` of the registry makes both for data of a shape, the decoder being the encoder's mirror image.
+"""
 
 import math
 from collections.abc import Sequence
 
 import keras
 from keras import layers, ops
+
+from zoo.arguments import require_whole
+from zoo.registry import Activation, register
 
 SMALLEST_SIDE = 7  # convolutional bodies halve an image until its shorter side is at most this
 
@@ -91,6 +97,49 @@ def conv_decoder(
             body.append(layers.Cropping2D(surplus, name=f"crop_{level}"))
         body.append(_conv(narrower, activation, f"smooth_{level}"))
     return keras.Sequential(body, name=name)
+
+
+@register("body", "linear")
+def linear_body(shape: tuple[int, ...]) -> tuple[keras.Model, keras.Model]:
+    """No layers: the two projections are the whole network, a single layer on either side."""
+    return linear(shape, "encoder"), linear(name="decoder")
+
+
+@register("body", "dense")
+def dense_body(
+    shape: tuple[int, ...], width: int = 512, depth: int = 2, activation: Activation = "gelu"
+) -> tuple[keras.Model, keras.Model]:
+    """Fully connected layers of width, width / 2, width / 4 … units in the encoder.
+
+    Args:
+        shape: of one example.
+        width: units of the encoder's first layer.
+        depth: layers of the encoder; with 0 the two projections are the whole network.
+        activation: of every layer.
+    """
+    require_whole(1, width=width)
+    require_whole(0, depth=depth)
+    widths = tuple(max(1, width >> layer) for layer in range(depth))
+    return dense(widths, activation, shape, "encoder"), dense(widths[::-1], activation, name="decoder")
+
+
+@register("body", "conv", bfloat16=True)
+def conv_body(
+    shape: tuple[int, int, int], width: int = 32, depth: int = 1, hidden: int = 0, activation: Activation = "relu"
+) -> tuple[keras.Model, keras.Model]:
+    """Residual convolutions for images of any size, which are halved until their shorter side is at most 7.
+
+    Args:
+        shape: of one image.
+        width: channels where the image is halved first; there are twice as many at every further level.
+        depth: residual blocks of a level.
+        hidden: units of a fully connected layer beside the bottleneck; 0: no such layer.
+        activation: of every layer.
+    """
+    require_whole(1, width=width)
+    require_whole(0, depth=depth, hidden=hidden)
+    settings = (shape, width, depth, (hidden,) if hidden else (), activation)
+    return conv(*settings, name="encoder"), conv_decoder(*settings, name="decoder")
 
 
 @keras.saving.register_keras_serializable("zoo")

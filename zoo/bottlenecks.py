@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo import noise
 from zoo.arguments import require_amount, require_whole
+from zoo.registry import Activation, Steps, register
 
 LOG_VARIANCE = 12.0  # posteriors have log-variances in ± this: outside, exp would overflow sooner or later
 
@@ -45,7 +46,7 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
 
     @abc.abstractmethod
     def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
-        """Features `(B, …)` to the code that stands for them, `(B, k)`, without chance."""
+        """Features `(B, …)` to the code that stands for them, `(B, k)`, deterministically."""
 
     def snap(self, codes: keras.KerasTensor) -> keras.KerasTensor:
         """The nearest codes `(B, k)` that the bottleneck can give."""
@@ -55,7 +56,7 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
         return {**super().get_config(), "k": self.k}
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("bottleneck", "deterministic")
 class Deterministic(Bottleneck):
     """One code for an input, a = f₁(W h + b); S = 1.
 
@@ -66,7 +67,7 @@ class Deterministic(Bottleneck):
         sparsity: λ ≥ 0; in training a code costs λ Σⱼ |aⱼ| nats (a Laplace prior up to its constant), otherwise nothing.
     """
 
-    def __init__(self, k: int, activation: str = "linear", use_bias: bool = True, sparsity: float = 0.0, **kwargs):
+    def __init__(self, k: int, activation: Activation = "linear", use_bias: bool = True, sparsity: float = 0.0, **kwargs):
         super().__init__(k, activation=activation, use_bias=use_bias, **kwargs)
         require_amount(sparsity=sparsity)
         self.activation = activation
@@ -85,7 +86,7 @@ class Deterministic(Bottleneck):
         return {**super().get_config(), "activation": self.activation, "use_bias": self.use_bias, "sparsity": self.sparsity}
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("bottleneck", "gaussian", slots={"evaluation": "likelihood"}, fixed=["evaluation"])
 class Gaussian(Bottleneck):
     """Codes drawn from q(a | x) = N(μ(x), σ²(x)) under a standard normal prior: the VAE (Kingma and Welling, 2014).
 
@@ -108,7 +109,7 @@ class Gaussian(Bottleneck):
         k: int,
         beta: float = 1.0,
         free_bits: float = 0.0,
-        warmup: int = 0,
+        warmup: Steps = 0,
         samples: int = 1,
         seed: int | None = None,
         **kwargs,

@@ -6,15 +6,17 @@ import keras
 from keras import ops
 
 from zoo.arguments import require_amount
+from zoo.registry import register
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("corruption", "noise")
 class RandomNoise(keras.layers.Layer):
     """Adds Gaussian noise in training; each row's standard deviation is drawn uniformly from [0, `highest`].
 
     One model then serves all strengths of noise, where `keras.layers.GaussianNoise` trains for one.
 
     Args:
+        highest: the largest standard deviation.
         seed: of the noise, an integer; drawn unless given.
     """
 
@@ -36,17 +38,17 @@ class RandomNoise(keras.layers.Layer):
         return {**super().get_config(), "highest": self.highest, "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("corruption", "affine")
 class RandomAffine(keras.layers.Layer):
-    """Moves, turns, scales and slants each image `(height, width, channels)` in training, by uniformly drawn amounts.
+    """Shifts, rotates, scales and shears each image `(height, width, channels)` in training, by uniformly drawn amounts.
 
     An autoencoder that gives the image back as it was has to leave these out of its codes.
 
     Args:
-        shift: most pixels along height and width.
-        rotation: most degrees.
-        scale: most change of size, as a share of it, below 1.
-        shear: most slant, pixels to the side for each pixel up.
+        shift: maximum shift along height and width, in pixels.
+        rotation: maximum rotation, in degrees.
+        scale: maximum change of size, as a share of it, below 1.
+        shear: maximum shear, in pixels to the side for each pixel up.
         seed: of the draws, an integer; drawn unless given.
     """
 
@@ -72,8 +74,8 @@ class RandomAffine(keras.layers.Layer):
     def build(self, input_shape):
         if len(input_shape) != 4:
             raise ValueError(
-                f"Expected images (height, width, channels) to move and turn. Received: shape {tuple(input_shape[1:])}. "
-                "Try zoo.RandomNoise, or --affine=0."
+                f"Expected images (height, width, channels) to shift and rotate. Received: shape {tuple(input_shape[1:])}. "
+                "Try zoo.RandomNoise, or --corruption=none."
             )
 
     def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
@@ -89,8 +91,31 @@ class RandomAffine(keras.layers.Layer):
         angle, scale, shear, right, down = ops.unstack(draws, 5, axis=1)  # (B,) each
         angle, scale = angle * math.radians(self.rotation), 1.0 + scale * self.scale
         cosine, sine, shear = scale * ops.cos(angle), scale * ops.sin(angle), shear * self.shear
-        across, along = (x.shape[2] - 1) / 2, (x.shape[1] - 1) / 2
-        x_shift = across - cosine * across - (shear - sine) * along + right * self.shift
-        y_shift = along - sine * across - cosine * along + down * self.shift
+        centre_x, centre_y = (x.shape[2] - 1) / 2, (x.shape[1] - 1) / 2
+        x_shift = centre_x - cosine * centre_x - (shear - sine) * centre_y + right * self.shift
+        y_shift = centre_y - sine * centre_x - cosine * centre_y + down * self.shift
         zero = ops.zeros_like(angle)
         return ops.stack([cosine, shear - sine, x_shift, sine, cosine, y_shift, zero, zero], axis=1)
+
+
+@register("corruption", "affine_noise")
+def affine_noise(
+    highest: float,
+    shift: float = 2.0,
+    rotation: float = 15.0,
+    scale: float = 0.15,
+    shear: float = 0.3,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """`RandomAffine`, then `RandomNoise`.
+
+    Args:
+        highest: the largest standard deviation of the noise.
+        shift: maximum shift along height and width, in pixels.
+        rotation: maximum rotation, in degrees.
+        scale: maximum change of size, as a share of it, below 1.
+        shear: maximum shear, in pixels to the side for each pixel up.
+        seed: of the draws, an integer, from which each layer gets one of its own; drawn unless given.
+    """
+    first, second = (None, None) if seed is None else (seed, seed + 1)
+    return keras.Sequential([RandomAffine(shift, rotation, scale, shear, first), RandomNoise(highest, second)])

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 
 from zoo import noise
 from zoo.inputs import integers, is_tensor
+from zoo.registry import register
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("density", "mixture")
 class Mixture(keras.layers.Layer):
     """Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k; with classes, one such mixture for each class.
 

@@ -14,7 +14,9 @@ import numpy as np
 from keras import ops
 
 from zoo.arguments import require_whole
+from zoo.registry import Activation, Serializable, register
 
+MOST_LEVELS = 256
 LARGEST = 1e15  # of a value: the squares of 10⁸ such values still have a sum in float32
 _GAUSS = [part.tolist() for part in np.polynomial.legendre.leggauss(8)]  # nodes, weights
 _LOG_ROOT = 0.5 * math.log(2 * math.pi)
@@ -34,7 +36,7 @@ _MILLS = (
 )
 
 
-class Likelihood(abc.ABC):
+class Likelihood(Serializable, abc.ABC):
     """What every likelihood has.
 
     `low` and `high` bound the values that it can take, None for no bound; `parameters` model one value.
@@ -65,6 +67,11 @@ class Likelihood(abc.ABC):
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """log p(x | parameters) in nats, `(S, B)`, for x `(B, *shape)` and the parameters of S · B examples."""
 
+    @classmethod
+    def settings(cls, x: np.ndarray) -> dict[str, object]:
+        """The arguments that data `(n, *shape)` decide where an experiment leaves them open, as None."""
+        return {}
+
     def start(self, mean: np.ndarray) -> np.ndarray | None:
         """Parameters of values with this mean, which the head's bias may start from; None where zeros do as well."""
         return None
@@ -83,15 +90,8 @@ class Likelihood(abc.ABC):
                 f"{outside.argmax()}. Try {_scaling(low, high)}, or another likelihood."
             )
 
-    def get_config(self) -> dict:
-        return {}
 
-    @classmethod
-    def from_config(cls, config: dict):
-        return cls(**config)
-
-
-@keras.saving.register_keras_serializable("zoo")
+@register("likelihood", "squared_error")
 class SquaredError(Likelihood):
     """L_SE = Σᵢ (xᵢ − x̃ᵢ)², read as a Gaussian of fixed variance σ² = ½ in every dimension.
 
@@ -101,7 +101,7 @@ class SquaredError(Likelihood):
         activation: f₂ of the output layer, a Keras name.
     """
 
-    def __init__(self, activation: str = "linear"):
+    def __init__(self, activation: Activation = "linear"):
         self.activation = activation
         self._activation = keras.activations.get(activation)
 
@@ -120,7 +120,7 @@ class SquaredError(Likelihood):
         return {"activation": self.activation}
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("likelihood", "bernoulli")
 class Bernoulli(Likelihood):
     """Each value is 0 or 1 with a probability of its own; f₂ is the logistic function.
 
@@ -140,7 +140,7 @@ class Bernoulli(Likelihood):
         return _sum_per_example(x[None] * parameters - ops.softplus(parameters))
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("likelihood", "discretized_gaussian")
 class DiscretizedGaussian(Likelihood):
     """Grey levels 0, 1/n, …, 1 for n = `levels` − 1, each with a Gaussian's mean and variance of its own.
 
@@ -153,15 +153,24 @@ class DiscretizedGaussian(Likelihood):
     the outermost level than to the next: the Gaussian's density blurred over a bin, no longer a probability.
 
     Args:
-        levels: of a value, 256 for 8-bit images.
+        levels: of a value, 256 for 8-bit images; None: 256, and in an experiment those of the training data.
     """
 
     low, high = 0.0, 1.0
     parameters = 2
 
-    def __init__(self, levels: int = 256):
-        require_whole(2, levels=levels)
-        self.levels = int(levels)
+    def __init__(self, levels: int | None = None):
+        require_whole(2, levels=MOST_LEVELS if levels is None else levels)
+        self.levels = MOST_LEVELS if levels is None else int(levels)
+
+    @classmethod
+    def settings(cls, x: np.ndarray) -> dict[str, object]:
+        """The least `levels`, 2 to 256, such that x lies on 0, 1/n, …, 1 for n = levels − 1; 256 where there are none."""
+        values = np.unique(np.round(x, 5))  # which the rounding of a quotient does not reach
+        if len(values) > 2 * MOST_LEVELS or not (values.min() >= 0 and values.max() <= 1):
+            return {"levels": MOST_LEVELS}
+        grids = (n for n in range(1, MOST_LEVELS) if np.abs(n * values - np.round(n * values)).max() < 0.01)
+        return {"levels": next(grids, MOST_LEVELS - 1) + 1}
 
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return ops.sigmoid(parameters[..., 0])

@@ -7,11 +7,12 @@ from keras import ops
 
 from zoo.arguments import require_amount, require_whole
 from zoo.bottlenecks import Bottleneck
+from zoo.registry import register
 
 LEAST = 1e-12  # share of the vectors due to an entry that its moving average counts at least: 0 / 0 has no direction
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("bottleneck", "vector_quantized")
 class VectorQuantized(Bottleneck):
     """`tokens` vectors of `width` numbers, each the nearest of `entries` in a codebook: the VQ-VAE (van den Oord et al., 2017).
 

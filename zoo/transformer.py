@@ -14,11 +14,12 @@ from zoo.attention import Block, per_head, turns
 from zoo.autoencoder import PerExample
 from zoo.finite import watched
 from zoo.inputs import integers
+from zoo.registry import register
 from zoo.signatures import Signature, Tensor
 from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 
-@keras.saving.register_keras_serializable("zoo")
+@register("model", "transformer", bfloat16=True)
 class Transformer(keras.Model):
     """p(target | source) for texts, token after token (Vaswani et al., 2017); with the same language on both sides, an
     autoencoder of texts, denoising where it is trained on corrupted sources.

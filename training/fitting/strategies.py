@@ -9,8 +9,9 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from training import processors
-from training.experiments import near
+from training.experiments.experiment import Experiment
+from training.experiments.names import near
+from training.fitting import processors
 
 STRATEGIES = ("auto", "one", "mirrored", "tpu")
 AMPERE = (8, 0)  # compute capability of the first GPUs that multiply in bfloat16
@@ -56,19 +57,18 @@ def device() -> str:
     return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
 
 
-def precision(asked: str, body: str) -> str:
-    """What the arithmetic of training is done in: `float32` or `mixed_bfloat16`.
+def precision(experiment: Experiment) -> str:
+    """What the arithmetic of an experiment's training is done in: `float32` or `mixed_bfloat16`.
 
-    `auto` takes bfloat16 for convolutions and transformers where the device is known to gain by it. Dense networks stay in
-    float32, which their figures were measured in: a linear one that is to end at PCA's error has no bits to spare.
-
-    Args:
-        asked: the experiment's `precision`; another one than `auto` is what it gets.
-        body: the experiment's `body`.
+    `auto` takes bfloat16 where a part is known to train as well in it, as convolutions and transformers do, and the device to
+    gain by it. Dense networks stay in float32, which their figures were measured in: a linear one that is to end at PCA's error
+    has no bits to spare.
     """
+    asked = experiment.get("training.precision", "float32")
     if asked != "auto":
         return asked
-    if body == "dense":
+    parts = [part for part in map(experiment.part, experiment.composition.filled) if part]
+    if not any(part.bfloat16 for part in parts):
         return "float32"
     gains = gains_by_bfloat16(_accelerators(), keras.backend.backend(), processors.flags(), os.environ)
     return "mixed_bfloat16" if gains else "float32"

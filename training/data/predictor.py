@@ -1,22 +1,30 @@
 """What a predictor learns to predict: a class, or a number that is computed from the images."""
 
+import dataclasses
+from typing import Literal
+
 import numpy as np
 
-from training.data import Data
+from training.data.splits import Data
+from zoo.arguments import require_whole
+from zoo.registry import register
+from zoo.schema import Feature
 
 FEWEST = 1_000  # rows of an epoch: few labels are repeated up to it, so that the epoch is worth its overhead
 
 
-def targeted(data: Data, target: str, labels: int = 0, seed: int = 0) -> Data:
+@register("task", "labels")
+def targeted(data: Data, target: Literal["label", "slant"] = "label", labels: int = 0, seed: int = 0) -> Data:
     """The data with a column `target` to predict.
 
     Args:
-        target: `label`, or `slant` (see `slant`).
-        labels: rows of the training split that are kept, drawn by the seed, as many of each class; 0: all.
+        target: what is learnt: `label`, the class, or `slant`, how far an image leans, in pixels to the right per pixel up.
+        labels: targets that are known: rows of the training split, drawn by the seed, as many of each class; 0: all.
 
     Raises:
         ValueError: no such target in these data, a stream, fewer rows than `labels`.
     """
+    require_whole(0, labels=labels)
     if any(split.arrays is None for split in data.splits.values()) or (target == "label" and data.classes is None):
         raise ValueError(
             f"Expected data with labels that fit in memory, to predict {target!r}. Received: {data.name!r}. "
@@ -28,8 +36,9 @@ def targeted(data: Data, target: str, labels: int = 0, seed: int = 0) -> Data:
         column = arrays["label"].astype("int32") if target == "label" else slant(arrays["x"])
         rows = _few(arrays.get("label"), split.size, labels, seed) if labels and name == "train" else np.arange(split.size)
         arrays = {key: value[rows] for key, value in {**arrays, "target": column}.items()}
-        splits[name] = split._replace(size=len(rows), arrays=arrays)
-    return data._replace(**splits)
+        splits[name] = dataclasses.replace(split, size=len(rows), arrays=arrays)
+    feature = data.schema["label"] if target == "label" else Feature("number")
+    return dataclasses.replace(data, **splits, schema={**data.schema, "target": feature})
 
 
 def slant(x: np.ndarray) -> np.ndarray:
@@ -38,7 +47,7 @@ def slant(x: np.ndarray) -> np.ndarray:
     It is minus the slope of the ink's column on its row, from second central moments (Hu, 1962).
     """
     if x.ndim != 4:
-        raise ValueError(f"Expected images to find the slant of. Received: shape {x.shape[1:]}. Try target=label.")
+        raise ValueError(f"Expected images to find the slant of. Received: shape {x.shape[1:]}. Try --target=label.")
     ink = x.sum(axis=-1).astype("float64")
     total = np.maximum(ink.sum(axis=(1, 2)), 1e-9)
     row, column = np.arange(x.shape[1])[None, :, None], np.arange(x.shape[2])[None, None, :]

@@ -2,19 +2,31 @@
 
 import base64
 import html
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import keras
+from matplotlib.figure import Figure
 
-from training import files, illustrations, measures, pictures
-from training.data import Data
+from training import files
+from training.evaluation import measures
+from training.experiments.named import command
+from training.reporting import pictures
 from training.run import Run
 
 
-def write(run: Run, model: keras.Model, data: Data) -> None:
-    """Draws the run's pictures and writes the page. Needs the run's history, metrics and codes."""
-    metrics = files.read_json(run.metrics)
+class Entry(NamedTuple):
+    """One picture of a report."""
+
+    name: str  # of its file
+    title: str
+    caption: str
+    figure: Figure
+
+
+def write(run: Run, metrics: dict[str, float], entries: Iterable[Entry]) -> None:
+    """Draws a run's pictures and writes the page."""
     sections = []
-    for name, title, caption, figure in illustrations.of(run, model, data, metrics):
+    for name, title, caption, figure in entries:
         picture = pictures.png(figure)
         files.write(run.report.parent / f"{name}.png", lambda path, picture=picture: path.write_bytes(picture))
         sections.append(_section(title, caption, picture))
@@ -45,25 +57,24 @@ BETTER = {measures.LOWER: "↓ lower", measures.HIGHER: "↑ higher", "": ""}
 
 def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
     experiment = run.experiment()
-    settings = files.read_json(run.config) | files.read_json(run.versions)
-    settings.pop("about", None)
+    settings = dict(experiment.settings) | files.read_json(run.versions)
     title = html.escape(experiment.name)
     about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of another run
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head>"
-        f"<body><h1>{title}</h1><p>{html.escape(about)} <code>{html.escape(experiment.command)}</code></p>"
-        f"{_figures(experiment.name, experiment.k, metrics)}{''.join(sections)}"
+        f"<body><h1>{title}</h1><p>{html.escape(about)} <code>{html.escape(command(experiment))}</code></p>"
+        f"{_figures(experiment.name, metrics)}{''.join(sections)}"
         f"<details><summary>Settings and versions</summary>{_table(settings)}</details></body></html>\n"
     )
 
 
-def _figures(name: str, k: int, metrics: dict[str, float]) -> str:
+def _figures(name: str, metrics: dict[str, float]) -> str:
     """The metrics as a table, those of PCA beside the model's own."""
     pca = {"pca/squared_error": "test/squared_error", "pca/mse": "test/mse", "pca/knn_error": "knn/error"}
     beside = {pca[key]: value for key, value in metrics.items() if key in pca}
-    head = ["on the test split", name, *([f"PCA, k = {k}"] if beside else []), "unit", "better"]
+    head = ["on the test split", name, *(["PCA of equal k"] if beside else []), "unit", "better"]
     rows = []
     for key, value in metrics.items():
         if key in pca:

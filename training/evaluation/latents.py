@@ -1,4 +1,4 @@
-"""Looking inside a representation: what its codes decode to, and which lie together."""
+"""The latent space: what its codes decode to, and which lie together."""
 
 import keras
 import numpy as np

@@ -1,49 +1,42 @@
 """Pairs of texts: their splits, their vocabularies, and the batches of similar lengths that a transformer is trained on."""
 
+import dataclasses
 import os
 import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import zoo
-from training import files, lines, words
-from training.catalogue import open_texts
+from training import files
+from training.data import lines, words
+from training.data.catalogue import open_texts
+from training.data.splits import Data, Split
+from zoo.registry import register
+from zoo.schema import Feature
 from zoo.vocabulary import stray
 
 POOL = 100  # batches that are shuffled together, then sorted by length
+SIDES = ("source", "target")
 SPLITS = ("train", "validation", "test")
 MINIMUM_ROWS = 100
 ALTERNATIVE = re.compile(r"(\S+)\(\d+\)")  # cmudict's mark of a word's second pronunciation, third …
 
 
-class PairSplit(NamedTuple):
-    """Texts `source` and `target` `(n,)`, and their token numbers `(n, longest)`, padded with 0.
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairSplit(Split):
+    """Rows `{"source": (B,), "target": (B,)}` of texts, beside them `source_tokens` and `target_tokens`, their token numbers
+    `(B, longest)`, padded with 0.
 
     `longer` are the pairs beside them of which a side is longer than its vocabulary allows: none that a model can learn from or
     get right.
     """
 
-    source: np.ndarray
-    target: np.ndarray
-    source_tokens: np.ndarray
-    target_tokens: np.ndarray
     longer: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def size(self) -> int:
-        return len(self.source)
-
-    def batches(self, batch_size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
-        """One pass in the split's own order, as texts."""
-        for start in range(0, self.size, batch_size):
-            rows = slice(start, start + batch_size)
-            yield {"source": self.source[rows], "target": self.target[rows]}
 
     def references(self) -> dict[str, list[str]]:
         """The targets of each distinct source, in their order; those of `longer` last."""
@@ -54,16 +47,19 @@ class PairSplit(NamedTuple):
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Source and target of every pair, those of `longer` last."""
-        yield from zip(self.source.tolist(), self.target.tolist(), strict=True)
+        yield from zip(*(self.arrays[name].tolist() for name in SIDES), strict=True)
         yield from self.longer
 
-    def inputs(self, batch_size: int, drop_remainder: bool = False) -> tf.data.Dataset:
-        """Batches `{"source": (B, S), "target": (B, T)}` sorted by length, for `evaluate`."""
+    def inputs(self, batch_size: int, drop_remainder: bool = False, check: Callable | None = None) -> tf.data.Dataset:
+        """Batches `{"source": (B, S), "target": (B, T)}` sorted by length, for `evaluate`; the texts were checked when they
+        became numbers."""
         order = np.lexsort(self._lengths())
         starts = range(0, self.size - batch_size + 1 if drop_remainder else self.size, batch_size)
         return self._batches(lambda: (order[start : start + batch_size] for start in starts), len(starts))
 
-    def training(self, batch_size: int, steps: int, epochs: range, seed: int = 0) -> tf.data.Dataset:
+    def training(
+        self, batch_size: int, steps: int, epochs: range, seed: int = 0, check: Callable | None = None
+    ) -> tf.data.Dataset:
         """As `inputs`, for every step of each epoch, shuffled anew in each; rows of a batch have similar lengths.
 
         A batch depends on the seed and on its step alone, so a run that goes on after a kill sees the same batches.
@@ -83,12 +79,16 @@ class PairSplit(NamedTuple):
             pool = pool[np.lexsort([column[pool] for column in lengths])].reshape(-1, batch_size)
             yield from pool[random.permutation(len(pool))]
 
+    def tokens(self, side: str) -> np.ndarray:
+        """Token numbers `(n, longest)` of the sources or the targets."""
+        return self.arrays[f"{side}_tokens"]
+
     def _lengths(self) -> list[np.ndarray]:
         """Of the targets and the sources, which `lexsort` sorts by first."""
-        return [np.count_nonzero(tokens, axis=1) for tokens in (self.target_tokens, self.source_tokens)]
+        return [np.count_nonzero(tokens, axis=1) for tokens in map(self.tokens, reversed(SIDES))]
 
     def _batches(self, rows: Callable[[], Iterator[np.ndarray]], count: int) -> tf.data.Dataset:
-        columns = {"source": self.source_tokens, "target": self.target_tokens}
+        columns = {name: self.tokens(name) for name in SIDES}
         multiple = 1 if keras.backend.backend() == "tensorflow" else 8  # few shapes, where each of them is compiled
 
         def batches():
@@ -100,25 +100,25 @@ class PairSplit(NamedTuple):
         return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(8)
 
 
-class Pairs(NamedTuple):
-    """The splits of one data set of pairs, and the vocabularies of its training split.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs(Data):
+    """Pairs of texts; the vocabularies in the schema are those of the training split.
 
-    `plain` maps a target to what remains of it where only a part of it counts, a pronunciation to one without stress.
+    `reduced` maps a target to what remains of it where only a part of it counts, a pronunciation to one without stress.
     """
 
-    name: str
-    source_vocabulary: zoo.Vocabulary
-    target_vocabulary: zoo.Vocabulary
-    train: PairSplit
-    validation: PairSplit
-    test: PairSplit
-    plain: Callable[[str], str] | None = None
+    reduced: Callable[[str], str] | None = None
 
     @property
-    def splits(self) -> dict[str, PairSplit]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+    def source_vocabulary(self) -> zoo.Vocabulary:
+        return self.schema["source"].vocabulary
+
+    @property
+    def target_vocabulary(self) -> zoo.Vocabulary:
+        return self.schema["target"].vocabulary
 
 
+@register("data", "pairs")
 def load(dataset: str) -> Pairs:
     """Opens a data set of pairs of texts.
 
@@ -142,7 +142,8 @@ def load(dataset: str) -> Pairs:
     if read.separator == written.separator and set(written.tokens) <= set(read.tokens):
         vocabularies = [zoo.Vocabulary(read.tokens, max(read.length, written.length), read.separator)] * 2
     splits = [_split(name, texts[name], vocabularies) for name in SPLITS]
-    return Pairs(dataset, *vocabularies, *splits, plain=words.without_stress if dataset.startswith("cmudict") else None)
+    schema = {side: Feature("text", vocabulary=each) for side, each in zip(SIDES, vocabularies, strict=True)}
+    return Pairs(dataset, schema, *splits, reduced=words.without_stress if dataset.startswith("cmudict") else None)
 
 
 def write(dataset: str, folder: str | os.PathLike) -> pathlib.Path:
@@ -226,8 +227,10 @@ def _split(name: str, rows: list[tuple[str, str]], vocabularies: list[zoo.Vocabu
     if not kept:
         raise ValueError(f"Expected pairs no longer than those of the training split. Received: none, in the {name} split.")
     both = [*zip(*kept, strict=True)]
-    tokens = (vocabulary.numbers(side) for vocabulary, side in zip(vocabularies, both, strict=True))
-    return PairSplit(*map(np.array, both), *tokens, tuple(longer))
+    columns = {name: np.array(texts) for name, texts in zip(SIDES, both, strict=True)}
+    for name, vocabulary, texts in zip(SIDES, vocabularies, both, strict=True):
+        columns[f"{name}_tokens"] = vocabulary.numbers(texts)
+    return PairSplit(len(kept), columns, longer=tuple(longer))
 
 
 def _cut(tokens: np.ndarray, multiple: int) -> np.ndarray:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
-from training import digits, words  # noqa: F401 - register their builders
-from training.folders import IMAGES
-from training.rows import BLOCK, TEST_SHARE, Rows, Source
+from training.data import digits, words  # noqa: F401 - register their builders
+from training.data.folders import IMAGES
+from training.data.rows import BLOCK, TEST_SHARE, Rows, Source
 
 KINDS = ("folder", "npz", "npy", "pairs")
 TABLES = (".csv", ".json", ".jsonl", ".parquet", ".xls", ".xlsx")

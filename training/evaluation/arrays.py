@@ -14,9 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import zoo
-from training import generation
-from training.data import Data, Split
-from training.experiments import Experiment
+from training.data.splits import Data, Split
+from training.evaluation import generation
+from training.experiments.experiment import Experiment
+from zoo.arguments import require_whole
+from zoo.registry import register
 
 BATCH = 1000
 DECODED = 10_000  # most examples that are decoded at once for a likelihood
@@ -29,7 +31,7 @@ def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
     parts = {"codes": [], "ids": [], "labels": []}
     for rows in split.batches(BATCH):
         model.check(rows["x"])  # which a stream has not been before
-        parts["codes"].append(_plain(model.encode(rows["x"])))
+        parts["codes"].append(numpy(model.encode(rows["x"])))
         parts["ids"].append(rows["id"])
         if "label" in rows:
             parts["labels"].append(rows["label"])
@@ -72,8 +74,9 @@ def evaluate(
         if pca:
             left, right = (encode(pca, split)["codes"] for split in (data.train, data.test))
             metrics["pca/knn_error"] = _knn_error(left, train["labels"], right, test["labels"])
-    if experiment.left_out >= 0:
-        metrics |= anomaly(model, data.test, experiment.left_out)
+    left_out = experiment.get("data.left_out", -1)
+    if left_out >= 0:
+        metrics |= anomaly(model, data.test, left_out)
     metrics |= likelihood(model, data, experiment) | codebook(model, encoded["test"]["codes"])
     metrics |= generated(model, pca, data, encoded["train"]["codes"])
     arrays = {f"{split}_{name}": column for split, part in encoded.items() for name, column in part.items()}
@@ -84,8 +87,21 @@ def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, fl
     """`anomaly/VERB_auroc`: how well a low `score` or `score_code` tells the class `left_out` from the others of a split."""
     metrics, unknown = {}, np.concatenate([rows["label"] for rows in split.batches(BATCH)]) == left_out
     for verb in ("score", "score_code"):
-        metrics[f"anomaly/{verb}_auroc"] = roc_auc_score(unknown, -_answers(getattr(model, verb), split))
+        metrics[f"anomaly/{verb}_auroc"] = roc_auc_score(unknown, -answers(getattr(model, verb), split))
     return metrics
+
+
+@register("evaluation", "likelihood")
+class Bound:
+    """The likelihood of the test split under a model with a prior.
+
+    Args:
+        nll_samples: codes for each test example in the estimate of log p(x); 0: no estimate beside the bound.
+    """
+
+    def __init__(self, nll_samples: int = 0):
+        require_whole(0, nll_samples=nll_samples)
+        self.nll_samples = nll_samples
 
 
 def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str, float]:
@@ -96,11 +112,11 @@ def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> di
     """
     if not model.bottleneck.prior:
         return {}
-    metrics = elbo(model, data, experiment)
-    if experiment.nll_samples:
-        key = f"{experiment.nll_samples}_samples_{_binarization(experiment)}"
-        metrics[f"nll/{key}"] = nll(model, data.test, experiment.nll_samples)
-        if isinstance(model.likelihood, zoo.DiscretizedGaussian):
+    metrics, samples = elbo(model, data, experiment), experiment.get("evaluation.nll_samples", 0)
+    if samples:
+        key = f"{samples}_samples_{_binarization(experiment)}"
+        metrics[f"nll/{key}"] = nll(model, data.test, samples)
+        if hasattr(model.likelihood, "levels"):  # a probability of the data, not a density
             metrics[f"nll/bits_per_dimension_{key}"] = metrics[f"nll/{key}"] / (np.prod(data.shape) * np.log(2))
     return metrics
 
@@ -121,7 +137,8 @@ def elbo(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str
 
 
 def _binarization(experiment: Experiment) -> str:
-    return {"none": "as_is"}.get(experiment.binarize, f"{experiment.binarize}_binarization")
+    binarize = experiment.get("data.binarize", "none")
+    return "as_is" if binarize == "none" else f"{binarize}_binarization"
 
 
 def nll(model: zoo.Autoencoder, split: Split, samples: int) -> float:
@@ -134,7 +151,7 @@ def nll(model: zoo.Autoencoder, split: Split, samples: int) -> float:
     total, done = 0.0, 0
     for batch in split.batches(rows):
         seeds = np.arange(done, done + len(batch["x"]), dtype="int32")
-        total -= float(np.sum(_plain(estimate(batch["x"], keras.ops.convert_to_tensor(seeds), samples)), dtype="float64"))
+        total -= float(np.sum(numpy(estimate(batch["x"], keras.ops.convert_to_tensor(seeds), samples)), dtype="float64"))
         done += len(seeds)
     return total / split.size
 
@@ -146,9 +163,9 @@ def active_units(codes: np.ndarray) -> np.ndarray:
 
 def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
     """Of a vector-quantized model: bits of a code, and exp(entropy) of how often codes `(n, k)` use each entry."""
-    if not isinstance(model.bottleneck, zoo.VectorQuantized):
+    if not hasattr(model.bottleneck, "indices"):
         return {}
-    used = np.bincount(_plain(model.bottleneck.indices(codes)).ravel(), minlength=model.bottleneck.entries)
+    used = np.bincount(numpy(model.bottleneck.indices(codes)).ravel(), minlength=model.bottleneck.entries)
     return {"codebook/perplexity": float(np.exp(entropy(used))), "codebook/bits": model.bottleneck.bits}
 
 
@@ -186,32 +203,11 @@ def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, c
     return metrics
 
 
-def evaluate_predictor(model: zoo.Predictor, data: Data) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """`SPLIT/error`, the share of wrong classes; for numbers `SPLIT/rmse` and `test/r2`, the share of variance explained.
-
-    Returns:
-        The metrics, and the arrays of `codes.npz`: codes, ids, labels as for an autoencoder, and `SPLIT_answers`.
-    """
-    metrics, arrays = {}, {}
-    for name, split in data.splits.items():
-        arrays |= {f"{name}_{key}": column for key, column in encode(model, split).items()}
-        answers = _answers(getattr(model, model.serving_default), split)
-        wanted = split.arrays["target"]
-        if model.classifier:
-            answers = answers.argmax(axis=1)
-            metrics[f"{name}/error"] = float(np.mean(answers != wanted))
-        else:
-            metrics[f"{name}/rmse"] = float(np.sqrt(np.mean(np.square(answers - wanted))))
-            metrics[f"{name}/r2"] = float(1 - np.mean(np.square(answers - wanted)) / np.var(wanted))
-        arrays |= {f"{name}_answers": answers, f"{name}_targets": wanted}
-    return metrics, arrays
-
-
 def squared_error(model: zoo.Autoencoder, split: Split) -> float:
     """L_SE of the reconstructions, averaged over the examples of a split."""
 
     def error(x):
-        difference = x - _plain(model.reconstruct(x))
+        difference = x - numpy(model.reconstruct(x))
         return np.sum(np.square(difference).reshape(len(x), -1), axis=1, dtype="float64")
 
     return _average(split, error)
@@ -249,19 +245,19 @@ def _knn_error(train, train_labels, test, test_labels) -> float:
 
 
 def _average(split: Split, values: Callable[[np.ndarray], Iterator[float]]) -> float:
-    total = sum(float(np.sum(_plain(values(rows["x"])))) for rows in split.batches(BATCH))
+    total = sum(float(np.sum(numpy(values(rows["x"])))) for rows in split.batches(BATCH))
     return total / split.size
 
 
 def _made(verb: Callable, *columns: np.ndarray) -> np.ndarray:
     """What a verb answers to columns of any length."""
     starts = range(0, len(columns[0]), BATCH)
-    return np.concatenate([_plain(verb(*(column[i : i + BATCH] for column in columns))) for i in starts])
+    return np.concatenate([numpy(verb(*(column[i : i + BATCH] for column in columns))) for i in starts])
 
 
-def _answers(verb: Callable, split: Split) -> np.ndarray:
+def answers(verb: Callable, split: Split) -> np.ndarray:
     """What a verb answers to the data of a split."""
-    return np.concatenate([_plain(verb(rows["x"])) for rows in split.batches(BATCH)])
+    return np.concatenate([numpy(verb(rows["x"])) for rows in split.batches(BATCH)])
 
 
 def _gaussian(codes: np.ndarray, count: int) -> np.ndarray:
@@ -270,5 +266,6 @@ def _gaussian(codes: np.ndarray, count: int) -> np.ndarray:
     return drawn.astype("float32")
 
 
-def _plain(tensor) -> np.ndarray:
+def numpy(tensor: keras.KerasTensor) -> np.ndarray:
+    """A tensor of any backend as an array."""
     return keras.ops.convert_to_numpy(tensor)

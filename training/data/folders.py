@@ -13,7 +13,7 @@ from PIL import Image
 from serving.picture_files import read as read_picture
 from serving.picture_files import reader as picture_reader
 from serving.picture_files import refusal
-from training.rows import BLOCK, MINIMUM_ROWS, Source, beside, distinct, given, held_out, numbered
+from training.data.rows import BLOCK, MINIMUM_ROWS, Source, beside, distinct, given, held_out, numbered
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
 UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused by name, not left out in silence

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from training.rows import BLOCK, MINIMUM_ROWS, Rows, Source, beside, distinct, given, held_out, numbered
+from training.data.rows import BLOCK, MINIMUM_ROWS, Rows, Source, beside, distinct, given, held_out, numbered
 
 
 def open_arrays(path: pathlib.Path) -> Source:

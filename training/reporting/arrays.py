@@ -1,44 +1,36 @@
-"""The pictures of a report: what is drawn for a run, in which order and with which words."""
+"""The pictures of a report on an autoencoder of arrays: in which order, and with which words."""
 
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
-import zoo
-from training import evaluation, files, inside, pictures
-from training.data import Data
-from training.pairs import Pairs
+from training import files
+from training.data.splits import Data
+from training.evaluation import arrays as evaluation
+from training.evaluation import latents
+from training.reporting import pictures
+from training.reporting.page import Entry
 from training.run import Run
 
 MOST_ROWS = 4_000  # test examples in the pictures of the codes
 SHOWN = 12  # examples in a row
 WAYS = 3  # pairs of examples that are interpolated between
-FEWEST = 20  # sources of a length whose errors are shown
 CLUSTERS = 10  # where no classes tell their number
 MOST_DIMENSIONS = 16  # of the code whose traversals are shown
 STILL = 0.01  # of the farthest movement, below which a dimension hardly moves what is decoded
 FINE = 9  # steps of a way for each that is shown, so that its length is measured around its corners
 
-Entry = tuple[str, str, str, Figure]  # name, title, caption and figure
 
-
-def of(run: Run, model: keras.Model, data: Data | Pairs, metrics: dict[str, float]) -> Iterator[Entry]:
+def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
     """The pictures of a run, in the page's order."""
-    figures = {zoo.Autoencoder: _autoencoder, zoo.Predictor: _predictor, zoo.Transformer: _transformer}
-    kind = next(kind for kind in figures if isinstance(model, kind))
-    yield from figures[kind](run, model, data, metrics)
-
-
-def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
     experiment = run.experiment()
     rows = next(data.test.batches(MOST_ROWS))
     x, labels = rows["x"], rows.get("label") if data.classes else None
-    shades = _shades(x)
+    shades = shades_of(x)
     with np.load(run.codes) as saved:
         train, codes = saved["train_codes"], saved["test_codes"][: len(x)]
-    yield (
+    yield Entry(
         "codes",
         "The data at their codes",
         "Every test example at its place in the code space"
@@ -53,8 +45,8 @@ def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
     judged = {experiment.name: model}
     if run.pca.exists():
         judged[f"PCA, k = {model.k}"] = keras.saving.load_model(run.pca)
-    made = {name: shades(_numpy(judge.reconstruct(chosen))) for name, judge in judged.items()}
-    yield (
+    made = {name: shades(evaluation.numpy(judge.reconstruct(chosen))) for name, judge in judged.items()}
+    yield Entry(
         "reconstructions",
         "Inputs and reconstructions",
         f"Test examples through {model.k} numbers and back, by {' and by '.join(judged)}.",
@@ -62,7 +54,7 @@ def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
     )
     history = files.read_json(run.history)
     if history:
-        yield (
+        yield Entry(
             "learning_curve",
             "Learning curve",
             "Squared error per example, Σᵢ (xᵢ − x̃ᵢ)², after every epoch.",
@@ -72,16 +64,16 @@ def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
     yield _traversals(model, shades, train)
     if model.k == 2:
         lines = "the standard normal prior" if model.bottleneck.prior else "each dimension of the codes"
-        yield (
+        yield Entry(
             "manifold",
             "The plane of codes, decoded",
             f"A grid of codes at quantiles of {lines}.",
-            pictures.mosaic(shades(inside.manifold(model, train))),
+            pictures.mosaic(shades(latents.manifold(model, train))),
         )
     yield _between(model, shades, train, codes, labels)
     yield _neighbours(data, shades, x, train, codes, labels)
     if model.bottleneck.prior:
-        yield (
+        yield Entry(
             "active_units",
             "Active units",
             "Variance of each dimension's posterior mean over the test data, the largest first; "
@@ -92,101 +84,13 @@ def _autoencoder(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
     yield _architecture(model)
 
 
-def _predictor(run: Run, model, data: Data, metrics) -> Iterator[Entry]:
-    with np.load(run.codes) as saved:
-        answers, targets = saved["test_answers"], saved["test_targets"]
-    error = metrics["test/error"] if model.classifier else metrics["test/rmse"] ** 2
-    yield (
-        "learning_curve",
-        "Learning curve",
-        "Share of wrong classes after every epoch." if model.classifier else "Mean squared error after every epoch.",
-        pictures.learning_curve(files.read_json(run.history), "error", error),
-    )
-    if model.classifier:
-        yield (
-            "confusion",
-            "Confusion",
-            "Test examples by their class (rows) and the answer (columns).",
-            pictures.confusion(targets, answers, data.classes),
-        )
-        rows = np.flatnonzero(targets != answers)[: 5 * SHOWN]
-        captions = [f"{data.classes[targets[i]]} as {data.classes[answers[i]]}" for i in rows]
-    else:
-        yield (
-            "answers",
-            "Answers",
-            "Test examples at their target and the answer.",
-            pictures.scatter(targets, answers, "target", "answer"),
-        )
-        rows = np.argsort(targets)[:: max(1, len(targets) // SHOWN)][:SHOWN]
-        captions = [f"{targets[i]:.2f} as {answers[i]:.2f}" for i in rows]
-    if len(rows):
-        x = data.test.arrays["x"]
-        yield (
-            "examples",
-            "Mistakes" if model.classifier else "Examples",
-            "Test examples with their class and the answer." if model.classifier else "Test examples, target and answer.",
-            pictures.samples(_shades(x)(x[rows]), captions=captions),
-        )
-
-
-def _transformer(run: Run, model, data: Pairs, metrics) -> Iterator[Entry]:
-    yield (
-        "learning_curve",
-        "Learning curve",
-        "Share of the targets of which some token is not the likeliest one, after every epoch.",
-        pictures.learning_curve(files.read_json(run.history), "sequence_error", metrics["greedy/sequence_error_rate"]),
-    )
-    listed = data.test.references()
-    with np.load(run.codes) as saved:
-        sources, answers = saved["test_ids"].tolist(), saved["test_answers"]
-    forms = {"": lambda text: text} | ({"without stress": data.plain} if data.plain else {})
-    lengths = np.array([len(model.source_vocabulary.split(source)) for source in sources])
-    common = [length for length in np.unique(lengths) if np.sum(lengths == length) >= FEWEST]
-    by_length, coverage = {}, {}
-    for form, plain in forms.items():
-        right = np.array(
-            [[plain(text) in map(plain, listed[source]) for text in row] for source, row in zip(sources, answers, strict=True)]
-        )
-        errors = [100 * (1 - right[lengths == length, 0].mean()) for length in common]
-        by_length[f"beam search {form}".strip()] = (common, errors)
-        found = 100 * np.logical_or.accumulate(right, axis=1).mean(axis=0)
-        coverage[f"beam search {form}".strip()] = (np.arange(1, len(found) + 1), found)
-    yield (
-        "error_by_length",
-        "Errors by length",
-        f"Sources of the test split whose best target is not listed, by their length; lengths of {FEWEST} sources or more.",
-        pictures.lines(by_length, "tokens of the source", "wrong, %"),
-    )
-    yield (
-        "coverage",
-        "Coverage of the n best",
-        "Sources of the test split of which a listed target is among the n best that beam search finds.",
-        pictures.lines(coverage, "n", "found, %"),
-    )
-    shown = [i for i in range(0, len(sources), max(1, len(sources) // 7)) if 5 <= lengths[i] <= 12][:6] or [len(sources) // 2]
-    words, written = [sources[i] for i in shown], answers[shown, 0].tolist()
-    maps = _numpy(model.attend(words, written)).mean(axis=1)
-    read, wrote = (
-        [[*vocabulary.split(text), "end"] for text in texts]
-        for vocabulary, texts in ((model.source_vocabulary, words), (model.target_vocabulary, written))
-    )
-    yield (
-        "attention",
-        "Attention",
-        "What the decoder looks at: source tokens from left to right, written tokens from top to bottom, the average of the "
-        "heads.",
-        pictures.attention([m[: len(w), : len(r)] for m, w, r in zip(maps, wrote, read, strict=True)], wrote, read),
-    )
-
-
 def _traversals(model, shades, train) -> Entry:
     """The code dimensions, those that move the decoded example farthest first."""
-    decoded = inside.traverse(model, train)
-    lengths = inside.length(decoded)
+    decoded = latents.traverse(model, train)
+    lengths = latents.length(decoded)
     shown = np.argsort(-lengths, kind="stable")[:MOST_DIMENSIONS]
     still = int(np.sum(lengths < STILL * lengths.max()))
-    return (
+    return Entry(
         "traversals",
         "Traversals",
         "One code dimension moved from its 1st to its 99th percentile, the others held at their mean: the dimensions that "
@@ -203,11 +107,11 @@ def _between(model, shades, train, codes, labels) -> Entry:
     ways, fine = [], FINE * (SHOWN - 1) + 1
     for i in range(min(WAYS, len(chosen) // 2)):
         start, end = codes[chosen[2 * i]], codes[chosen[2 * i + 1]]
-        ways += [inside.straight_line(start, end, fine), inside.geodesic(model, train, start, end, fine)]
-    decoded = inside.decode(model, np.stack(ways))
+        ways += [latents.straight_line(start, end, fine), latents.geodesic(model, train, start, end, fine)]
+    decoded = latents.decode(model, np.stack(ways))
     names = ["straight line", "geodesic"] * (len(ways) // 2)
-    captions = [f"{name}, {length:.1f}" for name, length in zip(names, inside.length(decoded), strict=True)]
-    return (
+    captions = [f"{name}, {length:.1f}" for name, length in zip(names, latents.length(decoded), strict=True)]
+    return Entry(
         "interpolation",
         "From one example to another",
         "For each pair of test examples the straight line between their codes, and below it the geodesic: of the ways through "
@@ -221,9 +125,9 @@ def _neighbours(data: Data, shades, x, train, codes, labels) -> Entry:
     """Test examples, and the training examples whose codes are nearest to theirs."""
     chosen = _one_of_each(labels, len(codes))[: SHOWN // 2]
     pool = next(data.train.batches(MOST_ROWS))["x"]
-    rows = inside.nearest(train[: len(pool)], codes[chosen], min(SHOWN - 1, len(pool)))
+    rows = latents.nearest(train[: len(pool)], codes[chosen], min(SHOWN - 1, len(pool)))
     grid = np.stack([np.concatenate([x[i][None], pool[near]]) for i, near in zip(chosen, rows, strict=True)])
-    return (
+    return Entry(
         "neighbours",
         "Nearest neighbours",
         f"A test example on the left of each row, then the nearest by code of {len(pool):,} training examples.",
@@ -233,17 +137,17 @@ def _neighbours(data: Data, shades, x, train, codes, labels) -> Entry:
 
 def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
     seeds = np.arange(5 * SHOWN, dtype="int32")
-    yield (
+    yield Entry(
         "samples",
         "Generated examples",
         f"Decoded draws from the mixture of Gaussians over the codes, seeds 0 to {len(seeds) - 1}.",
-        pictures.samples(shades(_numpy(model.generate(seeds)))),
+        pictures.samples(shades(evaluation.numpy(model.generate(seeds)))),
     )
     if model.density.classes:
         shown = model.density.fitted[: 2 * SHOWN]
         label = np.repeat(shown, SHOWN)
-        made = _numpy(model.generate_class(label, np.arange(len(label), dtype="int32")))
-        yield (
+        made = evaluation.numpy(model.generate_class(label, np.arange(len(label), dtype="int32")))
+        yield Entry(
             "samples_by_class",
             "Generated examples of each class",
             "Decoded draws from the mixture of a class.",
@@ -251,9 +155,9 @@ def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
         )
     if model.bottleneck.prior:
         rows = np.repeat(x[: SHOWN // 2], SHOWN - 1, axis=0)
-        varied = _numpy(model.vary(rows, np.arange(len(rows), dtype="int32")))
+        varied = evaluation.numpy(model.vary(rows, np.arange(len(rows), dtype="int32")))
         varied = varied.reshape(-1, SHOWN - 1, *x.shape[1:])
-        yield (
+        yield Entry(
             "variations",
             "Variations",
             "A test example on the left of each row, then decoded draws from its posterior.",
@@ -261,7 +165,7 @@ def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
         )
 
 
-def _shades(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def shades_of(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """What brings images of any range into [0, 1] for drawing; other data stay as they are."""
     low, high = min(0.0, float(x.min())), max(1.0, float(x.max()))
     if not pictures.is_image(x.shape[1:]) or (low, high) == (0.0, 1.0):
@@ -280,8 +184,8 @@ def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
             for share in shares
         ]
         colours = [pictures.colour(int(share.argmax())) if share.sum() else pictures.QUIET for share in shares]
-    centres = shades(_numpy(model.decode(found.cluster_centers_.astype("float32"))))
-    return (
+    centres = shades(evaluation.numpy(model.decode(found.cluster_centers_.astype("float32"))))
+    return Entry(
         "clusters",
         "Clusters",
         f"k-means with {count} clusters, found in the training codes without labels; the test codes are shown"
@@ -291,7 +195,7 @@ def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
 
 
 def _architecture(model) -> Entry:
-    return (
+    return Entry(
         "architecture",
         "Architecture",
         "Width of every layer, the code between encoder and decoder.",
@@ -329,7 +233,3 @@ def _one_of_each(labels, count: int) -> np.ndarray:
     turns = np.concatenate([np.arange(np.sum(labels == label)) for label in np.unique(labels)])
     order = np.argsort(labels, kind="stable")  # rows by class, in their order within it
     return order[np.lexsort((labels[order], turns))][:SHOWN]
-
-
-def _numpy(tensor) -> np.ndarray:
-    return keras.ops.convert_to_numpy(tensor)

@@ -9,7 +9,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA, Levenshtein
 
 import zoo
-from training.pairs import Pairs, PairSplit
+from training.data.pairs import Pairs, PairSplit
 
 BATCH = 256
 QUERIES = 500  # texts that are compared with a whole dictionary at once
@@ -44,10 +44,10 @@ def evaluate(model: zoo.Transformer, data: Pairs) -> tuple[dict[str, float], dic
     metrics = {"test/score": score(model, data.test)}
     for method, given in answers.items():
         metrics |= rates(method, listed, given, data.target_vocabulary.separator)
-        if data.plain:
-            plain_listed, plain_given = ([[data.plain(text) for text in row] for row in rows] for rows in (listed, given))
-            plain = rates(method, plain_listed, plain_given, data.target_vocabulary.separator)
-            metrics |= {f"{name}_without_stress": value for name, value in plain.items()}
+        if data.reduced:
+            reduced_listed, reduced_given = ([[data.reduced(text) for text in row] for row in rows] for rows in (listed, given))
+            reduced = rates(method, reduced_listed, reduced_given, data.target_vocabulary.separator)
+            metrics |= {f"{name}_without_stress": value for name, value in reduced.items()}
     codes = np.concatenate([keras.ops.convert_to_numpy(model.encode(part)) for part in _parts(read)])
     return metrics, {"test_ids": np.array(read), "test_codes": codes, "test_answers": beams}
 
@@ -85,7 +85,7 @@ def answer(verb: Callable, sources: Sequence[str]) -> np.ndarray:
 
 def score(model: zoo.Transformer, split: PairSplit) -> float:
     """log p(target | source) in nats, averaged over the pairs of a split."""
-    compiled, columns = _compiled(model.score), (split.source_tokens, split.target_tokens)
+    compiled, columns = _compiled(model.score), (split.tokens("source"), split.tokens("target"))
     parts = [compiled(*part) for part in zip(*map(_parts, columns), strict=True)]
     return float(np.mean(np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])))
 

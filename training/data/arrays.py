@@ -1,0 +1,170 @@
+"""Rows of numbers, vectors or images, from a catalogue of data sets or from the user's own files."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from training.data.catalogue import open_catalogue
+from training.data.folders import open_folder
+from training.data.rows import Rows, Source
+from training.data.splits import WINDOW, Data, Split, checked, decoded, drawn, pipeline_errors
+from training.data.user_files import open_arrays
+from zoo.arguments import require_amount, require_whole
+from zoo.likelihoods import require_finite
+from zoo.registry import register
+from zoo.schema import Feature
+
+SPLITS = ("test", "validation", "train")
+SAMPLE = 1000  # rows that are looked at to learn what the data are like
+
+
+@register("data", "arrays")
+def load(
+    dataset: str,
+    validation: float = 0.0,
+    memory_gib: float = 2.0,
+    image_size: int = 0,
+    shift: int = 0,
+    binarize: Literal["none", "static", "dynamic"] = "none",
+    left_out: int = -1,
+) -> Data:
+    """Opens a data set.
+
+    Args:
+        dataset: a TFDS name (`digits` needs no download), `folder:DIR` of images, `npz:FILE` or `npy:FILE`.
+        validation: share of the training split, its last rows, set apart.
+        memory_gib: a split up to this size as float32 is held in memory, a larger one is streamed, except that the arrays of
+            an npz file are read whole.
+        image_size: height and width to which the images of a folder are cropped and resized; 0: as they are.
+        shift: augmentation: a batch of training images is shifted by up to this many pixels along height and width.
+        binarize: `static`: every value in [0, 1] becomes 1 with that probability, otherwise 0, once and for all; `dynamic`: the
+            training split is drawn anew in every epoch, the other splits once.
+        left_out: number of a class that the training and validation splits are without, for anomaly detection; the test split
+            has it. −1: none.
+
+    8-bit integers are scaled to [0, 1], everything else is taken as it is.
+
+    Raises:
+        ValueError: no such data, or not of the form that the source reads.
+    """
+    require_amount(below=1, validation=validation)
+    require_amount(memory_gib=memory_gib)
+    require_whole(0, image_size=image_size, shift=shift)
+    require_whole(-1, left_out=left_out)
+    source = _open(dataset, image_size)
+    rows = _rows(source, validation, dataset)
+    if binarize != "none":
+        once = rows if binarize == "static" else {name: part for name, part in rows.items() if name != "train"}
+        rows |= {name: _drawn_once(part, SPLITS.index(name)) for name, part in once.items()}
+    splits = {name: _split(part, memory_gib) for name, part in rows.items()}
+    if binarize == "dynamic":
+        _require_probabilities(next(splits["train"].batches())["x"])
+        splits["train"] = dataclasses.replace(splits["train"], dynamic=True)
+    if left_out >= 0:
+        for name in splits.keys() - {"test"}:
+            splits[name] = _without(splits[name], left_out, source.classes)
+    splits["train"] = dataclasses.replace(splits["train"], shift=shift)
+    schema = {"x": Feature.of(tuple(source.test.blocks.element_spec["x"].shape[1:]), _range(splits["train"]))}
+    if source.classes is not None:
+        schema["label"] = Feature("class", classes=source.classes)
+    return Data(dataset, schema, splits["train"], splits.get("validation"), splits["test"])
+
+
+def sample(split: Split) -> np.ndarray:
+    """Examples `(n, *shape)` that show what a split is like, the same every time: spread over one in memory, the beginning of
+    one that is streamed or drawn."""
+    if split.arrays is None or split.dynamic:
+        return next(split.batches(SAMPLE))["x"]
+    return split.arrays["x"][:: -(-split.size // SAMPLE)]
+
+
+def _range(split: Split) -> tuple[float, float]:
+    """The lowest and highest value of a split in memory, of a stream those of its beginning."""
+    x = next(split.batches(SAMPLE))["x"] if split.arrays is None else split.arrays["x"]
+    return (float(x.min()), float(x.max()))
+
+
+def _open(name: str, image_size: int) -> Source:
+    kind, _, path = name.partition(":")
+    if kind not in ("folder", "npz", "npy"):
+        return open_catalogue(name)
+    if not os.path.exists(path):
+        raise ValueError(f"Expected a path that exists. Received: {name!r}. Try the full path after '{kind}:'.")
+    return open_folder(pathlib.Path(path), image_size) if kind == "folder" else open_arrays(pathlib.Path(path))
+
+
+def _rows(source: Source, validation: float, dataset: str) -> dict[str, Rows]:
+    """The rows of each split, which are of numbers and have one shape."""
+    spec = source.test.blocks.element_spec["x"]
+    if spec.dtype == tf.string:
+        raise ValueError(f"Expected numbers. Received: {dataset!r}, whose examples are text. Try digits or mnist.")
+    if None in spec.shape[1:]:
+        raise ValueError(
+            f"Expected examples of one shape. Received: {dataset!r} with examples of shape {tuple(spec.shape[1:])}. Try saving "
+            "the images and --dataset=folder:DIR --image_size=64."
+        )
+    kept = source.train_size - int(validation * source.train_size)
+    ranges = {"train": (0, kept), "validation": (kept, source.train_size)}
+    rows = {name: source.train(start, stop) for name, (start, stop) in ranges.items() if stop > start}
+    return rows | {"test": source.test}
+
+
+def _split(rows: Rows, memory_gib: float) -> Split:
+    blocks = rows.blocks.map(_as_float, num_parallel_calls=tf.data.AUTOTUNE)
+    row_bytes = 4 * int(np.prod(blocks.element_spec["x"].shape[1:], dtype="int64"))
+    if rows.size * row_bytes > memory_gib * 2**30:
+        fitting = int(memory_gib * 2**30 / (4 * row_bytes))  # a window is there several times over while it is shuffled
+        return Split(rows.size, stream=blocks, window=int(np.clip(fitting, 256, WINDOW)))
+    with pipeline_errors():
+        read = [decoded(block) for block in blocks.as_numpy_iterator()]
+    return Split(rows.size, arrays={name: np.concatenate([block[name] for block in read]) for name in read[0]})
+
+
+def _as_float(block):
+    x = block["x"]
+    if x.dtype.is_floating or x.dtype.size == 8:  # other integers are far from what float32 cannot square
+
+        def look(values, ids):
+            require_finite(values, [name.decode() for name in ids])
+            return values
+
+        x = tf.ensure_shape(tf.numpy_function(look, [x, block["id"]], x.dtype), x.shape)
+    return block | {"x": _scaled(x)}
+
+
+def _scaled(x):
+    return tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
+
+
+def _drawn_once(rows: Rows, split: int) -> Rows:
+    """Rows whose x are ones and zeros, with the probabilities of the rows' own, which stay beside them as `grey`; the draws of
+    each split are its own."""
+
+    def draw(number, block):
+        x = checked(_scaled(block["x"]), _require_probabilities)
+        return block | {"x": drawn(x, (split, number)), "grey": x}
+
+    return rows._replace(blocks=rows.blocks.enumerate().map(draw))
+
+
+def _require_probabilities(x: np.ndarray) -> None:
+    if not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(
+            f"Expected values in [0, 1] to binarize. Received: values in [{x.min():g}, {x.max():g}]. Try --binarize=none."
+        )
+
+
+def _without(split: Split, label: int, classes: tuple[str, ...] | None) -> Split:
+    if split.arrays is None or "label" not in split.arrays or label >= len(classes):
+        raise ValueError(
+            f"Expected a class to leave out, of data with labels that fit in memory. Received: left_out={label}, "
+            f"classes {', '.join(classes or ()) or 'none'}. Try --left_out=-1, or a higher --memory_gib."
+        )
+    kept = split.arrays["label"] != label
+    return dataclasses.replace(
+        split, size=int(kept.sum()), arrays={name: column[kept] for name, column in split.arrays.items()}
+    )

@@ -1,0 +1,166 @@
+"""The fit of a model to its data: epochs of gradient descent, or a closed form."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+import zoo
+from training.data.splits import Data, pipeline_errors
+from training.experiments.experiment import Experiment
+from training.fitting.callbacks import Checkpoint, Progress
+from training.run import Run
+from zoo.arguments import require_amount, require_positive, require_whole
+from zoo.registry import register
+
+EXECUTION_STEPS = 32  # maximum number of steps in one call of the compiled loop
+ADVICE = "the same command with a lower --learning_rate, which goes on after the last good epoch"
+
+
+@register("training", "epochs")
+class Epochs:
+    """How long to train, on batches of which size, and in which precision.
+
+    Args:
+        epochs: passes over the training split.
+        batch_size: examples in a batch.
+        precision: of the arithmetic in training; the weights are float32, and so is the finished model. auto: mixed_bfloat16
+            for convolutions and transformers where the device has it in hardware, else float32.
+    """
+
+    def __init__(
+        self,
+        epochs: int = 100,
+        batch_size: int = 64,
+        precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto",
+    ):
+        require_whole(1, epochs=epochs, batch_size=batch_size)
+        self.epochs, self.batch_size, self.precision = epochs, batch_size, precision
+
+
+@register("optimizer", "adamw", slots={"training": "epochs"}, fixed=["training"])
+class AdamW:
+    """Gradient descent by Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    Args:
+        learning_rate: the highest; it falls to zero along a cosine.
+        warmup: share of the steps over which the rate rises linearly from zero, in [0, 1).
+        weight_decay: share of every weight that a step at learning rate 1 takes away.
+    """
+
+    def __init__(self, learning_rate: float = 1e-3, warmup: float = 0.02, weight_decay: float = 0.0):
+        require_positive(learning_rate=learning_rate)
+        require_amount(below=1, warmup=warmup)
+        require_amount(weight_decay=weight_decay)
+        self.learning_rate, self.warmup, self.weight_decay = learning_rate, warmup, weight_decay
+
+    def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
+        """For so many steps of training."""
+        rising = int(self.warmup * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if rising else self.learning_rate,
+            decay_steps=max(1, steps - rising),
+            warmup_target=self.learning_rate if rising else None,
+            warmup_steps=rising,
+        )
+        return keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
+
+    def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
+        """As `fit`; it goes on from the run's checkpoint where there is one."""
+        compile(model, data, experiment)
+        checkpoint = Checkpoint(run.checkpoint)
+        epochs = range(checkpoint.restore(model), experiment["training.epochs"])
+        if epochs:
+            board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
+            fit_epochs(model, data, experiment, epochs, [checkpoint, Progress(epochs), board])
+        return checkpoint.history, checkpoint.seconds
+
+
+@register("optimizer", "closed_form")
+class ClosedForm:
+    """Principal component analysis: the weights of the linear autoencoder, solved for in one pass over the data."""
+
+    def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
+        with pipeline_errors():
+            begun = time.perf_counter()
+            model.solve(batch["x"] for batch in data.train.batches())
+        return [], time.perf_counter() - begun
+
+
+def fit(model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
+    """Fits a model with the experiment's optimizer.
+
+    Returns:
+        The metrics of each epoch, none for the closed form; the seconds that training took.
+
+    Raises:
+        ValueError: a batch of a stream that the model's likelihood cannot take; an epoch that is not finite.
+    """
+    return experiment.make("optimizer").fit(model, data, experiment, run)
+
+
+def compile(model: keras.Model, data: Data, experiment: Experiment) -> None:
+    """Compiles a model with the experiment's optimizer for all its steps."""
+    optimizer = experiment.make("optimizer").optimizer(total_steps(data, experiment))
+    optimizer.build(model.trainable_variables)
+    _, _, loop = _schedule(data, experiment)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        loop = 1  # Keras's loop over a distributed iterator fails (a placeholder is not fed)
+    model.compile(optimizer, steps_per_execution=loop, jit_compile=keras.backend.backend() == "jax")
+
+
+def fit_epochs(
+    model: keras.Model, data: Data, experiment: Experiment, epochs: range, callbacks: list
+) -> keras.callbacks.History:
+    """Some of the experiment's epochs on a compiled model; returns what Keras does."""
+    batch_size, steps, _ = _schedule(data, experiment)
+    check = getattr(model, "check", None)
+    training = data.train.training(batch_size, steps, epochs, experiment.seed, check)
+    watched = data.validation and data.validation.inputs(batch_size, _needs_static_shapes(), check)
+    with pipeline_errors():
+        return model.fit(
+            training,
+            epochs=epochs.stop,
+            initial_epoch=epochs.start,
+            steps_per_epoch=steps,
+            validation_data=watched,
+            callbacks=[zoo.Finite(ADVICE), *callbacks],
+            verbose=0,
+        )
+
+
+def total_steps(data: Data, experiment: Experiment) -> int:
+    """Steps of all epochs; 0 where there are no epochs."""
+    if experiment.part("training") is None:
+        return 0
+    _, steps, _ = _schedule(data, experiment)
+    return steps * experiment["training.epochs"]
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Layers that are made within it compute in this precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _needs_static_shapes() -> bool:
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+
+
+def _schedule(data: Data, experiment: Experiment) -> tuple[int, int, int]:
+    """Batch size, steps of an epoch, and steps of one call of the compiled loop, which divides them.
+
+    An epoch gives up to a hundredth of its batches for a longer loop.
+    """
+    batch_size = min(experiment.make("training").batch_size, data.train.size)
+    batches = data.train.size // batch_size
+    loop = next(m for m in range(min(EXECUTION_STEPS, batches), 0, -1) if batches % m <= batches / 100)
+    return batch_size, batches - batches % loop, loop

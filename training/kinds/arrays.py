@@ -1,0 +1,107 @@
+"""Arrays of numbers, vectors and images, and the autoencoders that are trained on them."""
+
+import math
+from collections.abc import Iterator
+
+import keras
+
+import zoo
+from training.data import arrays as data_
+from training.data.splits import Data, Split
+from training.evaluation import arrays as evaluation
+from training.experiments.experiment import Experiment
+from training.fitting.density import fit_mixture
+from training.fitting.loop import total_steps
+from training.kinds.kind import Evaluation, Kind
+from training.reporting import arrays as reporting
+from training.reporting.page import Entry
+from training.run import Run
+from training.seeds import derived
+from zoo.registry import register
+
+LARGEST_DENSITY = 2**24  # numbers in the covariances of a mixture for each class; above, all classes share one
+
+
+@register(
+    "kind",
+    "arrays",
+    slots={
+        "data": "arrays",
+        "body": "dense",
+        "bottleneck": "deterministic",
+        "likelihood": "squared_error",
+        "corruption": "none",
+        "density": "mixture",
+        "model": "autoencoder",
+        "optimizer": "adamw",
+    },
+    fixed=["data", "model"],
+    optional=["corruption", "density"],
+)
+class Arrays(Kind):
+    """An autoencoder of arrays of numbers, images among them."""
+
+    def open(self, experiment: Experiment) -> Data:
+        return experiment.make("data")
+
+    def settled(self, experiment: Experiment, data: Data) -> Experiment:
+        part = experiment.part("likelihood")
+        open_ = [key for key in part.settings if experiment[f"likelihood.{key}"] is None]
+        found = part.load().settings(data_.sample(data.train)) if open_ else {}
+        chosen = {f"likelihood.{key}": found[key] for key in open_ if key in found}
+        for key, value in chosen.items():
+            print(f"{experiment.short(key)}={value}, from the training data")
+        return experiment.override(chosen)
+
+    def model(self, experiment: Experiment, data: Data) -> zoo.Autoencoder:
+        experiment.make("evaluation")  # raises for a wrong setting now, not when training is done
+        settled = self.settled(experiment, data)
+        encoder, decoder = experiment.make("body", shape=data.shape)
+        bottleneck = experiment.make("bottleneck", total_steps(data, experiment), seed=derived(experiment.seed, "bottleneck"))
+        corruption = experiment.part("corruption")
+        if corruption:
+            corruption = experiment.make("corruption", seed=derived(experiment.seed, corruption.name))
+        kind = zoo.LinearAutoencoder if experiment.part("training") is None else zoo.Autoencoder
+        return kind(
+            encoder,
+            bottleneck,
+            decoder,
+            settled.make("likelihood"),
+            density=self._density(experiment, data, bottleneck.k),
+            corruption=corruption,
+            overcomplete=experiment["model.overcomplete"],
+        )
+
+    def _density(self, experiment: Experiment, data: Data, k: int) -> keras.layers.Layer:
+        """One for each class, where that is not too large; a standard normal where the slot is empty."""
+        classes = len(data.classes or ())
+        if classes * experiment.get("density.components", 1) * k**2 > LARGEST_DENSITY:
+            classes = 0
+        return experiment.make("density", classes=classes) or zoo.Mixture(1, classes)
+
+    def prepare(self, model: zoo.Autoencoder, data: Data) -> None:
+        for split in data.splits.values():
+            if split.arrays is not None:
+                model.check(split.arrays["x"])
+        if model.head.weights[-1].shape[0] != math.prod(model.shape) * model.likelihood.parameters:  # a convolution
+            model.center(next(data.train.batches())["x"])
+
+    def after_fit(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
+        if experiment.part("density"):
+            train = evaluation.encode(model, data.train)
+            fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
+
+    def evaluate(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> Evaluation:
+        pca = evaluation.baseline(data, model.k)
+        return Evaluation(*evaluation.evaluate(model, pca, data, experiment), pca)
+
+    def held_out_error(self, model: zoo.Autoencoder, split: Split, data: Data) -> float:
+        return evaluation.squared_error(model, split)
+
+    def figures(self, run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
+        return reporting.figures(run, model, data, metrics)
+
+    def limits(self, experiment: Experiment) -> str:
+        if experiment["data.binarize"] != "none":
+            return "Likelihoods are of pixels drawn to 0 or 1, and compare only with others of the same binarization."
+        return "Generated examples come from a Gaussian mixture over the codes, and can be blends of what was seen."

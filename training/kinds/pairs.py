@@ -1,0 +1,50 @@
+"""Pairs of texts, and the transformers that are trained on them."""
+
+from collections.abc import Iterator
+
+import zoo
+from training.data.pairs import Pairs as PairsOfTexts
+from training.data.pairs import PairSplit
+from training.evaluation import pairs as evaluation
+from training.experiments.experiment import Experiment
+from training.kinds.kind import Evaluation, Kind
+from training.reporting import pairs as reporting
+from training.reporting.page import Entry
+from training.run import Run
+from training.seeds import derived
+from zoo.registry import register
+
+
+@register(
+    "kind",
+    "pairs",
+    slots={"data": "pairs", "model": "transformer", "optimizer": "adamw"},
+    fixed=["data", "model", "optimizer"],
+)
+class Pairs(Kind):
+    """A transformer that reads the one text of a pair and writes the other."""
+
+    objective = "sequence_error"
+    sampled = ("source", "target")
+
+    def open(self, experiment: Experiment) -> PairsOfTexts:
+        return experiment.make("data")
+
+    def model(self, experiment: Experiment, data: PairsOfTexts) -> zoo.Transformer:
+        vocabularies = {"source_vocabulary": data.source_vocabulary, "target_vocabulary": data.target_vocabulary}
+        return experiment.make("model", **vocabularies, seed=derived(experiment.seed, "dropout"))
+
+    def evaluate(self, model: zoo.Transformer, data: PairsOfTexts, experiment: Experiment) -> Evaluation:
+        return Evaluation(*evaluation.evaluate(model, data))
+
+    def held_out_error(self, model: zoo.Transformer, split: PairSplit, data: PairsOfTexts) -> float:
+        return -evaluation.score(model, split)
+
+    def figures(self, run: Run, model: zoo.Transformer, data: PairsOfTexts, metrics: dict[str, float]) -> Iterator[Entry]:
+        return reporting.figures(run, model, data, metrics)
+
+    def limits(self, experiment: Experiment) -> str:
+        return (
+            "A target is written for any source, a meaningless one too. `sequence_error_rate` and `token_error_rate` are what "
+            "papers on pronunciation call the word and the phone error rate."
+        )

@@ -1,0 +1,77 @@
+"""Experiments on the command line: composed from a name, a configuration file and settings, and explained."""
+
+import shutil
+import textwrap
+import typing
+
+from training.experiments import config
+from training.experiments.experiment import Experiment, Setting, alternatives, text
+from training.experiments.named import EXPERIMENTS, find
+
+
+def experiment(
+    name: str | None, settings: dict[str, str], path: str | None = None, imports: tuple[str, ...] = ()
+) -> Experiment:
+    """The experiment of this name, with the settings of a configuration file, if any, and then with these.
+
+    Args:
+        name: one of the project's; None: the one that the file names, or holds whole.
+        settings: texts by full or last names.
+        path: of the file.
+        imports: the user's modules that register parts.
+
+    Raises:
+        ValueError: no such experiment, settings that it has not, or a file of something else.
+    """
+    written = config.read(path) if path else {}
+    if name is None and "name" not in written:
+        raise ValueError("Expected an experiment, or a configuration file with a name. Received: none. Try dense_digits_k8.")
+    whole = name is None and written["name"] not in EXPERIMENTS
+    base = config.from_dict(written) if whole else find(name or str(written["name"]))
+    imports = (*base.imports, *map(str, written.get("imports", ())), *imports)
+    base = Experiment(base.name, base.about, base.given, tuple(dict.fromkeys(imports)))
+    values = {} if whole else {key: value for key, value in written.items() if key not in ("name", "about", "imports")}
+    return base.override({**config.flat(values), **settings})
+
+
+def explained(experiment: Experiment) -> str:
+    """Every choice and setting of an experiment, with its type, its value and the words of its part."""
+    width = max(60, min(shutil.get_terminal_size().columns, 128))
+    lines = [f"{experiment.name}: {experiment.about}"]
+    section = None
+    for key, setting in experiment.schema.items():
+        slot = key.partition(".")[0]
+        if slot != section:
+            section, part = slot, experiment.part(slot)
+            lines += ["", _wrapped(f"{slot}: {part.about}" if part else slot, width, "")]
+        lines.append(_option(key, setting, experiment, width))
+    return "\n".join(lines)
+
+
+def table() -> str:
+    """The experiments, a line each: name, kind of data, data set, and what it is for."""
+    rows = [(name, each["kind"], each["data.dataset"], each.about.partition(". ")[0]) for name, each in EXPERIMENTS.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join("  ".join([*(f"{row[i]:<{widths[i]}}" for i in range(3)), row[3].rstrip(".")]) for row in rows)
+
+
+def _option(key: str, setting: Setting, experiment: Experiment, width: int) -> str:
+    short, value = experiment.short(key), experiment.settings[key]
+    names = f"--{short}" if short == key else f"--{short}, --{key}"
+    given = "required" if setting.required and key not in experiment.given else text(value)
+    about = setting.about
+    if setting.steps:
+        about += " Given as a share of all steps."
+    head = f"  {names}={_metavar(setting)}  [{given}]"
+    if "." not in key and key != "seed":  # a choice, whose parts speak for themselves
+        return "\n".join([head, *(_wrapped(line, width, " " * 6) for line in about.split("\n"))])
+    return "\n".join([head, *([_wrapped(about, width, " " * 6)] if about else [])])
+
+
+def _metavar(setting: Setting) -> str:
+    names = {int: "INTEGER", float: "NUMBER", bool: "true|false", str: "TEXT", type(None): "none"}
+    return "|".join(names.get(kind) or "|".join(typing.get_args(kind)) for kind in alternatives(setting.type))
+
+
+def _wrapped(words: str, width: int, indent: str) -> str:
+    return textwrap.fill(words, width, initial_indent=indent, subsequent_indent=indent + ("  " if indent else ""))
