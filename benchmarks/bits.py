@@ -9,7 +9,8 @@ lowest and its highest value in the training split, the bits shared out evenly.
 import numpy as np
 
 import training
-from training import commands, evaluation
+from training import kinds
+from training.evaluation import arrays as evaluation
 
 LEVELS = (1, 2, 3, 4, 5, 6, 8)  # bits for each dimension
 
@@ -17,7 +18,7 @@ LEVELS = (1, 2, 3, 4, 5, 6, 8)  # bits for each dimension
 def main() -> None:
     quantized = training.train("vqvae_mnist", "runs/vqvae_mnist").load_model()
     conv = training.train("conv_mnist_k16", "runs/conv_mnist_k16").load_model()
-    data = commands.open_data(training.EXPERIMENTS["conv_mnist_k16"])
+    data = kinds.open_data(training.EXPERIMENTS["conv_mnist_k16"])
     x = data.test.arrays["x"]
     train, test = (evaluation.encode(conv, split)["codes"] for split in (data.train, data.test))
     print("| | bits | squared error |\n|---|---|---|")

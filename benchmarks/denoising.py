@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 import training
-from training import commands
+from training import kinds
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5)
 WIDTHS = np.arange(0.3, 1.6, 0.1)  # of the blur, pixels
@@ -19,8 +19,8 @@ WIDTHS = np.arange(0.3, 1.6, 0.1)  # of the blur, pixels
 def main() -> None:
     experiment = training.EXPERIMENTS["denoising_mnist_k64"]
     denoising = training.train(experiment, "runs/denoising_mnist_k64").load_model()
-    plain = training.train(experiment.override({"noise": "0"}), "runs/denoising_mnist_k64_plain").load_model()
-    data = commands.open_data(experiment)
+    plain = training.train(experiment.override(corruption="none"), "runs/denoising_mnist_k64_plain").load_model()
+    data = kinds.open_data(experiment)
     x = data.test.arrays["x"]
     rng = np.random.default_rng(0)
     tuned = data.train.arrays["x"][:1000]  # the blur's width is chosen on training images

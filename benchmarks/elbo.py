@@ -6,14 +6,14 @@ It prints the figures of the models' cards that hang on draws from the posterior
 import sys
 
 import zoo
-from training import EXPERIMENTS, evaluation
-from training.commands import open_data
+from training import EXPERIMENTS, kinds
+from training.evaluation import arrays as evaluation
 
 
 def main(names: list[str]) -> None:
     for name in names:
         experiment, model = EXPERIMENTS[name], zoo.load(name)
-        figures = evaluation.elbo(model, open_data(experiment), experiment)
+        figures = evaluation.elbo(model, kinds.open_data(experiment), experiment)
         for key, value in figures.items():
             print(f"{name:<16}{key:<40}{value:>12.5g}")
 

@@ -8,21 +8,23 @@ was stopped goes on.
 """
 
 import argparse
-import dataclasses
 import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
-from training.targets import targeted
 
 import training
-from training import commands, evaluation, files, fitting, pictures
+from training import files, kinds
+from training.data.predictor import targeted
+from training.evaluation import arrays as evaluation
+from training.fitting import loop
+from training.reporting import pictures
 
 COUNTS = (10, 100, 1_000, 0)  # 0: all
 WAYS = {
     "frozen encoder": {"frozen": True, "learning_rate": 2e-2},
     "fine-tuned": {"learning_rate": 1e-3},
-    "from scratch": {"pretrained": ""},
+    "from scratch": {},
 }
 STORE = pathlib.Path("runs/few_labels.json")
 
@@ -37,17 +39,18 @@ def main() -> None:
     options = parser.parse_args()
     folder = pathlib.Path("runs") / options.pretrained
     source = str(folder) if (folder / "model.keras").exists() else options.pretrained
-    base = dataclasses.replace(
-        training.EXPERIMENTS[options.pretrained], target="label", pretrained=source, affine=0.0, noise=0.0, batch_size=64
-    )
-    data = commands.open_data(dataclasses.replace(base, target="none"))
+    trained = training.EXPERIMENTS[options.pretrained]
+    data = kinds.open_data(trained)
+    base = trained.override(kind="predictor", k=trained.k, batch_size=64)
+    pretrained = {"encoder": "pretrained", "pretrained": source}
     measured = files.read_json(STORE) if STORE.exists() else {}
     for count in COUNTS:
         for way, changes in WAYS.items():
             for seed in range(options.seeds):
                 key = f"{options.pretrained}, {way}, {count}, {seed}"
                 if key not in measured:
-                    measured[key] = _error(dataclasses.replace(base, **changes, labels=count, seed=seed), data)
+                    encoder = {} if way == "from scratch" else pretrained
+                    measured[key] = _error(base.override(**encoder, **changes, labels=count, seed=seed), data)
                     files.write_json(STORE, measured)
                     print(f"{key}: {100 * measured[key]:.2f} %", flush=True)
     errors = np.array(
@@ -58,10 +61,10 @@ def main() -> None:
 
 def _error(experiment, data) -> float:
     few = targeted(data, "label", experiment.labels, experiment.seed)
-    experiment = dataclasses.replace(experiment, epochs=2 if not experiment.labels else 60)
-    model = fitting.build(experiment, few)
-    fitting.compile(model, few, experiment)
-    fitting.fit_epochs(model, few, experiment, range(experiment.epochs), [])
+    experiment = experiment.override(epochs=2 if not experiment.labels else 60)
+    model = kinds.build(experiment, few)
+    loop.compile(model, few, experiment)
+    loop.fit_epochs(model, few, experiment, range(experiment.epochs), [])
     answers = [np.asarray(model.classify(rows["x"])).argmax(axis=1) for rows in few.test.batches(evaluation.BATCH)]
     return float(np.mean(np.concatenate(answers) != few.test.arrays["target"]))
 

@@ -5,11 +5,13 @@
 What was measured is kept in `runs/left_out.json`: a benchmark that was stopped goes on.
 """
 
-import dataclasses
 import pathlib
 
 import training
-from training import commands, evaluation, files, fitting
+from training import files, kinds
+from training.evaluation import arrays as evaluation
+from training.fitting import loop
+from training.fitting.density import fit_mixture
 
 CLASSES = 10
 STORE = pathlib.Path("runs/left_out.json")
@@ -19,7 +21,7 @@ def main() -> None:
     measured = files.read_json(STORE) if STORE.exists() else {}
     for digit in map(str, range(CLASSES)):
         if digit not in measured:
-            measured[digit] = _auroc(dataclasses.replace(training.EXPERIMENTS["anomaly_mnist"], left_out=int(digit)))
+            measured[digit] = _auroc(training.EXPERIMENTS["anomaly_mnist"].override(left_out=int(digit)))
             files.write_json(STORE, measured)
             print(f"{digit}: {measured[digit]}", flush=True)
     verbs = list(measured["0"])
@@ -31,12 +33,12 @@ def main() -> None:
 
 
 def _auroc(experiment: training.Experiment) -> dict[str, float]:
-    data = commands.open_data(experiment)
-    model = fitting.build(experiment, data)
-    fitting.compile(model, data, experiment)
-    fitting.fit_epochs(model, data, experiment, range(experiment.epochs), [])
+    data = kinds.open_data(experiment)
+    model = kinds.build(experiment, data)
+    loop.compile(model, data, experiment)
+    loop.fit_epochs(model, data, experiment, range(experiment.epochs), [])
     train = evaluation.encode(model, data.train)
-    fitting.fit_mixture(model, train["codes"], train["labels"], experiment.seed)
+    fit_mixture(model, train["codes"], train["labels"], experiment.seed)
     return evaluation.anomaly(model, data.test, experiment.left_out)
 
 

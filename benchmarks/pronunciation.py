@@ -24,13 +24,13 @@ import training  # noqa: F401 - first: it imports TensorFlow quietly
 import numpy as np  # isort: skip
 import tensorflow as tf  # isort: skip
 
-from training.words import without_stress
-
 import zoo
 from serving.batcher import Limits
 from serving.export import export
 from serving.servable import Servable
-from training import pairs, sequences
+from training.data import pairs
+from training.data.cmudict import without_stress
+from training.evaluation import pairs as sequences
 from zoo import search
 from zoo.vocabulary import END
 

@@ -19,11 +19,10 @@ import zoo
 from serving import images, texts
 from serving.images import Verb
 from zoo import files, inputs
+from zoo.model import Model
 from zoo.signatures import Tensor
 
 __all__ = ["export", "export_run"]
-
-Model = zoo.Autoencoder | zoo.Predictor | zoo.Transformer
 
 WARMUP = "tf_serving_warmup_requests"  # in assets.extra, by TensorFlow Serving's name
 SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that a server can show data without a data set

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-import zoo
 from serving import picture_files
+from zoo.model import Model
 from zoo.signatures import Signature, Tensor
 
 FILES = Tensor((None,), "string")
@@ -24,7 +24,7 @@ class Verb(NamedTuple):
     resources: tuple = ()
 
 
-def verbs(model: zoo.Autoencoder | zoo.Predictor | zoo.Transformer) -> dict[str, Verb]:
+def verbs(model: Model) -> dict[str, Verb]:
     """The verbs that a model declares, and those with pictures that follow from them."""
     # A function is traced once, and what follows from it calls it.
     declared = {

@@ -13,7 +13,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several share the cores, and threads 
 SHARED = pathlib.Path(os.environ["ZOO_TESTS"])
 os.environ["TFDS_DATA_DIR"] = str(SHARED / "tfds")  # before tensorflow_datasets is imported
 
-import dataclasses  # noqa: E402
 import fcntl  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -39,7 +38,7 @@ def digits() -> np.ndarray:
 @pytest.fixture
 def processor(monkeypatch, tmp_path_factory):
     """Makes this machine one without accelerators whose processor has a name and flags, or does not tell them."""
-    from training import processors, strategies
+    from training.fitting import processors, strategies
 
     cpuinfo = tmp_path_factory.mktemp("processor") / "cpuinfo"
     monkeypatch.setattr(processors, "CPUINFO", cpuinfo)
@@ -57,7 +56,7 @@ def small():
     """An experiment of a second or two."""
     import training
 
-    return dataclasses.replace(training.EXPERIMENTS["dense_digits_k8"], width=32, depth=1, epochs=4)
+    return training.EXPERIMENTS["dense_digits_k8"].override(width=32, depth=1, epochs=4)
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,10 @@ import shutil
 
 import keras
 import numpy as np
-from training.callbacks import Checkpoint
 
-from training import fitting
+from training import kinds
+from training.fitting import loop
+from training.fitting.callbacks import Checkpoint
 
 
 class Halfway(keras.callbacks.Callback):
@@ -26,11 +27,11 @@ def assert_two_parts_are_one_whole(experiment, data, half: int, folder: pathlib.
     """A new model that goes on from the checkpoint after `half` of the epochs ends with the very weights of the first."""
     whole, halfway, weights = folder / "whole.npz", folder / "halfway.npz", []
     for path, part in ((whole, range(experiment.epochs)), (halfway, range(half, experiment.epochs))):
-        model = fitting.build(experiment, data)
-        fitting.compile(model, data, experiment)
+        model = kinds.build(experiment, data)
+        loop.compile(model, data, experiment)
         checkpoint = Checkpoint(path)
         assert checkpoint.restore(model) == part.start
-        fitting.fit_epochs(model, data, experiment, part, [checkpoint, Halfway(whole, halfway, half)])
+        loop.fit_epochs(model, data, experiment, part, [checkpoint, Halfway(whole, halfway, half)])
         weights.append(model.get_weights())
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_digits
-from training.targets import slant, targeted
 
 import training
-from training.data import clear_errors
+import zoo
+from training.data.predictor import slant, targeted
+from training.data.splits import pipeline_errors
 
 
 def _read(split) -> dict[str, np.ndarray]:
@@ -183,8 +184,8 @@ def test_a_bad_value_in_a_stream_is_a_clear_error(tmp_path, digits):
     spoilt[:, 3, 3] = np.nan
     np.save(tmp_path / "a.npy", spoilt)
     data = training.load(f"npy:{tmp_path}/a.npy", memory_gib=1e-9)
-    model = training.fitting.zoo.dense_autoencoder(data.shape, 2)
-    with pytest.raises(ValueError, match="Expected finite values"), clear_errors():
+    model = zoo.dense_autoencoder(data.shape, 2)
+    with pytest.raises(ValueError, match="Expected finite values"), pipeline_errors():
         list(data.train.training(10, 5, range(1), check=model.check))
 
 
@@ -196,7 +197,7 @@ def test_a_value_beyond_float32_is_refused_with_its_row(value, tmp_path, digits)
     np.savez(tmp_path / "a.npz", x_train=spoilt, x_test=digits[:50])
     for source in (f"npy:{tmp_path}/a.npy", f"npz:{tmp_path}/a.npz"):
         for memory in (1.0, 1e-9):
-            with pytest.raises(ValueError, match=rf"Received: {value!s} in row 17,".replace("+", "[+]")), clear_errors():
+            with pytest.raises(ValueError, match=rf"Received: {value!s} in row 17,".replace("+", "[+]")), pipeline_errors():
                 data = training.load(source, memory_gib=memory)
                 [*data.train.batches(), *data.test.batches()]
 
@@ -322,7 +323,7 @@ def test_pictures_that_are_not_read_are_named(folder, name, message):
 def test_a_catalogue_name_without_copy_or_network_is_told_soon(monkeypatch):
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(training.catalogue, "DOWNLOAD_HOST", ("localhost", 9))  # nothing listens there
+    monkeypatch.setattr(training.data.catalogue, "DOWNLOAD_HOST", ("localhost", 9))  # nothing listens there
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"'mnist' prepared in .* or a network"):
         training.load("mnist")

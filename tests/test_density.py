@@ -6,7 +6,7 @@ from sklearn.mixture import GaussianMixture
 
 import training
 import zoo
-from training.fitting import fit_mixture
+from training.fitting.density import fit_mixture
 
 SEEDS = np.arange(20_000, dtype="int32")
 

@@ -14,8 +14,10 @@ from test_imports import ALLOWED
 
 import zoo
 from serving.__main__ import _parser as serving_parser
+from training import options
 from training.__main__ import _parser as training_parser
-from training.experiments import EXPERIMENTS, FIELDS
+from training.__main__ import _words
+from training.experiments.named import EXPERIMENTS
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/serving.md")
 
@@ -51,9 +53,11 @@ def test_commands_are_ones_that_there_are(document):
         elif words[1].startswith("benchmarks/"):
             assert (ROOT / words[1]).exists()
         elif words[2] == "training":
-            options, rest = training_parser().parse_known_args(words[3:])
-            assert {word.removeprefix("--").split("=")[0] for word in rest} <= set(FIELDS)
-            assert getattr(options, "experiment", "dense_digits_k8") in EXPERIMENTS
+            parsed, rest = training_parser().parse_known_args(words[3:])
+            if rest:
+                name, settings = _words(rest)
+                tried = {key: value.partition(",")[0] for key, value in settings.items()}  # of several, the first
+                options.experiment(name, tried, parsed.config)
         else:
             serving_parser().parse_args(words[3:])
 

@@ -1,5 +1,7 @@
 """The figures of an evaluation, recomputed by hand from what a run wrote."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from models import MODELS
@@ -7,8 +9,10 @@ from sklearn.decomposition import PCA
 
 import training
 import zoo
-from training import commands, evaluation, files, fitting
-from training.data import Data, Split
+from training import files, kinds
+from training.data.splits import Data, Split
+from training.evaluation import arrays as evaluation
+from zoo.schema import Feature
 
 EXPECTED = {
     "test/squared_error", "test/mse", "test/score", "train/squared_error", "pca/squared_error", "pca/mse",
@@ -52,8 +56,8 @@ def test_without_labels_there_are_only_errors(tmp_path, digits, small):
 
 def test_likelihoods_are_named_by_samples_and_binarization(small):
     experiment = small.override({"bottleneck": "gaussian", "likelihood": "discretized_gaussian", "nll_samples": "30"})
-    data = commands.open_data(experiment)
-    model = fitting.build(experiment, data)
+    data = kinds.open_data(experiment)
+    model = kinds.build(experiment, data)
     metrics = evaluation.likelihood(model, data, experiment)
     nll = metrics["nll/30_samples_as_is"]
     assert metrics["nll/bits_per_dimension_30_samples_as_is"] == pytest.approx(nll / (64 * np.log(2)))
@@ -63,7 +67,8 @@ def test_likelihoods_are_named_by_samples_and_binarization(small):
     assert metrics["negative_elbo/as_is"] == pytest.approx(elbo, rel=1e-4)
     assert nll < elbo
     again = -np.mean(np.asarray(model.log_likelihood(x[:50], np.arange(50), 30)))
-    assert again == pytest.approx(evaluation.nll(model, data.test._replace(size=50, arrays={"x": x[:50]}), 30), rel=1e-4)
+    first = dataclasses.replace(data.test, size=50, arrays={"x": x[:50]})
+    assert again == pytest.approx(evaluation.nll(model, first, 30), rel=1e-4)
 
 
 def test_units_that_do_not_vary_are_not_active():
@@ -88,7 +93,8 @@ def test_generated_digits_are_judged_by_the_classifier():
         64, {"x": np.concatenate([rows["x"]] * 2), "label": np.tile(rows["label"], 2), "id": np.arange(64).astype(str)}
     )
     test = Split(32, {"x": rows["x"], "label": rows["label"], "id": np.arange(32).astype(str)})
-    data = Data("mnist", (28, 28, 1), train, None, test, tuple("0123456789"))
+    schema = {"x": Feature.of((28, 28, 1)), "label": Feature("class", classes=tuple("0123456789"))}
+    data = Data("mnist", schema, train, None, test)
     metrics = evaluation.generated(model, None, data, evaluation.encode(model, train)["codes"])
     assert metrics["generate_class/agreement"] > 0.8
     assert set(metrics) >= {"frechet_classifier_mnist/generate", "frechet_classifier_mnist/prior", "copying/generated"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training import generation
+from training.evaluation import generation
 
 
 def test_frechet_distance_between_gaussians():

@@ -12,7 +12,7 @@ from models import MODELS, PREDICTORS
 
 import training
 import zoo
-from training.fitting import fit_mixture
+from training.fitting.density import fit_mixture
 from zoo import inputs
 
 DTYPES = ("bool", "uint8", "int8", "uint16", "int64", "float16", "float32", "float64", "longdouble", ">f4")

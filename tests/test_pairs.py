@@ -1,18 +1,19 @@
 """Pairs of texts: splits that do not leak, batches that come back, and a run from a file to a served model."""
 
-import dataclasses
 import itertools
 
 import keras
 import numpy as np
 import pytest
 from resuming import assert_two_parts_are_one_whole
-from training.words import Cmudict, misspelt, stem
 
 import training
 import zoo
-from training import pairs, sequences
 from training.__main__ import main
+from training.data import pairs
+from training.data.cmudict import Cmudict
+from training.data.spelling import misspelt, stem
+from training.evaluation import pairs as sequences
 from training.tuning import tune
 
 
@@ -27,8 +28,8 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def experiment(file):
-    return dataclasses.replace(
-        training.EXPERIMENTS["g2p_cmudict"], dataset=f"pairs:{file}", width=16, depth=1, heads=2, epochs=2, batch_size=32
+    return training.EXPERIMENTS["g2p_cmudict"].override(
+        dataset=f"pairs:{file}", width=16, depth=1, heads=2, epochs=2, batch_size=32
     )
 
 
@@ -37,8 +38,8 @@ def test_no_word_and_no_family_of_words_is_in_two_splits():
     words = {name: set(split.source) for name, split in data.splits.items()}
     assert sum(split.size for split in data.splits.values()) == 135_164  # of 135,166 lines two are there twice
     assert (data.source_vocabulary.length, data.target_vocabulary.length, data.target_vocabulary.size) == (28, 28, 73)
-    assert data.plain("HH AH0 L OW1") == "HH AH L OW"
-    _assert_dealt(words)
+    assert data.reduced("HH AH0 L OW1") == "HH AH L OW"
+    _assert_assigned(words)
     every = set.union(*words.values())
     stems = {name: {stem(word, every) for word in part} for name, part in words.items()}
     assert not stems["train"] & stems["test"]
@@ -49,13 +50,13 @@ def test_a_random_deal_parts_families_of_words(tmp_path):
     rows = {name: [row["word"] for _, row in split] for name, split in examples.items()}
     assert sum(map(len, rows.values())) == 135_164
     words = {name: set(column) for name, column in rows.items()}
-    _assert_dealt(words)
+    _assert_assigned(words)
     every = set.union(*words.values())
     stems = {name: {stem(word, every) for word in words[name]} for name in ("train", "test")}
     assert len(stems["train"] & stems["test"]) > 1000
 
 
-def _assert_dealt(words: dict[str, set[str]]) -> None:
+def _assert_assigned(words: dict[str, set[str]]) -> None:
     every = set.union(*words.values())
     assert len(every) == sum(map(len, words.values())) == 126_052
     assert all(0.04 < len(words[name]) / len(every) < 0.06 for name in ("validation", "test"))
@@ -94,7 +95,7 @@ def test_vocabularies_are_of_the_training_split(file):
     data = pairs.load(f"pairs:{file}")
     assert (data.source_vocabulary.tokens, data.target_vocabulary.tokens) == (tuple("abcde"), tuple("ABCDE"))
     assert (data.source_vocabulary.separator, data.target_vocabulary.separator) == ("", " ")
-    assert data.plain is None and not set(data.train.source) & set(data.test.source)
+    assert data.reduced is None and not set(data.train.source) & set(data.test.source)
 
 
 def test_lengths_are_of_the_training_split_and_longer_pairs_count_as_wrong(tmp_path, capsys):
@@ -104,11 +105,11 @@ def test_lengths_are_of_the_training_split_and_longer_pairs_count_as_wrong(tmp_p
         (tmp_path / f"{name}.tsv").write_text("\n".join([*rows[:50], *rows[200:], *extra]), encoding="utf-8")
     data = pairs.load(f"pairs:{tmp_path}")
     assert (data.source_vocabulary.length, data.target_vocabulary.length) == (5, 2)
-    assert list(data.source_vocabulary.texts(data.test.source_tokens[-1:])) == ["ffi"]
+    assert list(data.source_vocabulary.texts(data.test.tokens("source")[-1:])) == ["ffi"]
     told = capsys.readouterr().err
     assert "2 of 63 pairs of the test split are longer" in told and "(5 and 2 tokens), 'ﬃﬃ' say, and count as wrong" in told
     assert [f"{source}\t{target}" for source, target in data.test.longer] == longer and data.test.size == 61
-    assert pairs.write(f"pairs:{tmp_path}", tmp_path / "again") and pairs.load(f"pairs:{tmp_path / 'again'}").test.longer
+    assert pairs.write(data, tmp_path / "again") and pairs.load(f"pairs:{tmp_path / 'again'}").test.longer
     model = zoo.Transformer(data.source_vocabulary, data.target_vocabulary, width=16, depth=1, heads=2)
     metrics, arrays = sequences.evaluate(model, data)
     references = data.test.references()
@@ -183,7 +184,7 @@ def test_words_and_characters_have_no_vocabulary_in_common(tmp_path):
 
 
 def test_a_split_is_published_and_read_again(file, tmp_path, capsys):
-    assert main(["split", f"pairs:{file}", "--output", str(tmp_path / "split")]) == 0
+    assert main(["split", "g2p_cmudict", f"--dataset=pairs:{file}", "--output", str(tmp_path / "split")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "split")
     data, again = pairs.load(f"pairs:{file}"), pairs.load(f"pairs:{tmp_path / 'split'}")
     for name, split in data.splits.items():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
-from training.folders import _read, _reader
 
 from serving.images import _taking
+from training.data.folders import _read, _reader
 
 SHAPES = {"grey": (8, 8, 1), "colour": (8, 8, 3), "wide": (6, 11, 3)}
 

@@ -1,13 +1,14 @@
 """What a processor is called, and what precision follows from a device."""
 
-import dataclasses
 import platform
 
 import pytest
-from training.strategies import Accelerator
 
 import training
-from training import files, fitting, processors, strategies
+from training import files, kinds
+from training.experiments import config
+from training.fitting import processors, strategies
+from training.fitting.strategies import Accelerator
 from training.run import Run
 
 AVX2, AVX512, AMX = "avx avx2", "avx avx2 avx512f avx512_bf16", "avx avx2 avx512f avx512_bf16 amx_tile amx_bf16"
@@ -63,14 +64,17 @@ def test_the_capability_of_a_gpu():
 def test_precision_is_the_devices_unless_it_is_given(flags, processor):
     processor("AMD EPYC", flags)
     fast = "mixed_bfloat16" if flags == AMX else "float32"
-    bodies = {body: strategies.precision("auto", body) for body in ("dense", "conv", "transformer")}
-    assert bodies == {"dense": "float32", "conv": fast, "transformer": fast}
+    names = ("dense_digits_k8", "conv_mnist_k16", "g2p_cmudict")
+    experiments = {name: training.EXPERIMENTS[name] for name in names}
+    found = {name: strategies.precision(experiment) for name, experiment in experiments.items()}
+    assert found == {"dense_digits_k8": "float32", "conv_mnist_k16": fast, "g2p_cmudict": fast}
     for given in ("float32", "mixed_bfloat16"):
-        assert {strategies.precision(given, body) for body in bodies} == {given}
+        assert {strategies.precision(each.override(precision=given)) for each in experiments.values()} == {given}
+    assert strategies.precision(training.EXPERIMENTS["pca_digits_k8"]) == "float32"
 
 
 def test_no_experiment_fixes_a_precision():
-    assert {experiment.precision for experiment in training.EXPERIMENTS.values()} == {"auto"}
+    assert {experiment.get("training.precision", "auto") for experiment in training.EXPERIMENTS.values()} == {"auto"}
 
 
 @pytest.mark.parametrize(("flags", "policy"), [(AVX2, "float32"), (AMX, "mixed_bfloat16")])
@@ -78,9 +82,9 @@ def test_a_model_computes_in_the_precision_of_its_device(flags, policy, small, p
     processor("AMD EPYC", flags)
     experiment = small.override({"body": "conv", "width": "4", "depth": "1", "hidden": "8"})
     data = training.load("digits")
-    model = fitting.build(experiment, data)
+    model = kinds.build(experiment, data)
     assert model.encoder.dtype_policy.name == policy
-    assert fitting.plain(model, experiment, data).encoder.dtype_policy.name == "float32"
+    assert kinds.of(experiment).in_float32(model, experiment, data).encoder.dtype_policy.name == "float32"
 
 
 def test_costs_say_what_training_ran_on(run):
@@ -90,25 +94,24 @@ def test_costs_say_what_training_ran_on(run):
 
 
 def test_a_run_keeps_the_precision_that_it_began_with(small, processor, tmp_path):
-    auto = dataclasses.replace(small, body="conv")
+    auto = small.override(body="conv")
     run = Run(tmp_path / "run")
     assert run.precision is None
-    processor("Intel Xeon", AMX)
-    run.begin(auto)
-    processor("AMD EPYC", AVX2)
-    run.begin(auto)
+    for flags in (AMX, AVX2):
+        processor("AMD EPYC", flags)
+        run.begin(auto, strategies.precision(auto))
     assert run.precision == "mixed_bfloat16" and run.experiment() == auto
     run.expect(auto)
-    run.expect(dataclasses.replace(auto, precision="mixed_bfloat16"))
+    run.expect(auto.override(precision="mixed_bfloat16"))
     with pytest.raises(ValueError, match="precision is 'auto', not 'float32'"):
-        run.expect(dataclasses.replace(auto, precision="float32"))
+        run.expect(auto.override(precision="float32"))
 
 
 def test_a_run_that_was_begun_when_experiments_fixed_their_precision_goes_on(small, tmp_path):
     run = Run(tmp_path / "run")
-    fixed = dataclasses.replace(small, body="conv", precision="mixed_bfloat16")
-    files.write_json(run.config, dataclasses.asdict(fixed))
+    fixed = small.override(body="conv", precision="mixed_bfloat16")
+    files.write_json(run.config, config.as_dict(fixed))
     files.write_json(run.versions, {"python": "3.11"})
     files.write_json(run.costs, {"seconds": 1.0, "weights": 1, "device": "2 CPU cores"})
-    run.expect(dataclasses.replace(fixed, precision="auto"))
+    run.expect(fixed.override(precision="auto"))
     assert run.precision == "mixed_bfloat16" and run.computed == "2 CPU cores, mixed_bfloat16"

@@ -11,7 +11,9 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 import zoo
-from training import illustrations, measures, pictures
+from training.evaluation import measures
+from training.reporting import arrays as illustrations
+from training.reporting import pictures
 
 PICTURES = {
     "codes", "reconstructions", "learning_curve", "clusters", "traversals", "interpolation", "neighbours", "samples",

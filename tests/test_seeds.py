@@ -1,6 +1,6 @@
 """Chance: one seed gives one run, two seeds two, and no two parts share their draws."""
 
-import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -8,14 +8,16 @@ import pytest
 
 import training
 import zoo
-from training import fitting
-from training.data import Split
+from training import kinds
+from training.data import splits
+from training.data.splits import Split
+from training.fitting import loop
 from training.seeds import derived
 
 CHANCE = {
-    "gaussian": {"bottleneck": "gaussian", "affine": 0.5, "noise": 0.1},
-    "vector_quantized": {"bottleneck": "vector_quantized", "k": 4, "token_width": 2, "entries": 8},
-    "predictor": {"target": "label", "labels": 50},
+    "gaussian": {"bottleneck": "gaussian", "corruption": "affine_noise", "noise": 0.1},
+    "vector_quantized": {"bottleneck": "vector_quantized", "tokens": 2, "token_width": 2, "entries": 8},
+    "predictor": {"kind": "predictor", "labels": 50},
 }
 LAYERS = {
     "bottleneck": lambda seed: zoo.Gaussian(4, seed=seed),
@@ -26,19 +28,18 @@ LAYERS = {
 
 
 def _trained(experiment) -> np.ndarray:
-    from training.commands import open_data
 
-    data = open_data(experiment)
-    model = fitting.build(experiment, data)
-    fitting.compile(model, data, experiment)
-    fitting.fit_epochs(model, data, experiment, range(1), [])
+    data = kinds.open_data(experiment)
+    model = kinds.build(experiment, data)
+    loop.compile(model, data, experiment)
+    loop.fit_epochs(model, data, experiment, range(1), [])
     return np.concatenate([np.ravel(weights) for weights in model.get_weights()])
 
 
 @pytest.mark.parametrize("settings", CHANCE.values(), ids=CHANCE)
 def test_one_seed_is_one_run_and_two_are_two(small, settings):
-    experiment = dataclasses.replace(small, **settings, seed=1, epochs=1)
-    once, again, other = (_trained(dataclasses.replace(experiment, seed=seed)) for seed in (1, 1, 2))
+    experiment = small.override(**settings, seed=1, epochs=1)
+    once, again, other = (_trained(experiment.override(seed=seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(once, again)
     assert np.abs(once - other).max() > 1e-3
 
@@ -67,30 +68,29 @@ def test_a_layer_takes_its_seed_and_keeps_it(make, digits):
 
 
 def test_parts_of_an_experiment_draw_for_themselves(small):
-    experiment = dataclasses.replace(small, **CHANCE["gaussian"])
-    model = fitting.build(experiment, training.load("digits"))
+    experiment = small.override(**CHANCE["gaussian"])
+    model = kinds.build(experiment, training.load("digits"))
     seeds = [model.bottleneck.seed, *(layer.seed for layer in model.corruption.layers)]
     assert len({*seeds, derived(0, "shift"), derived(0, "binarize"), derived(1, "bottleneck")}) == 6
     assert all(0 <= seed < 2**31 for seed in (*seeds, derived(2**70, "x")))
 
 
-def test_shifts_and_binarization_have_keys_of_their_own():
+def test_shifts_and_binarization_have_keys_of_their_own(monkeypatch):
     x = np.random.default_rng(0).random((64, 6, 6, 1), "float32")
 
-    def first(seed: int, **settings) -> np.ndarray:
-        split = Split(64, {"x": x, "id": np.arange(64).astype(str)}, dynamic=True)
-        return next(iter(split.training(64, 1, range(1), seed, **settings))).numpy()
-
-    from training import data
+    def first(seed: int, shift: int = 0) -> np.ndarray:
+        split = Split(64, {"x": x, "id": np.arange(64).astype(str)}, dynamic=True, shift=shift)
+        return next(iter(split.training(64, 1, range(1), seed))).numpy()
 
     keys = []
-    original = data._drawn, data._shifted
-    data._drawn = lambda x, key: (keys.append(key), original[0](x, key))[1]
-    data._shifted = lambda x, shift, key: (keys.append(key), original[1](x, shift, key))[1]
-    try:
-        first(0, shift=1)
-    finally:
-        data._drawn, data._shifted = original
+
+    def kept(original, *arguments):
+        keys.append(arguments[-1])
+        return original(*arguments)
+
+    for name in ("drawn", "_shifted"):
+        monkeypatch.setattr(splits, name, functools.partial(kept, getattr(splits, name)))
+    first(0, shift=1)
     assert len({int(seed) for seed, _ in keys}) == 2
     assert np.any(first(0) != first(1)) and np.array_equal(first(1), first(1))
 

@@ -1,6 +1,5 @@
 """A real search, small."""
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -20,7 +19,7 @@ def test_the_best_of_the_trials_goes_on_as_a_run(small, tmp_path):
 
 
 def test_hyperband_is_the_default(small, tmp_path):
-    run = tune(dataclasses.replace(small, epochs=2), {"width": "8,16", "depth": "1", "k": "2"}, tmp_path / "best")
+    run = tune(small.override(epochs=2), {"width": "8,16", "depth": "1", "k": "2"}, tmp_path / "best")
     assert run.finished
 
 
@@ -42,10 +41,10 @@ def test_the_data_of_the_search_are_those_of_the_run(small, digits, tmp_path):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"activation": "relu,gelo"}, "Expected activation"),
-        ({"width": "8,0"}, "Expected width above 0"),
+        ({"activation": "relu,gelo"}, "Expected body.activation to be one of"),
+        ({"width": "8,0"}, "Expected width, a whole number of at least 1"),
         ({"k": "2,64"}, "the identity would win"),
-        ({"epochs": "2,3"}, "type int for epochs"),
+        ({"epochs": "2,3"}, "Expected an integer for training.epochs"),
     ],
 )
 def test_choices_that_cannot_be_trained_are_told_before_the_search(small, choices, message, tmp_path):

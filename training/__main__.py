@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     show = add("show", _show, "print an experiment whole: every choice and setting, and what it means", **settings)
     train = add("train", _train, "train, evaluate, report and export an experiment; go on where a killed run was", **settings)
     tune = add("tune", _tune, "search settings (--KEY=A,B,C gives the choices), then train the best", **settings)
-    for sub in (show, train, tune):
+    split = add("split", _split, "write the splits of an experiment's data as files, where they are texts", **settings)
+    split.add_argument("--output", metavar="DIR", default="split", help="the folder, which --dataset takes (default: split)")
+    for sub in (show, train, tune, split):
         sub.add_argument("-h", "--help", action="store_true", help="show this, and the settings of an experiment that is named")
         sub.add_argument("--config", metavar="FILE", help="settings in YAML or JSON, or the config.json of a run")
         sub.add_argument(
@@ -65,9 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     preset = add("preset", _preset, "write a finished run as a preset that zoo.load reads, with its model card")
     preset.add_argument("run", help="folder of a run")
     preset.add_argument("--output", metavar="DIR", default="presets", help="becomes DIR/EXPERIMENT (default: presets)")
-    split = add("split", _split, "write the splits of pairs of texts as train.tsv, validation.tsv and test.tsv")
-    split.add_argument("dataset", help="cmudict/random, cmudict/stem, misspellings or pairs:FILE.tsv")
-    split.add_argument("--output", metavar="DIR", default="split", help="the folder, which pairs:DIR reads (default: split)")
     figures = add("figures", _figures, "print the figures of finished runs as a table in Markdown")
     figures.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs")
     return parser
@@ -153,10 +152,9 @@ def _preset(options, rest) -> None:
 
 
 def _split(options, rest) -> None:
-    _none(rest)
-    from training.data import pairs
-
-    print(pairs.write(options.dataset, options.output))
+    if not _helped(options, rest):
+        experiment = _experiment(options, *_words(rest))
+        print(training.kinds.of(experiment).write(training.kinds.open_data(experiment), options.output))
 
 
 def _figures(options, rest) -> None:

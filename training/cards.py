@@ -7,7 +7,7 @@ import numpy as np
 
 import zoo
 from training import files, kinds
-from training.data.splits import Data
+from training.data.splits import Data, Split
 from training.experiments.experiment import text as text_of
 from training.experiments.named import command
 from training.run import Run
@@ -38,7 +38,7 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
     experiment, model = run.experiment(), run.load_model()
     if not run.finished:
         raise ValueError(f"Expected a finished run. Received: {folder}. Try {command(experiment)} --workdir={folder} first.")
-    data = kinds.of(experiment).open(experiment)
+    data = kinds.open_data(experiment)
     target = pathlib.Path(output) / experiment.name
     place = zoo.presets.require_place(target)
     with files.beside(place) as new:
@@ -47,9 +47,14 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
     return target
 
 
+def held_out(data: Data) -> Split:
+    """The validation split, or the last rows of the training split where there is none."""
+    return data.validation or data.train.tail(HELD)
+
+
 def _write(run: Run, model: zoo.Autoencoder, data: Data, target: pathlib.Path) -> None:
     kind = kinds.of(run.experiment())
-    split = data.validation or data.train.tail(HELD)
+    split = held_out(data)
     dtype, costs = "float16", 0.0
     try:
         zoo.save_preset(model, target, dtype)

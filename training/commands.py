@@ -95,7 +95,7 @@ def report(folder: str | os.PathLike, data: Data | None = None) -> str:
     """Writes the report of a run's folder anew; returns the path of its page."""
     run = Run(folder)
     experiment = run.experiment()
-    data = data or kinds.of(experiment).open(experiment)
+    data = data or kinds.open_data(experiment)
     if not run.metrics.exists():
         evaluate(folder, data)
     _report(run, data)

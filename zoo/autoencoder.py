@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -14,8 +15,8 @@ from zoo.density import Mixture
 from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood
+from zoo.model import Model
 from zoo.registry import register
-from zoo.schema import Schema
 from zoo.signatures import Signature, Tensor
 
 
@@ -27,7 +28,7 @@ class PerExample(keras.losses.Loss):
 
 
 @register("model", "autoencoder")
-class Autoencoder(keras.Model):
+class Autoencoder(Model):
     """h(g(x)) ≈ x through k < d numbers; x of shape `(B, *shape)`, codes `(B, k)`.
 
     Args:
@@ -50,6 +51,9 @@ class Autoencoder(keras.Model):
     Raises:
         ValueError: the encoder's input shape is unknown; k ≥ d without `overcomplete`.
     """
+
+    parts: ClassVar = {name: name for name in ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption")}
+    settings: ClassVar = ("overcomplete",)
 
     def __init__(
         self,
@@ -79,7 +83,6 @@ class Autoencoder(keras.Model):
                 f"would win. Received: k={self.k}, d={math.prod(self.shape)} (shape {self.shape}). "
                 "Try a smaller k, or overcomplete=True if that is what you want."
             )
-        self.schema: Schema | None = None  # of the data that it was built for
         self.squared_error = keras.metrics.Mean(name="squared_error")
         parts = ("reconstruction", "kl") if bottleneck.prior else ()
         self._nats = {name: keras.metrics.Mean(name=name) for name in parts}
@@ -100,9 +103,6 @@ class Autoencoder(keras.Model):
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)
         self.built = True
-
-    def build(self, input_shape=None):
-        """Everything is built at construction; Keras calls this when it loads a model."""
 
     # Verbs
 
@@ -290,18 +290,6 @@ class Autoencoder(keras.Model):
         inputs.require_some(x)
         self.likelihood.check(ops.convert_to_numpy(x))
 
-    # Saving
-
-    def get_config(self):
-        parts = {name: getattr(self, name) for name in _PARTS}
-        config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {"name": self.name, **config, "overcomplete": self.overcomplete}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        restored = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in _PARTS}
-        return cls(**{**config, **restored})
-
     # Inside
 
     def _parameters(self, codes, training=False):
@@ -319,6 +307,3 @@ class Autoencoder(keras.Model):
                 f"Expected a bottleneck with a prior for {verb}. Received: {type(self.bottleneck).__name__}. "
                 f"Try one of {', '.join(self.signatures())}, or zoo.Gaussian({self.k})."
             )
-
-
-_PARTS = ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption")

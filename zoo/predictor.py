@@ -1,5 +1,7 @@
 """An encoder put to work: its decoder replaced by a head that predicts targets, from few labels."""
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 from keras import ops
@@ -11,11 +13,12 @@ from zoo.bottlenecks import Bottleneck
 from zoo.finite import watched
 from zoo.inputs import float_rows, known_shape
 from zoo.likelihoods import require_finite
+from zoo.model import Model
 from zoo.signatures import Signature, Tensor
 
 
 @keras.saving.register_keras_serializable("zoo")
-class Predictor(keras.Model):
+class Predictor(Model):
     """Head on encoder: a classifier or a regressor of data `(B, *shape)`.
 
     Args:
@@ -31,6 +34,9 @@ class Predictor(keras.Model):
     Raises:
         ValueError: the encoder's input shape is unknown; a classification loss other than the one above.
     """
+
+    parts: ClassVar = {"encoder": "encoder", "head": "head", "loss": "target_loss"}
+    settings: ClassVar = ("frozen",)
 
     def __init__(self, encoder: keras.Model, head: keras.Model, loss: keras.losses.Loss, frozen: bool = False, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -51,9 +57,6 @@ class Predictor(keras.Model):
             head.build(features)
         self.outputs_ = head.compute_output_shape(features)[-1]
         self.built = True
-
-    def build(self, input_shape=None):
-        """Everything is built at construction; Keras calls this when it loads a model."""
 
     # Verbs
 
@@ -166,19 +169,6 @@ class Predictor(keras.Model):
         self.check(x)
         return x, inputs.labels(y, self.outputs_, len(x)) if self.classifier else inputs.targets(y, len(x))
 
-    # Saving
-
-    def get_config(self):
-        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in ("encoder", "head")}
-        loss = keras.saving.serialize_keras_object(self.target_loss)
-        return {"name": self.name, **parts, "loss": loss, "frozen": self.frozen}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        parts = ("encoder", "head", "loss")
-        restored = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in parts}
-        return cls(**{**config, **restored})
-
     # Inside
 
     @property
@@ -205,7 +195,7 @@ def coder(autoencoder: Autoencoder) -> keras.Sequential:
 
 @keras.saving.register_keras_serializable("zoo")
 class Code(keras.layers.Layer):
-    """The code without chance that a bottleneck gives for features `(B, …)`, as a layer."""
+    """The code that a bottleneck gives deterministically for features `(B, …)`, as a layer."""
 
     def __init__(self, bottleneck: Bottleneck, **kwargs):
         super().__init__(**kwargs)

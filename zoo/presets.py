@@ -10,9 +10,7 @@ import keras
 import numpy as np
 
 from zoo import files
-from zoo.autoencoder import Autoencoder
-from zoo.predictor import Predictor
-from zoo.transformer import Transformer
+from zoo.model import Model
 
 FOLDER = pathlib.Path(__file__).parent / "presets"
 CONFIG, WEIGHTS, CARD, SAMPLE = "preset.json", "weights.npz", "card.md", "sample.npz"
@@ -25,7 +23,7 @@ def list() -> builtins.list[str]:
     return sorted(path.parent.name for path in FOLDER.glob(f"[!.]*/{CONFIG}"))
 
 
-def load(name: str | os.PathLike) -> Autoencoder | Predictor | Transformer:
+def load(name: str | os.PathLike) -> Model:
     """A trained model.
 
     Args:
@@ -41,16 +39,14 @@ def load(name: str | os.PathLike) -> Autoencoder | Predictor | Transformer:
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise ValueError(f"format {config.get('format') if isinstance(config, dict) else config!r}, not {FORMAT}")
         model = keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
-        if not isinstance(model, Autoencoder | Predictor | Transformer):
+        if not isinstance(model, Model):
             raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
         with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
             _assign(model, weights)
     return model
 
 
-def save_preset(
-    model: Autoencoder | Predictor | Transformer, folder: str | os.PathLike, dtype: str = "float32"
-) -> pathlib.Path:
+def save_preset(model: Model, folder: str | os.PathLike, dtype: str = "float32") -> pathlib.Path:
     """Writes a model to a folder that `load` reads, whole or not at all; a preset that is there already is replaced, card and
     examples too. A symbolic link to a folder stays one.
 
@@ -104,7 +100,7 @@ def _arrays(model, dtype: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Autoencoder | Predictor | Transformer:
+def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Model:
     """The model of a `.keras` file.
 
     Raises:
@@ -113,7 +109,7 @@ def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Au
     with files.reading(path, "a fitted model", advice):
         zipfile.ZipFile(path).close()  # Keras takes a file that is cut for one that is not there
         model = keras.saving.load_model(path, compile=compile)
-        if not isinstance(model, Autoencoder | Predictor | Transformer):
+        if not isinstance(model, Model):
             raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
     return model
 

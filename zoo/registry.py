@@ -25,6 +25,7 @@ def register(
     fixed: Sequence[str] = (),
     optional: Sequence[str] = (),
     bfloat16: bool = False,
+    reads: Sequence[str] = (),
 ) -> Callable[[Callable], Callable]:
     """Decorates a part, which can then be chosen by this name. A class is registered with Keras too, so that models which have
     it can be saved and loaded.
@@ -38,6 +39,7 @@ def register(
         fixed: those of the slots that no other part may fill.
         optional: those of the slots that may be left empty, by the name `none`.
         bfloat16: whether the part is known to train as well in bfloat16 as in float32.
+        reads: of data, the endings of the files that are read where the part's name and a colon precede their path.
 
     Raises:
         ValueError: another part of that name.

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -14,13 +15,15 @@ from zoo.attention import Block, per_head, turns
 from zoo.autoencoder import PerExample
 from zoo.finite import watched
 from zoo.inputs import integers
+from zoo.model import Model
 from zoo.registry import register
+from zoo.schema import Feature, Schema
 from zoo.signatures import Signature, Tensor
 from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 
 @register("model", "transformer", bfloat16=True)
-class Transformer(keras.Model):
+class Transformer(Model):
     """p(target | source) for texts, token after token (Vaswani et al., 2017); with the same language on both sides, an
     autoencoder of texts, denoising where it is trained on corrupted sources.
 
@@ -48,6 +51,20 @@ class Transformer(keras.Model):
     Raises:
         ValueError: a width that the heads cannot share.
     """
+
+    parts: ClassVar = {name: name for name in ("source_vocabulary", "target_vocabulary")}
+    settings: ClassVar = (
+        "width",
+        "depth",
+        "decoder_depth",
+        "heads",
+        "hidden",
+        "dropout",
+        "label_smoothing",
+        "beams",
+        "choices",
+        "seed",
+    )
 
     def __init__(
         self,
@@ -98,8 +115,10 @@ class Transformer(keras.Model):
         self._mean_loss = PerExample(name="mean")
         self.built = True
 
-    def build(self, input_shape=None):
-        """Everything is built at construction; Keras calls this when it loads a model."""
+    @property
+    def schema(self) -> Schema:
+        vocabularies = {"source": self.source_vocabulary, "target": self.target_vocabulary}
+        return {name: Feature("text", vocabulary=vocabulary) for name, vocabulary in vocabularies.items()}
 
     @property
     def autoencoder(self) -> bool:
@@ -292,18 +311,6 @@ class Transformer(keras.Model):
         kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         return super().fit(x, **kwargs)
 
-    # Saving
-
-    def get_config(self):
-        vocabularies = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _VOCABULARIES}
-        sizes = {name: getattr(self, name) for name in _SIZES}
-        return {"name": self.name, **vocabularies, **sizes}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        vocabularies = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in _VOCABULARIES}
-        return cls(**{**config, **vocabularies})
-
     # Inside
 
     def _source(self, source):
@@ -398,14 +405,12 @@ class Transformer(keras.Model):
         return turns(ops.arange(length, dtype="float32"), self.width // self.heads)
 
 
-_VOCABULARIES = ("source_vocabulary", "target_vocabulary")
 _OPTIONS = {
     "length_penalty": Tensor((None,), bounds=(0, math.inf)),
     "temperature": Tensor((None,), bounds=(0, math.inf)),
     "top_k": Tensor((None,), "int32", bounds=(0, 2**31 - 1)),
     "top_p": Tensor((None,), bounds=(0, 1)),
 }
-_SIZES = ("width", "depth", "decoder_depth", "heads", "hidden", "dropout", "label_smoothing", "beams", "choices", "seed")
 
 
 def _embedding(vocabulary: Vocabulary, width: int, name: str, policy: dict) -> keras.layers.Embedding:

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
-from training.data import digits, words  # noqa: F401 - register their builders
+from training.data import cmudict, digits  # noqa: F401 - register their builders
 from training.data.folders import IMAGES
 from training.data.rows import BLOCK, TEST_SHARE, Rows, Source
+from training.experiments import parts
+from training.experiments.named import EXPERIMENTS
 
-KINDS = ("folder", "npz", "npy", "pairs")
+PREFIXES = ("folder", "npz", "npy")
 TABLES = (".csv", ".json", ".jsonl", ".parquet", ".xls", ".xlsx")
 SURE = 0.8  # likeness of a name to one of the catalogue's hundreds from which on that may be meant
 PACKAGED = ("digits", "cmudict", "misspellings")  # prepared from data in packages
@@ -34,9 +36,9 @@ def open_catalogue(name: str) -> Source:
     """The TFDS data set called `name`: a prepared copy, or one that is prepared now.
 
     Raises:
-        ValueError: no such name; neither a copy nor a network, told within seconds; no features to learn from.
+        ValueError: no such name; neither a copy nor a network, said within seconds; no features to learn from.
     """
-    builder = _prepared_builder(name, _feature_names)
+    builder = prepared(name, _feature_names, "folder:DIR, npz:FILE or npy:FILE", hint)
     x_key, label_key = _feature_names(builder)
     feature = dict(builder.info.features).get(label_key)
     classes = tuple(feature.names) if isinstance(feature, tfds.features.ClassLabel) else None
@@ -58,34 +60,22 @@ def open_catalogue(name: str) -> Source:
     return Source(lambda start, stop: read(f"train[{start}:{stop}]"), kept, test, classes)
 
 
-def open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
-    """The pairs of texts in the splits train, validation and test of the TFDS data set called `name`.
+def prepared(
+    name: str,
+    require: Callable[[tfds.core.DatasetBuilder], object],
+    otherwise: str,
+    hint: Callable[[str, Iterable[str]], str],
+) -> tfds.core.DatasetBuilder:
+    """The builder of a TFDS data set, of which there is a copy when it returns.
+
+    Args:
+        require: raises ValueError for features of no use, before time is spent on preparing them.
+        otherwise: what might be named in place of a data set of the catalogue.
+        hint: what may be meant by a name that is none of the catalogue's names.
 
     Raises:
-        ValueError: as `open_catalogue`; a data set without these splits, or not of pairs of texts.
+        ValueError: no such name; neither a copy nor a network, said within seconds; a damaged copy.
     """
-    builder = _prepared_builder(name, texts=True)
-    keys, splits = builder.info.supervised_keys or (), builder.info.splits
-    texts = [key for key in keys if isinstance(dict(builder.info.features).get(key), tfds.features.Text)]
-    wanted = ("train", "validation", "test")
-    if len(texts) != 2 or not set(wanted) <= set(splits):
-        raise ValueError(
-            f"Expected a data set of pairs of texts with splits {', '.join(wanted)}. Received: {name!r} with supervised keys "
-            f"{keys} and splits {', '.join(splits)}. Try cmudict/random, or pairs:FILE.tsv."
-        )
-
-    def read(split: str) -> list[tuple[str, str]]:
-        dataset = builder.as_dataset(split=split, shuffle_files=False, batch_size=-1)
-        columns = [[text.decode() for text in dataset[key].numpy()] for key in texts]
-        return [*zip(*columns, strict=True)]
-
-    return {split: read(split) for split in wanted}
-
-
-def _prepared_builder(
-    name: str, require: Callable[[tfds.core.DatasetBuilder], object] = lambda builder: None, texts: bool = False
-) -> tfds.core.DatasetBuilder:
-    """`require` raises ValueError for features of no use, before time is spent on preparing them."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     plain = re.split("[/:]", name)[0]
     try:
@@ -103,10 +93,7 @@ def _prepared_builder(
             raise
     known = tfds.list_builders()
     if plain not in known:
-        raise ValueError(
-            f"Expected a TFDS data set, {'or pairs:FILE.tsv' if texts else 'folder:DIR, npz:FILE or npy:FILE'}. "
-            f"Received: {name!r}. Try {hint(name, known, texts)}."
-        )
+        raise ValueError(f"Expected a TFDS data set, {otherwise}. Received: {name!r}. Try {hint(name, known)}.")
     if plain not in PACKAGED and not _reachable(DOWNLOAD_HOST):
         raise ValueError(
             f"Expected {name!r} prepared in {tfds.core.constants.DATA_DIR}, or a network to download it from. Received: "
@@ -137,35 +124,30 @@ def _whole(builder):
     return builder
 
 
-def hint(name: str, known: Iterable[str], texts: bool = False) -> str:
-    """What may be meant by a name that no data set has: what kind a path is of, or a name very like it.
-
-    Args:
-        known: the names of the catalogue.
-        texts: pairs of texts are wanted.
-    """
-    kind, _, path = name.partition(":")
+def hint(name: str, known: Iterable[str]) -> str:
+    """What may be meant by a name that no data set has: what kind a path is of, or one of the names `known` very like it."""
+    prefix, _, path = name.partition(":")
     path = path or name
     suffix = pathlib.PurePath(path).suffix.lower()
-    if texts:
-        return f"pairs:{path}" if suffix in (".tsv", ".txt") else _like(name, known) or "cmudict/random, or pairs:FILE.tsv"
     if suffix in TABLES:
         return f"its numbers as an array: numpy.savez('data.npz', x=…) of what you read {path} with, then npz:data.npz"
     if suffix in (".npz", ".npy"):
         return f"{suffix[1:]}:{path}"
-    if kind == "pairs" or suffix in (".tsv", ".txt"):
-        return f"train g2p_cmudict --dataset=pairs:{path}, a transformer, if it is pairs of texts"
+    for part in parts.known()["data"].values():
+        if prefix == part.name or suffix in part.reads:
+            first = next(each for each, experiment in EXPERIMENTS.items() if experiment.part("data") == part)
+            return f"train {first} --dataset={part.name}:{path}, if that is what it holds"
     if os.path.isdir(path):
         return f"folder:{path}"
     if suffix in IMAGES:
         return f"folder:{os.path.dirname(path) or '.'}"
     if path != name:
-        like = difflib.get_close_matches(kind.lower(), KINDS[:3], 1)
-        return f"{like[0]}:{path}" if like else "folder:DIR, npz:FILE or npy:FILE"
-    return _like(name, known) or "digits or mnist"
+        near = difflib.get_close_matches(prefix.lower(), PREFIXES, 1)
+        return f"{near[0]}:{path}" if near else "folder:DIR, npz:FILE or npy:FILE"
+    return like(name, known) or "digits or mnist"
 
 
-def _like(name: str, known: Iterable[str]) -> str:
+def like(name: str, known: Iterable[str]) -> str:
     """Names so like this one that they may be meant, the packaged ones first."""
     name = re.split("[/:]", name)[0].lower().replace("-", "_")
     found = difflib.get_close_matches(name, PACKAGED, cutoff=SURE) or difflib.get_close_matches(name, known, cutoff=SURE)

@@ -5,16 +5,18 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 import zoo
 from training import files
-from training.data import lines, words
-from training.data.catalogue import open_texts
+from training.data import cmudict, lines
+from training.data.catalogue import like, prepared
+from training.data.rows import assigned
 from training.data.splits import Data, Split
 from zoo.registry import register
 from zoo.schema import Feature
@@ -22,6 +24,7 @@ from zoo.vocabulary import stray
 
 POOL = 100  # batches that are shuffled together, then sorted by length
 SIDES = ("source", "target")
+ENDINGS = (".tsv", ".txt")
 SPLITS = ("train", "validation", "test")
 MINIMUM_ROWS = 100
 ALTERNATIVE = re.compile(r"(\S+)\(\d+\)")  # cmudict's mark of a word's second pronunciation, third …
@@ -47,7 +50,7 @@ class PairSplit(Split):
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Source and target of every pair, those of `longer` last."""
-        yield from zip(*(self.arrays[name].tolist() for name in SIDES), strict=True)
+        yield from zip(self.source.tolist(), self.target.tolist(), strict=True)
         yield from self.longer
 
     def inputs(self, batch_size: int, drop_remainder: bool = False, check: Callable | None = None) -> tf.data.Dataset:
@@ -78,6 +81,16 @@ class PairSplit(Split):
             pool = order[start : start + POOL * batch_size]
             pool = pool[np.lexsort([column[pool] for column in lengths])].reshape(-1, batch_size)
             yield from pool[random.permutation(len(pool))]
+
+    @property
+    def source(self) -> np.ndarray:
+        """Texts `(n,)`."""
+        return self.arrays["source"]
+
+    @property
+    def target(self) -> np.ndarray:
+        """Texts `(n,)`."""
+        return self.arrays["target"]
 
     def tokens(self, side: str) -> np.ndarray:
         """Token numbers `(n, longest)` of the sources or the targets."""
@@ -118,7 +131,7 @@ class Pairs(Data):
         return self.schema["target"].vocabulary
 
 
-@register("data", "pairs")
+@register("data", "pairs", reads=[".tsv", ".txt"])
 def load(dataset: str) -> Pairs:
     """Opens a data set of pairs of texts.
 
@@ -136,27 +149,27 @@ def load(dataset: str) -> Pairs:
         ValueError: no such data, or not of the form that the source reads; a split all of longer pairs.
     """
     kind, _, path = dataset.partition(":")
-    texts = _read(pathlib.Path(path)) if kind == "pairs" else open_texts(dataset)
+    texts = _read(pathlib.Path(path)) if kind == "pairs" else _open_texts(dataset)
     vocabularies = [_vocabulary([row[side] for row in texts["train"]]) for side in (0, 1)]
     read, written = vocabularies
     if read.separator == written.separator and set(written.tokens) <= set(read.tokens):
         vocabularies = [zoo.Vocabulary(read.tokens, max(read.length, written.length), read.separator)] * 2
     splits = [_split(name, texts[name], vocabularies) for name in SPLITS]
     schema = {side: Feature("text", vocabulary=each) for side, each in zip(SIDES, vocabularies, strict=True)}
-    return Pairs(dataset, schema, *splits, reduced=words.without_stress if dataset.startswith("cmudict") else None)
+    return Pairs(dataset, schema, *splits, reduced=cmudict.without_stress if dataset.startswith("cmudict") else None)
 
 
-def write(dataset: str, folder: str | os.PathLike) -> pathlib.Path:
-    """Writes the splits of a data set of pairs to `train.tsv`, `validation.tsv` and `test.tsv` in a folder, which `load` reads
-    again as `pairs:FOLDER`.
+def write(data: Pairs, folder: str | os.PathLike) -> pathlib.Path:
+    """Writes the splits of pairs of texts to `train.tsv`, `validation.tsv` and `test.tsv` in a folder, which `load` reads again
+    as `pairs:FOLDER`.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: as `load`; texts that do not fit in a line.
+        ValueError: texts that do not fit in a line.
     """
-    data, folder = load(dataset), pathlib.Path(folder)
+    folder = pathlib.Path(folder)
     for name, split in data.splits.items():
         bad = next((text for pair in split.pairs() for text in pair if stray(text)), None)
         if bad is not None:
@@ -171,8 +184,37 @@ def _read(path: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
         return {split: _rows(path / f"{split}.tsv", 1) for split in SPLITS}
     rows = _rows(path, MINIMUM_ROWS)
     sources = sorted({source for source, _ in rows})
-    side = dict(zip(sources, words.dealt(len(sources)), strict=True))
+    side = dict(zip(sources, assigned(len(sources)), strict=True))
     return {split: [row for row in rows if side[row[0]] == split] for split in SPLITS}
+
+
+def _open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
+    """The pairs of texts in the splits train, validation and test of the TFDS data set called `name`.
+
+    Raises:
+        ValueError: as `prepared`; a data set without these splits, or not of pairs of texts.
+    """
+    builder = prepared(name, lambda builder: None, "or pairs:FILE.tsv", _hint)
+    keys, splits = builder.info.supervised_keys or (), builder.info.splits
+    texts = [key for key in keys if isinstance(dict(builder.info.features).get(key), tfds.features.Text)]
+    if len(texts) != 2 or not set(SPLITS) <= set(splits):
+        raise ValueError(
+            f"Expected a data set of pairs of texts with splits {', '.join(SPLITS)}. Received: {name!r} with supervised keys "
+            f"{keys} and splits {', '.join(splits)}. Try cmudict/random, or pairs:FILE.tsv."
+        )
+
+    def read(split: str) -> list[tuple[str, str]]:
+        dataset = builder.as_dataset(split=split, shuffle_files=False, batch_size=-1)
+        columns = [[text.decode() for text in dataset[key].numpy()] for key in texts]
+        return [*zip(*columns, strict=True)]
+
+    return {split: read(split) for split in SPLITS}
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """What may be meant by a name that no data set has."""
+    path = name.partition(":")[2] or name
+    return f"pairs:{path}" if path.endswith(ENDINGS) else like(name, known) or "cmudict/random, or pairs:FILE.tsv"
 
 
 def _rows(path: pathlib.Path, least: int) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ BLOCK = 256  # rows
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
 MINIMUM_ROWS = 10
+HELD_OUT = {"test": 0.05, "validation": 0.05}  # shares of things that are assigned to splits; the rest is trained on
 
 
 class Rows(NamedTuple):
@@ -71,3 +72,14 @@ def beside(x: tf.data.Dataset, indices: np.ndarray, ids: np.ndarray, labels: np.
 
 def _names(classes: np.ndarray | None) -> tuple[str, ...] | None:
     return None if classes is None else tuple(str(name) for name in classes)
+
+
+def assigned(count: int) -> np.ndarray:
+    """The split to which each of `count` things is assigned, always the same."""
+    sides = np.full(count, "train", dtype=object)
+    order, start = np.random.default_rng(SPLIT_SEED).permutation(count), 0
+    for name, share in HELD_OUT.items():
+        stop = start + max(1, int(share * count))
+        sides[order[start:stop]] = name
+        start = stop
+    return sides

@@ -49,6 +49,7 @@ class Part(NamedTuple):
     fixed: tuple[str, ...]
     optional: tuple[str, ...]
     bfloat16: bool
+    reads: tuple[str, ...]
 
     def load(self) -> Callable:
         """The class or function, whose module is imported."""
@@ -139,6 +140,7 @@ def _part(module: str, thing: griffe.Class | griffe.Function, call: ast.Call) ->
         tuple(options.get("fixed", ())),
         tuple(options.get("optional", ())),
         options.get("bfloat16", False),
+        tuple(options.get("reads", ())),
     )
 
 

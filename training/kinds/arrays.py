@@ -54,7 +54,6 @@ class Arrays(Kind):
         return experiment.override(chosen)
 
     def model(self, experiment: Experiment, data: Data) -> zoo.Autoencoder:
-        experiment.make("evaluation")  # raises for a wrong setting now, not when training is done
         settled = self.settled(experiment, data)
         encoder, decoder = experiment.make("body", shape=data.shape)
         bottleneck = experiment.make("bottleneck", total_steps(data, experiment), seed=derived(experiment.seed, "bottleneck"))
@@ -62,7 +61,7 @@ class Arrays(Kind):
         if corruption:
             corruption = experiment.make("corruption", seed=derived(experiment.seed, corruption.name))
         kind = zoo.LinearAutoencoder if experiment.part("training") is None else zoo.Autoencoder
-        return kind(
+        model = kind(
             encoder,
             bottleneck,
             decoder,
@@ -71,6 +70,8 @@ class Arrays(Kind):
             corruption=corruption,
             overcomplete=experiment["model.overcomplete"],
         )
+        model.schema = data.schema
+        return model
 
     def _density(self, experiment: Experiment, data: Data, k: int) -> keras.layers.Layer:
         """One for each class, where that is not too large; a standard normal where the slot is empty."""

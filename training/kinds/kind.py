@@ -1,6 +1,8 @@
 """What every kind of data has: how it is opened, what is built for it, how that is judged and shown."""
 
 import abc
+import os
+import pathlib
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
@@ -12,6 +14,7 @@ from training.experiments.experiment import Experiment
 from training.fitting import loop, strategies
 from training.reporting.page import Entry
 from training.run import Run
+from zoo.model import Model
 
 
 class Evaluation(NamedTuple):
@@ -19,7 +22,7 @@ class Evaluation(NamedTuple):
 
     metrics: dict[str, float]
     arrays: dict[str, np.ndarray]
-    baseline: keras.Model | None = None
+    baseline: Model | None = None
 
 
 class Kind(abc.ABC):
@@ -37,51 +40,60 @@ class Kind(abc.ABC):
         return experiment
 
     @abc.abstractmethod
-    def model(self, experiment: Experiment, data: Data) -> keras.Model:
-        """The model of an experiment for its data, freshly initialized; seeds of layers follow from the experiment's."""
+    def model(self, experiment: Experiment, data: Data) -> Model:
+        """The model of an experiment for its data and with their schema, freshly initialized; seeds of layers follow from the
+        experiment's."""
 
-    def prepare(self, model: keras.Model, data: Data) -> None:  # noqa: B027 - not every kind needs it
+    def prepare(self, model: Model, data: Data) -> None:  # noqa: B027 - not every kind needs it
         """What is done to a new model before training. Raises ValueError for data in memory that it cannot take; those of a
         stream are looked at batch by batch."""
 
-    def after_fit(self, model: keras.Model, data: Data, experiment: Experiment) -> None:  # noqa: B027 - as above
+    def after_fit(self, model: Model, data: Data, experiment: Experiment) -> None:  # noqa: B027 - as above
         """What is done to a model when training is done."""
 
     @abc.abstractmethod
-    def evaluate(self, model: keras.Model, data: Data, experiment: Experiment) -> Evaluation:
+    def evaluate(self, model: Model, data: Data, experiment: Experiment) -> Evaluation:
         """Judges a finished model on the test split."""
 
     @abc.abstractmethod
-    def held_out_error(self, model: keras.Model, split: Split, data: Data) -> float:
+    def held_out_error(self, model: Model, split: Split, data: Data) -> float:
         """The main figure of a model on a split, the lower the better."""
 
     @abc.abstractmethod
-    def figures(self, run: Run, model: keras.Model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
+    def figures(self, run: Run, model: Model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
         """The pictures of a run's report, in the page's order."""
 
     @abc.abstractmethod
     def limits(self, experiment: Experiment) -> str:
         """What a model card says of what the model cannot do."""
 
-    def build(self, experiment: Experiment, data: Data) -> keras.Model:
+    def write(self, data: Data, folder: str | os.PathLike) -> pathlib.Path:
+        """Writes the splits of data as files that are data again; returns the folder.
+
+        Raises:
+            ValueError: a kind whose splits are not written.
+        """
+        raise ValueError(f"Expected data whose splits are written as files. Received: {data.name}. Try g2p_cmudict.")
+
+    def build(self, experiment: Experiment, data: Data) -> Model:
         """The model of an experiment, ready to be trained in the experiment's precision.
 
         Raises:
             ValueError: parts that do not go together; data in memory that the model cannot take.
         """
+        for slot in ("optimizer", "training", "evaluation"):
+            experiment.make(slot)  # raises for a wrong setting now, not when it is used
         with loop.computing_in(strategies.precision(experiment)):
             keras.utils.set_random_seed(experiment.seed)
             model = self.model(experiment, data)
-        model.schema = data.schema
         self.prepare(model, data)
         return model
 
-    def in_float32(self, model: keras.Model, experiment: Experiment, data: Data) -> keras.Model:
+    def in_float32(self, model: Model, experiment: Experiment, data: Data) -> Model:
         """The model computing in float32, whatever it was trained in."""
         if strategies.precision(experiment) == "float32":
             return model
         keras.utils.set_random_seed(experiment.seed)
         copy = self.model(experiment, data)
-        copy.schema = data.schema
         copy.set_weights(model.get_weights())
         return copy

@@ -1,10 +1,12 @@
 """Pairs of texts, and the transformers that are trained on them."""
 
+import os
+import pathlib
 from collections.abc import Iterator
 
 import zoo
 from training.data.pairs import Pairs as PairsOfTexts
-from training.data.pairs import PairSplit
+from training.data.pairs import PairSplit, write
 from training.evaluation import pairs as evaluation
 from training.experiments.experiment import Experiment
 from training.kinds.kind import Evaluation, Kind
@@ -42,6 +44,9 @@ class Pairs(Kind):
 
     def figures(self, run: Run, model: zoo.Transformer, data: PairsOfTexts, metrics: dict[str, float]) -> Iterator[Entry]:
         return reporting.figures(run, model, data, metrics)
+
+    def write(self, data: PairsOfTexts, folder: str | os.PathLike) -> pathlib.Path:
+        return write(data, folder)
 
     def limits(self, experiment: Experiment) -> str:
         return (

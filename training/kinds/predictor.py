@@ -42,7 +42,9 @@ class Predictor(Kind):
         # The codes of an autoencoder have scales of their own, which a normalization takes out.
         layers = [keras.layers.BatchNormalization(momentum=0.9, name="scale"), keras.layers.Dense(outputs, name="answer")]
         head = keras.Sequential(layers, name="head")
-        return zoo.Predictor(encoder, head, loss, frozen=experiment.get("encoder.frozen", False))
+        model = zoo.Predictor(encoder, head, loss, frozen=experiment.get("encoder.frozen", False))
+        model.schema = data.schema
+        return model
 
     def prepare(self, model: zoo.Predictor, data: Data) -> None:
         for split in data.splits.values():

@@ -6,33 +6,20 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-HELD_OUT = {"test": 0.05, "validation": 0.05}  # shares of what is dealt; the rest is trained on
-SPLIT_SEED = 0
+from training.data.rows import HELD_OUT, assigned
+from training.data.spelling import misspelt, stem
+
 SHORTEST = 4  # letters of a word that is misspelt
 MISSPELT = 2  # times that a training word is misspelt
-
-# Endings of inflected forms, with what takes their place in the stem: walks, boxes, cities, baked, stopped, making …
-INFLECTIONS = tuple(
-    (re.compile(f"{ending}$"), stem)
-    for ending, stem in (
-        (r"'s?", ""),
-        (r"s", ""),
-        (r"es", ""),
-        (r"ie(s|d|r|st)", "y"),
-        (r"(ed|ing|er|est)", ""),
-        (r"(ed|ing|er|est)", "e"),
-        (r"([b-df-hj-np-tv-z])\1(ed|ing|er|est)", r"\1"),
-    )
-)
 
 
 class Cmudict(tfds.core.GeneratorBasedBuilder):
     """The CMU Pronouncing Dictionary: 126,052 English words and their 135,164 pronunciations, in the phones of ARPAbet
     with a digit of stress on vowels. BSD 2-clause, Carnegie Mellon University.
 
-    All pronunciations of a word are in one split; 5 % of the words are for validation and 5 % for the test. `random` deals
-    words, `stem` whole families: a word with its possessives and inflected forms, of which a random deal puts some in the
-    training split and some in the test split.
+    All pronunciations of a word are in one split; 5 % of the words are for validation and 5 % for the test. `random` assigns
+    words to the splits, `stem` whole families: a word with its possessives and inflected forms, of which some would otherwise
+    be in the training split and some in the test split.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -45,7 +32,7 @@ class Cmudict(tfds.core.GeneratorBasedBuilder):
         pronunciations = _pronunciations()
         stems = {word: stem(word, pronunciations) if self.builder_config.name == "stem" else word for word in pronunciations}
         families = sorted(set(stems.values()))
-        side = dict(zip(families, dealt(len(families)), strict=True))
+        side = dict(zip(families, assigned(len(families)), strict=True))
         return {name: self._generate_examples(name, pronunciations, stems, side) for name in ("train", *HELD_OUT)}
 
     def _generate_examples(self, name, pronunciations, stems, side):
@@ -57,7 +44,7 @@ class Cmudict(tfds.core.GeneratorBasedBuilder):
 
 class Misspellings(tfds.core.GeneratorBasedBuilder):
     """The CMU Pronouncing Dictionary's words of four letters or more, misspelt: one or two letters dropped, doubled or swapped
-    with the next. A training word is there twice, and no word is in two splits, which are dealt as those of `cmudict/random`.
+    with the next. A training word is there twice, and no word is in two splits, which are those of `cmudict/random`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -68,7 +55,7 @@ class Misspellings(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager):
         words = sorted(_pronunciations())
         parts = {name: [] for name in ("train", *HELD_OUT)}
-        for word, name in zip(words, dealt(len(words)), strict=True):
+        for word, name in zip(words, assigned(len(words)), strict=True):
             if len(word) >= SHORTEST:
                 parts[name].append(word)
         return {name: self._generate_examples(part, MISSPELT if name == "train" else 1) for name, part in parts.items()}
@@ -83,42 +70,6 @@ class Misspellings(tfds.core.GeneratorBasedBuilder):
 def without_stress(phones: str) -> str:
     """A pronunciation in ARPAbet without the digits of stress."""
     return re.sub("[0-9]", "", phones)
-
-
-def stem(word: str, words) -> str:
-    """The shortest word that `word` is a possessive or an inflected form of, by its letters, among `words`; or itself."""
-    for ending, instead in INFLECTIONS:
-        base = ending.sub(instead, word)
-        if base != word and len(base) > 1 and base in words:
-            return stem(base, words)
-    return word
-
-
-def misspelt(word: str, random: np.random.Generator) -> str:
-    """The word with one or two letters, never the last, dropped, doubled or swapped with the next; never as it was."""
-    while True:
-        letters = list(word)
-        for _ in range(random.integers(1, 3)):
-            kind, place = random.integers(3), random.integers(len(letters) - 1)
-            if kind == 0:
-                del letters[place]
-            elif kind == 1:
-                letters.insert(place, letters[place])
-            else:
-                letters[place], letters[place + 1] = letters[place + 1], letters[place]
-        if "".join(letters) != word:
-            return "".join(letters)
-
-
-def dealt(count: int) -> np.ndarray:
-    """The split that each of `count` things belongs to, always the same."""
-    sides = np.full(count, "train", dtype=object)
-    order, start = np.random.default_rng(SPLIT_SEED).permutation(count), 0
-    for name, share in HELD_OUT.items():
-        stop = start + max(1, int(share * count))
-        sides[order[start:stop]] = name
-        start = stop
-    return sides
 
 
 def _pronunciations() -> dict[str, list[str]]:
