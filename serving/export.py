@@ -20,6 +20,7 @@ from serving import images, texts
 from serving.images import Verb
 from zoo import files, inputs
 from zoo.model import Model
+from zoo.registry import import_parts
 from zoo.signatures import Tensor
 
 __all__ = ["export", "export_run"]
@@ -95,9 +96,11 @@ def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: in
     if not (folder / "model.keras").exists():
         raise ValueError(f"Expected a run's folder with a model.keras. Received: {folder}. Try python -m training train first.")
     with files.reading(folder / "config.json", "a run of this version", "training anew"):
-        name = json.loads((folder / "config.json").read_bytes())["name"]
+        config = json.loads((folder / "config.json").read_bytes())
+        name = config["name"]
         if not isinstance(name, str):
             raise ValueError("no name of an experiment")
+    import_parts(config.get("imports", ()))
     base = pathlib.Path(output) / name
     _target(base, version)
     if keras.backend.backend() != "tensorflow":

@@ -120,8 +120,8 @@ def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment,
     Raises:
         ValueError: an unknown setting, a value of the wrong type or out of range, several values for a setting of the data.
     """
-    named = {full_name(key, experiment): text for key, text in choices.items() if "," not in text}
-    fixed = experiment.override(named)
+    fixed = experiment.override({key: text for key, text in choices.items() if "," not in text})
+    named = {full_name(key, fixed) for key, text in choices.items() if "," not in text}
     several = {full_name(key, fixed): text for key, text in choices.items() if "," in text}
     fixed = fixed.override({key: text for key, text in several.items() if key.startswith(FIXED)})
     space = {

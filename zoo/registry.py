@@ -5,7 +5,10 @@ the user's own, can be chosen by its name without another line anywhere: `traini
 their types and defaults, and what its docstring says of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import keras
@@ -75,3 +78,21 @@ class Serializable:
 def part(slot: str, name: str) -> Callable:
     """The part of this name, whose module has been imported."""
     return _parts[slot, name]
+
+
+def import_parts(modules: Iterable[str]) -> None:
+    """Imports modules of the user's own, which register parts; those of the current folder too.
+
+    Raises:
+        ValueError: one that is not found.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"Expected a module that can be imported. Received: {module} ({error}). Try running in the folder of "
+                f"{module}.py, or PYTHONPATH=FOLDER."
+            ) from None

@@ -8,13 +8,14 @@ from scipy.linalg import sqrtm
 from sklearn.neighbors import NearestNeighbors
 
 import zoo
+from zoo.model import Model
 
 NEIGHBOURS = 3  # of precision and recall
 COPIES = 1_000  # generated examples whose nearest training example is looked for
 BATCH = 1_000
 
 
-def judge(dataset: str, shape: tuple[int, ...]) -> zoo.Predictor | None:
+def judge(dataset: str, shape: tuple[int, ...]) -> Model | None:
     """The preset `classifier_DATASET`; None where there is none for data of this shape."""
     name = f"classifier_{dataset}"
     if name not in zoo.list():

@@ -160,8 +160,10 @@ class Experiment:
                 )
 
     def changes(self, other: "Experiment") -> dict[str, Value]:
-        """The choices and settings in which this one differs from another, with its values."""
-        return {key: value for key, value in self.settings.items() if key not in other.settings or other[key] != value}
+        """The choices and settings in which this one differs from another, with its values; from the defaults where the other one
+        does not have them."""
+        defaults = {key: setting.default for key, setting in self.schema.items()}
+        return {key: value for key, value in self.settings.items() if other.get(key, defaults[key]) != value}
 
     def short(self, key: str) -> str:
         """The last name of a setting where that is enough, or the one that it goes by; otherwise its full name."""
@@ -228,10 +230,7 @@ def full_name(key: str, experiment: Experiment) -> str:
     key = key.replace("-", "_")
     if key in applying:
         return key
-    for full in SHORT.get(key, ()):
-        if full in applying:
-            return full
-    same = [full for full in applying if full.rpartition(".")[2] == key]
+    same = [full for full in SHORT.get(key, applying) if full in applying and (key in SHORT or full.rpartition(".")[2] == key)]
     if len(same) == 1:
         return same[0]
     if same:
@@ -241,7 +240,7 @@ def full_name(key: str, experiment: Experiment) -> str:
 
 def _hint(key: str, experiment: Experiment) -> str:
     """What may have been meant by a name that no setting of an experiment has."""
-    known, wanted = parts.known(experiment.imports), {key, *SHORT.get(key, ())}
+    known, wanted = parts.known(experiment.imports), {*SHORT.get(key, (key,))}
     having = [
         (slot, name)
         for slot, named in known.items()

@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import logging
+import os
 import pathlib
 import sys
 import typing
@@ -91,13 +92,15 @@ def _modules(imports: tuple[str, ...]) -> Iterator[tuple[str, pathlib.Path]]:
 
 
 def _found(module: str) -> pathlib.Path:
+    if os.getcwd() not in sys.path:  # where a console command does not look
+        sys.path.append(os.getcwd())
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         raise ValueError(
-            f"Expected a module that can be imported. Received: --import={module}. Try running in the folder of {module}.py, "
+            f"Expected a module that can be imported. Received: {module}. Try running in the folder of {module}.py, "
             "or PYTHONPATH=FOLDER."
         )
     return pathlib.Path(spec.origin)
@@ -200,6 +203,6 @@ def _aliases() -> dict[str, object]:
 
 def import_all(modules: tuple[str, ...]) -> None:
     """Imports the user's modules, so that models with their parts can be loaded."""
-    for module in modules:
-        if module not in sys.modules:
-            importlib.import_module(module)
+    from zoo.registry import import_parts  # which imports Keras
+
+    import_parts(modules)
