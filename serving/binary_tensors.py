@@ -42,14 +42,14 @@ def read(body: bytes, content_type: str, endpoint: Endpoint, limit: int, take: T
     elif len(endpoint.inputs) > 1:
         raise invalid(f"Expected an .npz with {', '.join(endpoint.inputs)}. Received: {content_type}.")
     else:
-        ((name, place),) = endpoint.inputs.items()
-        if content_type != NPY and place.dtype != object:
+        ((name, spec),) = endpoint.inputs.items()
+        if content_type != NPY and spec.dtype != object:
             raise invalid(
-                f"Expected a signature that takes files. Received: {content_type} for input {name}, {place.name}. "
+                f"Expected a signature that takes files. Received: {content_type} for input {name}, {spec.name}. "
                 "Try ?signature_name= with one that ends in _bytes or _png."
             )
         arrays = {name: _array(body) if content_type == NPY else np.array([body], object)}
-    return {name: _converted(name, arrays[name], place.dtype) for name, place in endpoint.inputs.items()}
+    return {name: _converted(name, arrays[name], spec.dtype) for name, spec in endpoint.inputs.items()}
 
 
 def write(outputs: dict[str, np.ndarray], accepted: str) -> tuple[bytes, str] | None:

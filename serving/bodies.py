@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from serving import json_tensors
 from serving.client import NPY
-from serving.json_values import Asked
+from serving.json_values import ParsedRequest
 from serving.servable import Endpoint
 from serving.status import Code, RequestError, invalid
 
@@ -72,7 +72,7 @@ def _members(body: bytes, limit: int, take: Take) -> Iterator[bytes]:
         raise invalid("Expected a whole body in gzip. Received: a part of one.")
 
 
-def read_json(body: bytes, endpoint_of: Callable[[str], Endpoint], take: Take) -> Asked:
+def read_json(body: bytes, endpoint_of: Callable[[str], Endpoint], take: Take) -> ParsedRequest:
     """The request in a JSON body, as `json_tensors.read` gives it; a long one after the others.
 
     Raises:

@@ -34,9 +34,9 @@ def _latest(directory: pathlib.Path) -> dict[str, pathlib.Path]:
     """The path of the highest version by model, as the server finds them."""
     found = {}
     for base in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        whole = [version for version in numbered(base).values() if (version / SAVED_MODEL).exists()]
-        if whole:
-            found[base.name] = whole[-1]
+        complete = [version for version in numbered(base).values() if (version / SAVED_MODEL).exists()]
+        if complete:
+            found[base.name] = complete[-1]
     return found
 
 
@@ -53,13 +53,13 @@ def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list
     """Yields verb, arguments and answers by name for each verb of the model, on data `x` `(B, *shape)`, `label` beside them
     where the model wants labels, or on texts `source` and `target` `(B,)`; `decode` gets the codes of x."""
     count = len(next(iter(rows.values())))
-    ones, whole = np.ones(count, "float32"), np.arange(count, dtype="int32")
+    ones, integers = np.ones(count, "float32"), np.arange(count, dtype="int32")
     values = {
-        "label": 0 * whole,
-        "seed": whole,
+        "label": 0 * integers,
+        "seed": integers,
         "length_penalty": ones,
         "temperature": ones,
-        "top_k": whole,
+        "top_k": integers,
         "top_p": ones,
         **rows,
     }

@@ -131,17 +131,17 @@ def models_of_directory(directory: str | os.PathLike, known: Collection[str] = (
     config = ModelServerConfig()
     for name in sorted({path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")} | {*known}):
         base = root / name
-        if _holds_versions(base, whole=name not in known):
+        if _holds_versions(base, complete=name not in known):
             config.model_config_list.config.add(name=name, base_path=str(base), model_platform="tensorflow")
     return config
 
 
-def _holds_versions(base: pathlib.Path, whole: bool) -> bool:
+def _holds_versions(base: pathlib.Path, complete: bool) -> bool:
     try:
         versions = numbered(base).values()
     except OSError:  # gone for a moment, or not to be read
-        return not whole
-    return any((version / SAVED_MODEL).exists() or not whole for version in versions)
+        return not complete
+    return any((version / SAVED_MODEL).exists() or not complete for version in versions)
 
 
 def following(directory: str | os.PathLike) -> Callable[[], ModelServerConfig]:

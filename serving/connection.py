@@ -130,8 +130,8 @@ class Connection(asyncio.Protocol):
             if self._stage != _BETWEEN:
                 self._count(len(data))
         except httptools.HttpParserError as error:
-            told = error.__context__
-            self._refuse(told if isinstance(told, _Refused) else _Refused(400, f"Malformed request: {error}"))
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, _Refused) else _Refused(400, f"Malformed request: {error}"))
         except _Refused as refused:
             self._refuse(refused)
 

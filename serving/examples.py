@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving.quiet import tensorflow as tf
-from serving.servable import WARMUP, Endpoint, Place, Servable
+from serving.servable import WARMUP, Endpoint, Servable, TensorSpec
 
 SAMPLE = "assets.extra/sample.npz"  # data that an export keeps beside the model
 LARGEST = 1 << 14  # numbers in an example
@@ -32,23 +32,23 @@ def examples(servable: Servable) -> dict[str, dict]:
 
 
 def _is_short(endpoint: Endpoint) -> bool:
-    return sum(math.prod(size or 1 for size in place.shape or ()) for place in endpoint.inputs.values()) <= LARGEST
+    return sum(math.prod(size or 1 for size in spec.shape or ()) for spec in endpoint.inputs.values()) <= LARGEST
 
 
 def _request(verb: str, endpoint: Endpoint, path: pathlib.Path) -> dict:
-    inputs = {name: _plain(_value(verb, name, place, path), name) for name, place in endpoint.inputs.items()}
+    inputs = {name: _as_json(_value(verb, name, spec, path), name) for name, spec in endpoint.inputs.items()}
     return {"signature_name": verb, "inputs": inputs}
 
 
-def _value(verb: str, name: str, place: Place, path: pathlib.Path) -> np.ndarray:
-    sample, shape = _sample(path), [size or 1 for size in place.shape or ()]
+def _value(verb: str, name: str, spec: TensorSpec, path: pathlib.Path) -> np.ndarray:
+    sample, shape = _sample(path), [size or 1 for size in spec.shape or ()]
     known = sample.get(name, _png(sample["x"]) if name.endswith("_bytes") and "x" in sample else None)
-    if known is not None and known.dtype.kind in {"O": "OSU"}.get(place.dtype.kind, "biuf") and place.takes(known):
-        return known if place.dtype.kind == "O" else known.astype(place.dtype)
-    if place.dtype.kind == "O":
+    if known is not None and known.dtype.kind in {"O": "OSU"}.get(spec.dtype.kind, "biuf") and spec.takes(known):
+        return known if spec.dtype.kind == "O" else known.astype(spec.dtype)
+    if spec.dtype.kind == "O":
         warm = _warm(path)
         return warm.get((verb, name), warm.get(("", name), np.full(shape, b"", object)))
-    return np.full(shape, len(shape) < 2 and place.dtype.kind == "f", place.dtype)
+    return np.full(shape, len(shape) < 2 and spec.dtype.kind == "f", spec.dtype)
 
 
 @functools.lru_cache(maxsize=64)  # a version on the disk never changes
@@ -86,7 +86,7 @@ def _png(x: np.ndarray) -> np.ndarray | None:
     return np.array([file.getvalue()], object)
 
 
-def _plain(value: np.ndarray, name: str):
+def _as_json(value: np.ndarray, name: str):
     """The value as JSON has it."""
     if value.dtype.kind == "f":
         return np.round(value.astype("float64"), DIGITS).tolist()

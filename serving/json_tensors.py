@@ -14,14 +14,14 @@ import numpy as np
 import orjson
 import simdjson
 
-from serving.json_values import Asked, read_exactly
+from serving.json_values import ParsedRequest, read_exactly
 from serving.servable import Endpoint
 from serving.status import invalid
 
 _NO_LAYOUT = b"0123456789.eE+- \t\n\r"  # what remains of nested numbers without these is brackets and commas
 
 
-def read(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> Asked:
+def read(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest:
     """The request in a JSON body.
 
     Args:
@@ -54,7 +54,7 @@ def write(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
 # The fast way
 
 
-def _fast(body: bytes, endpoint_of) -> Asked | None:
+def _fast(body: bytes, endpoint_of) -> ParsedRequest | None:
     """The request, if it is what most are: numbers of the right shapes."""
     try:
         request = simdjson.Parser().parse(body)
@@ -69,21 +69,21 @@ def _fast(body: bytes, endpoint_of) -> Asked | None:
         elif rows and isinstance(sent[0], simdjson.Object):
             values = _named_rows(sent, endpoint)
         elif len(endpoint.inputs) == 1:
-            ((key, place),) = endpoint.inputs.items()
-            values = {key: _numbers(sent, place.dtype, place.shape or (), body)}
+            ((key, spec),) = endpoint.inputs.items()
+            values = {key: _numbers(sent, spec.dtype, spec.shape or (), body)}
         else:
             values = None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError):  # the last for integers of over 64 bits
         return None
     if values is None or any(value is None for value in values.values()):
         return None
-    return Asked(endpoint, values, rows)
+    return ParsedRequest(endpoint, values, rows)
 
 
 def _named(columns, endpoint: Endpoint) -> dict | None:
     if set(columns) != endpoint.inputs.keys():
         return None
-    return {key: _numbers(columns[key], place.dtype, place.shape or ()) for key, place in endpoint.inputs.items()}
+    return {key: _numbers(columns[key], spec.dtype, spec.shape or ()) for key, spec in endpoint.inputs.items()}
 
 
 def _named_rows(rows, endpoint: Endpoint) -> dict | None:
@@ -91,8 +91,8 @@ def _named_rows(rows, endpoint: Endpoint) -> dict | None:
     for row in rows:
         if set(row) != endpoint.inputs.keys():
             return None
-        for key, place in endpoint.inputs.items():
-            value = _numbers(row[key], place.dtype, place.shape[1:])
+        for key, spec in endpoint.inputs.items():
+            value = _numbers(row[key], spec.dtype, spec.shape[1:])
             if value is None:
                 return None
             columns[key].append(value)
@@ -196,9 +196,9 @@ def _as_text(value: bytes) -> str:
 def _dumped(answer: dict, finite: bool) -> bytes:
     if finite:
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)
-    return json.dumps(answer, default=_plain).encode()  # orjson writes NaN and Infinity as null
+    return json.dumps(answer, default=_as_list).encode()  # orjson writes NaN and Infinity as null
 
 
-def _plain(array: np.ndarray) -> list:
+def _as_list(array: np.ndarray) -> list:
     """A list of Python's numbers that are written as short as the array's own: 0.1 of 32 bits stays 0.1."""
     return array.astype(str).astype(float).tolist() if array.dtype.kind == "f" else array.tolist()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from serving.servable import Endpoint, Place
+from serving.servable import Endpoint, TensorSpec
 from serving.status import Code, RequestError, invalid
 
 SHOWN = 256  # characters of a value in an error
@@ -21,7 +21,7 @@ DIGITS = 20  # of the longest integer of 64 bits, with its sign; longer ones are
 AXES = 63  # NumPy has 64, of which rows take one; TensorFlow Serving has 254, and TensorFlow's operations 8 or so
 
 
-class Asked(NamedTuple):
+class ParsedRequest(NamedTuple):
     """A request that has been read: its endpoint, the inputs by name, and whether rows were sent."""
 
     endpoint: Endpoint
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     rows: bool
 
 
-def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> Asked:
+def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest:
     """The request in a JSON body, as `json_tensors.read` gives it.
 
     Raises:
@@ -41,9 +41,9 @@ def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> Asked:
         problem = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         raise invalid(f"JSON Value: {_shown(request)} {problem}")
     if "instances" in request:
-        return Asked(endpoint, _from_rows(request, endpoint), True)
+        return ParsedRequest(endpoint, _from_rows(request, endpoint), True)
     if "inputs" in request:
-        return Asked(endpoint, _from_columns(request["inputs"], endpoint), False)
+        return ParsedRequest(endpoint, _from_columns(request["inputs"], endpoint), False)
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
@@ -125,11 +125,11 @@ def _from_columns(columns, endpoint: Endpoint) -> dict[str, np.ndarray]:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
     if extra := sorted(columns.keys() - endpoint.inputs.keys()):
         raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: {', '.join(extra)} besides.")
-    return {name: _array(columns[name], place) for name, place in endpoint.inputs.items()}
+    return {name: _array(columns[name], spec) for name, spec in endpoint.inputs.items()}
 
 
-def _array(value, place: Place) -> np.ndarray:
-    """A JSON value, of any nesting, as an array of the type of `place`."""
+def _array(value, spec: TensorSpec) -> np.ndarray:
+    """A JSON value, of any nesting, as an array of the type of `spec`."""
     shape, first = [], value
     while isinstance(first, list):
         shape.append(len(first))
@@ -139,8 +139,8 @@ def _array(value, place: Place) -> np.ndarray:
     if len(shape) > AXES:
         raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {AXES + 1}")
     leaves: list = []
-    _fill(value, 0, shape, _converter(place), leaves)
-    array = np.empty(len(leaves), place.dtype)
+    _fill(value, 0, shape, _converter(spec), leaves)
+    array = np.empty(len(leaves), spec.dtype)
     array[:] = leaves
     return array.reshape(shape)
 
@@ -162,11 +162,11 @@ def _fill(value, level: int, shape: list[int], convert: Callable, leaves: list) 
         _fill(element, level + 1, shape, convert, leaves)
 
 
-def _converter(place: Place) -> Callable:
-    kind = "none" if place.name in ("half", "bfloat16") else place.dtype.kind
+def _converter(spec: TensorSpec) -> Callable:
+    kind = "none" if spec.name in ("half", "bfloat16") else spec.dtype.kind
 
     def refused(value):
-        return invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {place.name}")
+        return invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {spec.name}")
 
     def number(value):
         if type(value) not in (int, float):
@@ -174,7 +174,7 @@ def _converter(place: Place) -> Callable:
         return float(value)
 
     def integer(value):
-        bounds = np.iinfo(place.dtype)
+        bounds = np.iinfo(spec.dtype)
         if type(value) is not int or not bounds.min <= value <= bounds.max:
             raise refused(value)
         return value
@@ -192,7 +192,7 @@ def _converter(place: Place) -> Callable:
         return value.encode("utf-8", "surrogatepass")
 
     def none(value):
-        raise RequestError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {place.name}")
+        raise RequestError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {spec.name}")
 
     return {"f": number, "i": integer, "u": integer, "b": boolean, "O": text}.get(kind, none)
 

@@ -14,7 +14,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, Model
 
 from serving.batcher import Limits
 from serving.servable import Servable
-from serving.status import Code, RequestError, invalid, told
+from serving.status import Code, RequestError, invalid, request_error
 from serving.versions import numbered, why_none
 
 THREADS = 64  # that run batches; they wait for the model most of the time
@@ -57,7 +57,7 @@ class Version:
             limits, batching = settings.limits, settings.enable_batching
             self.servable = Servable(self.path, pool, limits, batching, settings.enable_model_warmup)
         except Exception as error:
-            self.state, self.code = "END", told(error).code
+            self.state, self.code = "END", request_error(error).code
             self.message = f"{type(error).__name__}: {error}"
             log.warning("Expected a SavedModel in %s. Received: %s", self.path, self.message)
         else:

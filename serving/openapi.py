@@ -6,7 +6,7 @@ import urllib.parse
 
 from serving import examples
 from serving.models import Models
-from serving.servable import Endpoint, Place, Servable
+from serving.servable import Endpoint, Servable, TensorSpec
 from serving.status import RequestError
 
 _JSON = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
@@ -58,8 +58,8 @@ def _answer(schema: dict) -> dict:
 
 
 def _request(verb: str, endpoint: Endpoint) -> dict:
-    columns = {name: _schema(place, place.shape) for name, place in endpoint.inputs.items()}
-    rows = {name: _schema(place, place.shape and place.shape[1:]) for name, place in endpoint.inputs.items()}
+    columns = {name: _schema(spec, spec.shape) for name, spec in endpoint.inputs.items()}
+    rows = {name: _schema(spec, spec.shape and spec.shape[1:]) for name, spec in endpoint.inputs.items()}
     return {
         "title": verb,
         "type": "object",
@@ -71,14 +71,14 @@ def _request(verb: str, endpoint: Endpoint) -> dict:
     }
 
 
-def _schema(place: Place, shape: tuple[int | None, ...] | None) -> dict:
+def _schema(spec: TensorSpec, shape: tuple[int | None, ...] | None) -> dict:
     if shape is None:
         return {}  # any
     if not shape:
-        kind = _JSON.get(place.dtype.kind)
+        kind = _JSON.get(spec.dtype.kind)
         return {"type": kind} if kind else {"oneOf": [{"type": "string"}, _BASE64]}
     size = {} if shape[0] is None else {"minItems": shape[0], "maxItems": shape[0]}
-    return {"type": "array", **size, "items": _schema(place, shape[1:])}
+    return {"type": "array", **size, "items": _schema(spec, shape[1:])}
 
 
 _BASE64 = {"type": "object", "properties": {"b64": {"type": "string"}}}

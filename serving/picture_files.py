@@ -59,16 +59,16 @@ def read(file: tf.Tensor, channels: int, size: tuple[int, int] | None = None) ->
 def refusal(problems: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     """What is said of files, from what is wrong with each `(B,)`, as `read` gives it, and where each is, such as "row 3"."""
     wrong = tf.where(problems != "")[:3, 0]
-    told = tf.strings.join([tf.gather(problems, wrong), " in ", tf.gather(places, wrong)])
-    return tf.strings.join([EXPECTED, tf.strings.reduce_join(told, separator=", "), TRY])
+    reasons = tf.strings.join([tf.gather(problems, wrong), " in ", tf.gather(places, wrong)])
+    return tf.strings.join([EXPECTED, tf.strings.reduce_join(reasons, separator=", "), TRY])
 
 
 def _kind(data):
     """Which of OPENINGS the first bytes of a file are; their number for none."""
     octets = np.zeros((len(OPENINGS), max(map(len, OPENINGS))), "uint8")
     matters = np.zeros(octets.shape, bool)
-    for row, asked, opening in zip(octets, matters, OPENINGS, strict=True):
-        row[: len(opening)], asked[: len(opening)] = list(opening), [octet != ANY for octet in opening]
+    for row, fixed, opening in zip(octets, matters, OPENINGS, strict=True):
+        row[: len(opening)], fixed[: len(opening)] = list(opening), [octet != ANY for octet in opening]
     found = tf.reduce_all((data[: octets.shape[1]] == octets) | ~matters, 1)
     return tf.argmax(tf.concat([found, [True]], 0), output_type=tf.int32)
 
@@ -98,8 +98,8 @@ def _weighed(octets, fields: dict[int, int], little: bool):
     return tf.reduce_sum(tf.cast(octets, tf.int64)[..., None, :] * weights, -1)
 
 
-def _damaged(name: str, whole) -> tf.Tensor:
-    return tf.where(whole, "", f"a {name} that is cut short or damaged")
+def _damaged(name: str, complete) -> tf.Tensor:
+    return tf.where(complete, "", f"a {name} that is cut short or damaged")
 
 
 # What a file says of itself: height, width, EXIF orientation, and what is wrong with it
@@ -107,15 +107,15 @@ def _damaged(name: str, whole) -> tf.Tensor:
 
 def _png(data, length):
     first, width, height = _numbers(data, 12, {0: 4, 4: 4, 8: 4})
-    whole = (_position(data, b"IEND\xae") >= 0) & (first == _code("IHDR"))
-    return height, width, _orientation(data, _position(data, b"eXIf") + 4), _damaged("PNG", whole)
+    complete = (_position(data, b"IEND\xae") >= 0) & (first == _code("IHDR"))
+    return height, width, _orientation(data, _position(data, b"eXIf") + 4), _damaged("PNG", complete)
 
 
 def _jpeg(data, length):
     scan, exif, frame = _jpeg_parts(data, length)
     height, width = _numbers(data, frame, {5: 2, 7: 2})
-    whole = (frame > 0) & (_position(data[scan:], b"\xff\xd9") >= 0)
-    return height, width, _orientation(data, exif), _damaged("JPEG", whole)
+    complete = (frame > 0) & (_position(data[scan:], b"\xff\xd9") >= 0)
+    return height, width, _orientation(data, exif), _damaged("JPEG", complete)
 
 
 def _jpeg_parts(data, length):

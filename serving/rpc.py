@@ -15,8 +15,8 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from serving import metrics
 from serving.models import Models
 from serving.quiet import tensorflow as tf
-from serving.servable import Endpoint, Place
-from serving.status import Code, RequestError, invalid, told
+from serving.servable import Endpoint, TensorSpec
+from serving.status import Code, RequestError, invalid, request_error
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 THREADS = 64  # calls on their way; most of them wait for the model
@@ -59,7 +59,7 @@ class Service:
             try:
                 return method(message, context.add_callback)
             except Exception as error:
-                problem = told(error)
+                problem = request_error(error)
                 code = problem.code
                 context.abort(_CODES[code], problem.message)
             finally:
@@ -177,24 +177,24 @@ def _inputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> dict[str
     for name in sorted(sent - known):
         expected = ", ".join(sorted(known))
         raise invalid(f"input tensor alias not found in signature: {name}. Inputs expected to be in the set {{{expected}}}.")
-    return {name: _array(name, request.inputs[name], place) for name, place in endpoint.inputs.items()}
+    return {name: _array(name, request.inputs[name], spec) for name, spec in endpoint.inputs.items()}
 
 
 def _require_outputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> None:
-    asked = list(request.output_filter)
-    for number, name in enumerate(asked):
+    requested = list(request.output_filter)
+    for number, name in enumerate(requested):
         if name not in endpoint.outputs:
             expected = ",".join(sorted(endpoint.outputs))
             raise invalid(
                 f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{expected}}}."
             )
-        if name in asked[:number]:
+        if name in requested[:number]:
             raise invalid(f"duplicate output tensor alias: {name}")
 
 
-def _array(name: str, tensor: TensorProto, place: Place) -> np.ndarray:
-    dtype = place.dtype
-    if tensor.dtype != place.number:
+def _array(name: str, tensor: TensorProto, spec: TensorSpec) -> np.ndarray:
+    dtype = spec.dtype
+    if tensor.dtype != spec.number:
         received = tf.as_dtype(tensor.dtype).name if tensor.dtype else "no type"
         raise invalid(f"Expected {dtype.name} for input {name}. Received: {received}.")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)

@@ -14,15 +14,15 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from serving.batcher import Batcher, Limits, Task
 from serving.graphs import Operations
 from serving.quiet import tensorflow as tf
-from serving.status import RequestError, invalid, told
+from serving.status import RequestError, invalid, request_error
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_RECORDS = 1000  # at most, as in TensorFlow Serving
 LOOPS = {"While", "StatelessWhile", "NextIteration", "For", "PyFunc", "EagerPyFunc"}  # operations whose turns values decide
 
 
-class Place(NamedTuple):
-    """What one input or output is: its NumPy type, TensorFlow's number for that, and its shape, None where that is open."""
+class TensorSpec(NamedTuple):
+    """One input or output of a signature: its NumPy dtype, TensorFlow's number for that, and its shape, None if unknown."""
 
     dtype: np.dtype
     number: int
@@ -47,8 +47,8 @@ class Place(NamedTuple):
 class Endpoint(NamedTuple):
     """One signature: what goes in and comes out by name, in the order that its batcher has them."""
 
-    inputs: dict[str, Place]
-    outputs: dict[str, Place]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
     batcher: Batcher
     joins: bool  # whether every input and output has a batch axis
 
@@ -69,21 +69,21 @@ class Endpoint(NamedTuple):
         try:
             outputs = self.batcher.run(*self._ordered(values), until)
         except Exception as error:
-            raise self.told(error, values) from None
+            raise self.request_error(error, values) from None
         return dict(zip(self.outputs, outputs, strict=True))
 
     def _ordered(self, values: dict[str, np.ndarray]) -> tuple[list[np.ndarray], bool]:
         """The values in the batcher's order, and whether they run alone."""
         ordered = [values[name] for name in self.inputs]
-        fit = self.joins and all(map(Place.takes, self.inputs.values(), ordered))
+        fit = self.joins and all(map(TensorSpec.takes, self.inputs.values(), ordered))
         return ordered, not fit or any(len(value) != len(ordered[0]) for value in ordered[1:])
 
-    def told(self, error: BaseException, values: dict[str, np.ndarray]) -> RequestError:
-        """What the client is told of an error, after what the signature has to say of the shapes of `values`."""
-        problem = told(error)
-        for name, place in self.inputs.items():
-            if not place.takes(values[name]):
-                expected = f"Expected shape {place.shape} for input {name}. Received: {values[name].shape}. "
+    def request_error(self, error: BaseException, values: dict[str, np.ndarray]) -> RequestError:
+        """The error for the client; if `values` have shapes that the signature does not take, its message says so first."""
+        problem = request_error(error)
+        for name, spec in self.inputs.items():
+            if not spec.takes(values[name]):
+                expected = f"Expected shape {spec.shape} for input {name}. Received: {values[name].shape}. "
                 return RequestError(problem.code, expected + problem.message)
         return problem
 
@@ -120,14 +120,14 @@ class Servable:
 
     def _endpoint(self, signature, pool: Executor, limits: Limits, batching: bool, operations: Operations) -> Endpoint:
         inputs, outputs = (
-            {name: _place(info) for name, info in sorted(part.items())} for part in (signature.inputs, signature.outputs)
+            {name: _tensor_spec(info) for name, info in sorted(part.items())} for part in (signature.inputs, signature.outputs)
         )
-        joins = batching and all(place.shape and place.shape[0] is None for place in (*inputs.values(), *outputs.values()))
+        joins = batching and all(spec.shape and spec.shape[0] is None for spec in (*inputs.values(), *outputs.values()))
         feeds = [signature.inputs[name].name for name in inputs]
         fetches = [signature.outputs[name].name for name in outputs]
         # Integers may be sizes or turns, and what is in a string may be a picture of any size.
-        even = all(place.dtype.kind in "fb" for place in inputs.values()) and not LOOPS & operations.of(fetches)
-        call = self._callable(feeds, fetches, [place.dtype for place in outputs.values()])
+        even = all(spec.dtype.kind in "fb" for spec in inputs.values()) and not LOOPS & operations.of(fetches)
+        call = self._callable(feeds, fetches, [spec.dtype for spec in outputs.values()])
         return Endpoint(inputs, outputs, Batcher(call, pool, limits, even), joins)
 
     def _callable(self, feeds: list[str], fetches: list[str], dtypes: list[np.dtype]) -> Callable:
@@ -187,7 +187,7 @@ def config() -> tf.compat.v1.ConfigProto:
     return config
 
 
-def _place(info) -> Place:
+def _tensor_spec(info) -> TensorSpec:
     shape = tf.TensorShape(info.tensor_shape)
     dtype = np.dtype(tf.as_dtype(info.dtype).as_numpy_dtype)
-    return Place(dtype, info.dtype, None if shape.rank is None else tuple(shape.as_list()))
+    return TensorSpec(dtype, info.dtype, None if shape.rank is None else tuple(shape.as_list()))

@@ -130,7 +130,7 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
     from serving import configuration, rpc
-    from serving.http import Application
+    from serving.rest import Application
 
     sys.setswitchinterval(SWITCH)
     np.seterr(over="ignore")  # a number too large for 32 bits becomes infinite, as in TensorFlow Serving

@@ -50,7 +50,7 @@ HTTP = {
 class RequestError(Exception):
     """A request that is not answered; `code` and the text go to the client, over HTTP `status` where that says more.
 
-    Errors that TensorFlow raises have the same `code` and `message`, see `told`.
+    Errors that TensorFlow raises have the same `code` and `message`, see `request_error`.
     """
 
     def __init__(self, code: Code, message: str, status: int | None = None):
@@ -63,8 +63,8 @@ def invalid(message: str) -> RequestError:
     return RequestError(Code.INVALID_ARGUMENT, message)
 
 
-def told(error: BaseException) -> RequestError:
-    """Any exception as what the client is told of it."""
+def request_error(error: BaseException) -> RequestError:
+    """The error that a client gets for any exception."""
     if isinstance(error, RequestError):
         return error
     if isinstance(getattr(error, "error_code", None), int):  # of TensorFlow's own

@@ -56,8 +56,8 @@ def test_attention_to_itself_knows_distances_alone():
     x = np.random.default_rng(0).normal(size=(1, 5, 16)).astype("float32")
 
     def answer(start):
-        turns = zoo.attention.turns(keras.ops.arange(start, start + 5, dtype="float32"), 8)
-        return _numpy(layer(x, turns, layer.memory(x, turns), np.ones((1, 1, 5, 5), bool)))
+        angles = zoo.attention.rotary_angles(keras.ops.arange(start, start + 5, dtype="float32"), 8)
+        return _numpy(layer(x, angles, layer.keys_values(x, angles), np.ones((1, 1, 5, 5), bool)))
 
     np.testing.assert_allclose(answer(0), answer(17), atol=1e-4)
     assert np.abs(answer(0) - answer(0)[:, ::-1]).max() > 1e-3

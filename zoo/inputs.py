@@ -142,7 +142,7 @@ def labels(values: ArrayLike, classes: int, count: int | None = None) -> np.ndar
     Raises:
         ValueError: not numbers, not whole, outside [0, classes), or not `count` of them.
     """
-    values = _plain(values)
+    values = _numpy(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.ndim == 2:
         raise ValueError(f"Expected one label for each row, (n,). Received: shape {values.shape}. Try labels.argmax(axis=1).")
@@ -166,7 +166,7 @@ def targets(values: ArrayLike, count: int) -> np.ndarray:
     Raises:
         ValueError: not finite numbers, or not one for each of `count` rows.
     """
-    values = _plain(values)
+    values = _numpy(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.shape != (count,):
         raise ValueError(f"Expected one target for each row, of shape ({count},). Received: shape {values.shape}. Try y[:, 0].")
@@ -213,7 +213,7 @@ def known_shape(encoder: keras.Model) -> tuple[int, ...]:
 # Inside
 
 
-def _plain(values) -> np.ndarray:
+def _numpy(values) -> np.ndarray:
     values = array(values)
     return ops.convert_to_numpy(values) if is_tensor(values) else values
 
@@ -229,7 +229,7 @@ def _of_objects(values: np.ndarray) -> np.ndarray:
     if values.ndim == 0:
         raise _not_numbers(f"{values[()]!r:.{SHOWN}}", None)
     if values.ndim == 1 and all(hasattr(value, "__len__") and not isinstance(value, (str, bytes, dict)) for value in values):
-        return _stacked([_plain(value) for value in values])
+        return _stacked([_numpy(value) for value in values])
     for place, value in enumerate(values.flat):
         if not isinstance(value, (numbers.Real, np.bool_, decimal.Decimal)):
             raise _not_numbers(f"{value!r:.{SHOWN}}", place // math.prod(values.shape[1:]))

@@ -10,8 +10,8 @@ from keras import KerasTensor, ops
 
 from zoo.vocabulary import END, PAD, START, UNKNOWN
 
-NEVER = (PAD, START, UNKNOWN)  # tokens that are not written
-LOWEST = -1e30  # log p of what is not to be
+FORBIDDEN = (PAD, START, UNKNOWN)  # tokens that may not be written
+LOG_ZERO = -1e30  # log p of what is impossible: finite, so that differences of it are not NaN
 STRONGEST = 1000.0  # length penalty beyond which the order of sequences does not change
 
 
@@ -36,14 +36,14 @@ def sample(
 
     def choose(log_prob, t):
         size = log_prob.shape[-1]
-        logits = ops.where(possible(log_prob), log_prob / temperature, LOWEST)  # however high the temperature
+        logits = ops.where(possible(log_prob), log_prob / temperature, LOG_ZERO)  # however high the temperature
         logits, token = ops.top_k(logits, size)  # in falling order
         probability = ops.softmax(logits)
         before = ops.cumsum(probability, axis=-1) - probability
         rank = ops.arange(size)[None]
         kept = (before < top_p) & ((rank < top_k) | (top_k <= 0)) | (rank == 0)
         gumbel = -ops.log(-ops.log(ops.take(draws, t, axis=1)))
-        chosen = ops.argmax(ops.where(kept, logits, LOWEST) + gumbel, axis=-1)
+        chosen = ops.argmax(ops.where(kept, logits, LOG_ZERO) + gumbel, axis=-1)
         return ops.take_along_axis(token, chosen[:, None], axis=-1)[:, 0]
 
     return _written(step, cache, rows, steps, choose)
@@ -54,7 +54,7 @@ def beam(
 ) -> tuple[KerasTensor, KerasTensor]:
     """The best sequences of B = R / beams sources, best first: tokens `(B, beams, steps)` and scores `(B, beams)`, which are
     log p / ((5 + length) / 6)^α for a length penalty α `(B,)`. Where fewer sequences than beams are possible, the others are
-    of padding alone, and their score is `LOWEST`."""
+    of padding alone, and their score is `LOG_ZERO`."""
     sources = rows // beams
     alpha = length_penalty[:, None, None]
     first = ops.arange(sources)[:, None] * beams  # the row where each source's beams begin (B, 1)
@@ -65,13 +65,13 @@ def beam(
     def preference(log_prob, length):
         """Orders as the score does, as −log of its negative, which overflows for no α."""
         order = ops.minimum(alpha, STRONGEST) * ops.log(growth(length)) - ops.log(ops.maximum(-log_prob, 1e-30))
-        return ops.where(possible(log_prob), order, LOWEST)
+        return ops.where(possible(log_prob), order, LOG_ZERO)
 
     def body(t, token, written, log_prob, length, ended, cache):
         logits, cache = step(ops.reshape(token, (-1,)), t, cache)
         size = logits.shape[-1]
         following = ops.reshape(_log_prob_allowed(logits, t, steps), (-1, beams, size))
-        padding = ops.where(ops.arange(size) == PAD, 0.0, LOWEST)  # all that an ended sequence goes on with
+        padding = ops.where(ops.arange(size) == PAD, 0.0, LOG_ZERO)  # all that an ended sequence goes on with
         total = log_prob[..., None] + ops.where(ended[..., None], padding, following)  # (B, beams, V)
         lengths = ops.where(ended, length, t + 1)
         ranked = ops.reshape(preference(total, lengths[..., None]), (-1, beams * size))
@@ -82,11 +82,11 @@ def beam(
         written = ops.take_along_axis(written, parent[..., None], axis=1)
         written = ops.where(possible(log_prob)[..., None], _put(written, token, t, steps), PAD)
         row = ops.reshape(first + parent, (-1,))
-        cache = tuple(tuple(_rows(part, row) for part in memory) for memory in cache)
+        cache = tuple(tuple(_rows(part, row) for part in block) for block in cache)
         return t + 1, token, written, log_prob, length, ended | ops.equal(token, END) | ~possible(log_prob), cache
 
     start = ops.full((sources, beams), START, "int32")
-    lone = ops.where(ops.arange(beams) == 0, 0.0, LOWEST)  # all beams are the same before the first token
+    lone = ops.where(ops.arange(beams) == 0, 0.0, LOG_ZERO)  # all beams are the same before the first token
     state = (
         ops.convert_to_tensor(0, "int32"),
         start,
@@ -98,25 +98,25 @@ def beam(
     )
     _, _, written, log_prob, length, _, _ = _run(body, state, steps)
     score = log_prob / ops.power(growth(length), length_penalty[:, None])
-    return written, ops.where(possible(log_prob), score, LOWEST)
+    return written, ops.where(possible(log_prob), score, LOG_ZERO)
 
 
 def may_follow(t: KerasTensor, steps: int, size: int) -> KerasTensor:
-    """Whether each of `size` = V tokens may be written at steps t `(…)`, booleans `(…, V)`: none of `NEVER`, and at the last
-    of the steps the end alone."""
+    """Whether each of `size` = V tokens may be written at steps t `(…)`, booleans `(…, V)`: never one of `FORBIDDEN`, and at
+    the last step only the end."""
     token = ops.arange(size, dtype="int32")
-    written = ops.all(ops.not_equal(token[:, None], ops.convert_to_tensor(NEVER, "int32")), axis=1)
+    written = ops.all(ops.not_equal(token[:, None], ops.convert_to_tensor(FORBIDDEN, "int32")), axis=1)
     return written & (ops.equal(token, END) | (ops.cast(t, "int32")[..., None] < steps - 1))
 
 
 def possible(log_prob: KerasTensor) -> KerasTensor:
     """Where a sequence or token of this log p can be: False for NaN too."""
-    return log_prob > LOWEST / 2
+    return log_prob > LOG_ZERO / 2
 
 
 def _log_prob_allowed(logits, t, steps):
     """log p `(R, V)` of what may follow at step t."""
-    return ops.where(may_follow(t, steps, logits.shape[-1]), ops.log_softmax(logits), LOWEST)
+    return ops.where(may_follow(t, steps, logits.shape[-1]), ops.log_softmax(logits), LOG_ZERO)
 
 
 def _written(step, cache, rows, steps, choose):
@@ -153,7 +153,8 @@ def _run(body, state, steps):
 
         *others, cache = state
         cache = tuple(
-            tuple(ops.pad(part, [[0, 0], [0, stop - part.shape[1]], [0, 0], [0, 0]]) for part in memory) for memory in cache
+            tuple(ops.pad(part, [[0, 0], [0, stop - part.shape[1]], [0, 0], [0, 0]]) for part in keys_values)
+            for keys_values in cache
         )
         state = ops.while_loop(going, body, (*others, cache))
     return state

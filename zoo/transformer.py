@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs, noise, search
-from zoo.attention import Block, per_head, turns
+from zoo.attention import Block, per_head, rotary_angles
 from zoo.autoencoder import PerExample
 from zoo.finite import watched
 from zoo.inputs import integers
@@ -75,7 +75,7 @@ class Transformer(keras.Model):
         self.dropout = dropout
         self.label_smoothing = label_smoothing
         self.beams = beams
-        self.choices = min(choices, target_vocabulary.size - len(search.NEVER))
+        self.choices = min(choices, target_vocabulary.size - len(search.FORBIDDEN))
 
         self.seed = seed
         own = itertools.repeat(None) if seed is None else itertools.count(seed)  # neighbouring seeds draw nothing alike
@@ -137,7 +137,7 @@ class Transformer(keras.Model):
         here = ops.equal(ops.arange(ops.shape(tokens)[1], dtype="int32")[None], last[:, None])
         logits = ops.sum(ops.where(here[..., None], logits, 0.0), axis=1)  # (B, V)
         may = search.may_follow(last, self.target_vocabulary.length + 1, logits.shape[-1])
-        log_prob = ops.where(may, ops.log_softmax(ops.where(may, logits, search.LOWEST)), search.LOWEST)
+        log_prob = ops.where(may, ops.log_softmax(ops.where(may, logits, search.LOG_ZERO)), search.LOG_ZERO)
         log_prob, token = ops.top_k(log_prob, self.choices)  # probabilities may round to equal ones
         token = ops.where(search.possible(log_prob), ops.cast(token, "int32"), PAD)
         probability = ops.exp(log_prob)
@@ -213,10 +213,10 @@ class Transformer(keras.Model):
         of the last block's heads, `(B, heads, target length + 1, source length + 1)`, 0 outside the texts."""
         source, target = self._source(source), self._target(target)
         states, present = self._states(source)
-        seen = []
-        self._decode(states, present, target, look=seen.append)
+        weights = []
+        self._decode(states, present, target, on_weights=weights.append)
         written = ops.not_equal(target, PAD)[:, None, :, None]
-        maps = ops.where(written & present[:, None, None], seen[-1], 0.0)
+        maps = ops.where(written & present[:, None, None], weights[-1], 0.0)
         maps = _padded(maps, 2, self.target_vocabulary.length + 1)
         return _padded(maps, 3, self.source_vocabulary.length + 1)
 
@@ -225,12 +225,12 @@ class Transformer(keras.Model):
         source = Tensor((None,), "string", self.source_vocabulary)
         target = Tensor((None,), "string", self.target_vocabulary)
         read, written = self.source_vocabulary.length + 1, self.target_vocabulary.length + 1
-        number, whole = Tensor((None,)), Tensor((None,), "int32")
+        number, integer = Tensor((None,)), Tensor((None,), "int32")
         pair = {"source": source, "target": target}
-        answer = {"target": target, "score": number, "unknown": whole}
+        answer = {"target": target, "score": number, "unknown": integer}
         several = {name: Tensor((None, self.beams), *tensor[1:]) for name, tensor in (("target", target), ("score", number))}
         likely = Tensor((None, self.choices), "string", self.target_vocabulary)
-        sampling = {"seed": whole, **{name: _OPTIONS[name] for name in ("temperature", "top_k", "top_p")}}
+        sampling = {"seed": integer, **{name: _OPTIONS[name] for name in ("temperature", "top_k", "top_p")}}
         penalty = {"length_penalty": _OPTIONS["length_penalty"]}
         verbs = {
             "encode": Signature({"source": source}, {"code": Tensor((None, self.width))}),
@@ -238,7 +238,7 @@ class Transformer(keras.Model):
             "decode": Signature(pair, {"log_prob": Tensor((None, written))}),
             "next": Signature(pair, {"token": likely, "probability": Tensor((None, self.choices))}),
             "generate": Signature({"source": source}, answer),
-            "generate_beam": Signature({"source": source, **penalty}, {**several, "unknown": whole}),
+            "generate_beam": Signature({"source": source, **penalty}, {**several, "unknown": integer}),
             "generate_sample": Signature({"source": source, **sampling}, answer),
             "score": Signature(pair, {"score": number}),
             "attend": Signature(pair, {"attention": Tensor((None, self.heads, written, read))}),
@@ -334,46 +334,46 @@ class Transformer(keras.Model):
     def _states(self, source, training=None):
         """States `(B, S, width)` of source tokens `(B, S)`, and where there are tokens, `(B, S)`."""
         present = ops.not_equal(source, PAD)
-        positions, mask = self._turns(ops.shape(source)[1]), per_head(present, self.heads)
+        angles, mask = self._rotary_angles(ops.shape(source)[1]), per_head(present, self.heads)
         x = self._embedded(self.source_embedding, source, training)
         for block in self.encoder:
-            x, _ = block(x, positions, mask, training=training)
+            x, _ = block(x, angles, mask, training=training)
         return self.norm_encoder(x), present
 
-    def _decode(self, states, present, target, training=None, look=None):
-        """Logits `(B, T, V)` for targets; `look` is called with each block's attention to the source."""
+    def _decode(self, states, present, target, training=None, on_weights=None):
+        """Logits `(B, T, V)` for targets; `on_weights` is called with each block's attention to the source."""
         shifted = ops.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)
         length = ops.shape(target)[1]
-        source_turns, positions = self._turns(ops.shape(states)[1]), self._turns(length)
+        source_angles, angles = self._rotary_angles(ops.shape(states)[1]), self._rotary_angles(length)
         mask, steps = per_head(present, self.heads), ops.arange(length)
         causal = (steps[None, :] <= steps[:, None])[None, None]  # (1, 1, T, T)
         x = self._embedded(self.target_embedding, shifted, training)
         for block in self.decoder:
-            memory = block.attention_source.memory(states, source_turns)
-            x, _ = block(x, positions, causal, memory, mask, look=look, training=training)
+            keys_values = block.attention_source.keys_values(states, source_angles)
+            x, _ = block(x, angles, causal, keys_values, mask, on_weights=on_weights, training=training)
         return self._head(x)
 
     def _stepper(self, source, copies=1):
         """What a search needs: the function from tokens `(R,)` at step t, and a cache, to the logits `(R, V)` of what follows
         and the cache after it; the first cache; R, which is `copies` rows for each source; and the most steps."""
         states, present = (ops.repeat(part, copies, axis=0) for part in self._states(source))
-        source_turns, seen = self._turns(ops.shape(source)[1]), per_head(present, self.heads)
-        memories = [block.attention_source.memory(states, source_turns) for block in self.decoder]
+        source_angles, mask = self._rotary_angles(ops.shape(source)[1]), per_head(present, self.heads)
+        attended = [block.attention_source.keys_values(states, source_angles) for block in self.decoder]
         rows = ops.shape(states)[0]
         first = ops.zeros((rows * self.heads, 0, 1, self.width // self.heads), states.dtype)
 
         def step(token, t, cache):
             x = self._embedded(self.target_embedding, token[:, None], False)  # (R, 1, width)
-            position = turns(ops.cast(t, "float32")[None], self.width // self.heads)
+            angles = rotary_angles(ops.cast(t, "float32")[None], self.width // self.heads)
             times = ops.arange(cache[0][0].shape[1])
             here, past = ops.equal(times, t)[None, :, None, None], (times <= t)[None, None, None]
             after = []
-            for block, memory, before in zip(self.decoder, memories, cache, strict=True):
+            for block, keys_values, before in zip(self.decoder, attended, cache, strict=True):
 
-                def kept(new, before=before):
+                def update(new, before=before):
                     return tuple(ops.where(here, *pair) for pair in zip(new, before, strict=True))
 
-                x, cached = block(x, position, past, memory, seen, kept=kept)
+                x, cached = block(x, angles, past, keys_values, mask, update=update)
                 after.append(cached)
             return self._head(x)[:, 0], tuple(after)
 
@@ -393,8 +393,8 @@ class Transformer(keras.Model):
     def _embedded(self, embedding, tokens, training):
         return self.drop(embedding(tokens) * self.width**0.5, training=training)
 
-    def _turns(self, length):
-        return turns(ops.arange(length, dtype="float32"), self.width // self.heads)
+    def _rotary_angles(self, length):
+        return rotary_angles(ops.arange(length, dtype="float32"), self.width // self.heads)
 
 
 _VOCABULARIES = ("source_vocabulary", "target_vocabulary")

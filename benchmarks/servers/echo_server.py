@@ -10,10 +10,10 @@ from peers.peers import WIDTH
 
 from serving import json_tensors, quiet, transport
 from serving.messages import Answer, Request
-from serving.servable import Endpoint, Place
+from serving.servable import Endpoint, TensorSpec
 
-PLACE = Place(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
-ENDPOINT = Endpoint({"x": PLACE}, {"x": PLACE}, None, True)
+SPEC = TensorSpec(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
+ENDPOINT = Endpoint({"x": SPEC}, {"x": SPEC}, None, True)
 
 
 def handle(request: Request, respond) -> None:

@@ -20,7 +20,7 @@ from serving.budget import BODIES, Share
 from serving.messages import JSON, Answer, Request
 from serving.models import Models
 from serving.servable import Servable
-from serving.status import Code, RequestError, as_json, invalid, told
+from serving.status import Code, RequestError, as_json, invalid, request_error
 
 # As in `http_rest_api_util.cc` of TensorFlow Serving; there the last word must be in small letters, here it need not.
 VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
@@ -74,7 +74,7 @@ class Application:
             if request.method != "POST":
                 return respond(self._look(name, verb, wanted))
         except Exception as error:
-            return respond(_failed(told(error)))
+            return respond(_failed(request_error(error)))
         call = _Call(self, request, name, verb, wanted, respond)
         if len(request.body) < LARGE:
             call.start()
@@ -209,7 +209,7 @@ class _Call:
 
     def _done(self, result: list[np.ndarray] | BaseException) -> None:
         if isinstance(result, BaseException):
-            return self._fail(self._endpoint.told(result, self._values))
+            return self._fail(self._endpoint.request_error(result, self._values))
         outputs = dict(zip(self._endpoint.outputs, result, strict=True))
         if threading.get_ident() == self._thread and sum(map(_size, result)) >= LARGE:
             self._loop.run_in_executor(None, self._give, outputs)
@@ -223,7 +223,7 @@ class _Call:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        problem = told(error)
+        problem = request_error(error)
         self._end(_failed(problem), problem.code)
 
     def _end(self, answer: Answer, code: Code) -> None:
