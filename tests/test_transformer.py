@@ -275,7 +275,7 @@ def test_characters_are_read_by_their_decomposition():
                 ("temperature", np.inf, "Received: inf"),
                 ("temperature", -0.5, "Received: -0.5"),
                 ("temperature", np.array([1e300, 1.0]), "Received: 1e[+]300 in row 0"),  # beyond float32
-                ("temperature", [1.0, 1.0, 1.0], "one a row"),
+                ("temperature", [1.0, 1.0, 1.0], "one per row"),
                 ("temperature", "hot", "finite numbers"),
                 ("top_p", [0.5, 1.5], r"in \[0, 1\] as top_p. Received: 1.5 in row 1"),
                 ("top_p", np.nan, "Received: nan"),
