@@ -1,4 +1,4 @@
-"""What is served, as an OpenAPI document and as a page to try it on."""
+"""The OpenAPI document of the served models, and a page to try them."""
 
 import importlib.metadata
 import pathlib
@@ -41,7 +41,7 @@ def _predict(name: str, servable: Servable) -> dict:
     requests = {verb: {"value": request} for verb, request in sorted(examples.examples(servable).items())}
     outputs = {"type": "object", "properties": {"outputs": {}, "predictions": {}}}
     return {
-        "summary": f"Asks a signature of {name}, in columns (inputs) or rows (instances)",
+        "summary": f"Runs a signature of {name}, on columns (inputs) or rows (instances)",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"oneOf": schemas}, "examples": requests}},
@@ -73,7 +73,7 @@ def _request(verb: str, endpoint: Endpoint) -> dict:
 
 def _schema(spec: TensorSpec, shape: tuple[int | None, ...] | None) -> dict:
     if shape is None:
-        return {}  # any
+        return {}  # anything
     if not shape:
         kind = _JSON.get(spec.dtype.kind)
         return {"type": kind} if kind else {"oneOf": [{"type": "string"}, _BASE64]}

@@ -9,7 +9,7 @@ import sys
 from peers.peers import WIDTH
 
 from serving import json_tensors, quiet, transport
-from serving.messages import Answer, Request
+from serving.messages import Request, Response
 from serving.servable import Endpoint, TensorSpec
 
 SPEC = TensorSpec(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
@@ -20,7 +20,7 @@ def handle(request: Request, respond) -> None:
     body = request.body
     if request.path == "/json":
         body = json_tensors.write(json_tensors.read(body, lambda name: ENDPOINT).values, rows=True)
-    respond(Answer(body))
+    respond(Response(body))
 
 
 transport.run(handle, [socket.create_server(("127.0.0.1", int(sys.argv[1])))], lambda: print("ready", flush=True), grace=0)
