@@ -136,7 +136,7 @@ def _medians(measures: dict[str, Callable], repeats: int, unit: str, form: str =
 
 
 def _without_end(logits: tf.Tensor) -> tf.Tensor:
-    return tf.where(tf.range(logits.shape[-1]) == END, search.LOWEST, logits)
+    return tf.where(tf.range(logits.shape[-1]) == END, search.LOG_ZERO, logits)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Serving: export to SavedModels, the embedded server and its client.
 
-What is imported here needs neither TensorFlow nor Keras; `serving.export` and `serving.server` do.
+What this package exports needs neither TensorFlow nor Keras; `serving.export` needs both, and the server TensorFlow.
 """
 
 from serving.client import Client, ServerError

@@ -6,34 +6,35 @@ import sys
 from serving import command
 from serving.server import OFF, Options, serve
 
-# Each command imports what it needs when it runs: a server starts without Keras, a parser error without TensorFlow.
+# Each command imports what it needs when it runs: the server starts without Keras, and wrong arguments are reported without
+# TensorFlow.
 
 FLAGS = {
-    "model_name": "of the model in --model_base_path",
-    "model_base_path": "folder of one model's versions, instead of DIR",
+    "model_name": "name of the model in --model_base_path",
+    "model_base_path": "folder of the versions of one model, instead of DIR",
     "model_config_file": "ModelServerConfig as text: several models, version policies and labels; instead of DIR",
-    "model_config_file_poll_wait_seconds": "between two looks at that file; 0 for one look only",
+    "model_config_file_poll_wait_seconds": "seconds between reads of that file; 0 to read it once",
     "host": "address to listen on; 0.0.0.0 for all, :: for those of IPv6 too (default: this machine only)",
-    "port": "of gRPC; 0 takes a free one, -1 none",
-    "rest_api_port": "of the REST API; 0 takes a free one, -1 none",
-    "rest_api_timeout_in_ms": "of one request over REST",
-    "rest_api_enable_cors_support": "lets pages of other sites ask",
-    "file_system_poll_wait_seconds": "between two looks for new versions; 0 for one look only",
-    "enable_batching": "joins requests that wait into one run",
-    "batching_parameters_file": "BatchingParameters as text: sizes of batches and of the queue",
+    "port": "gRPC port; 0 takes a free one, -1 none",
+    "rest_api_port": "port of the REST API; 0 takes a free one, -1 none",
+    "rest_api_timeout_in_ms": "time limit of one REST request",
+    "rest_api_enable_cors_support": "allows requests from web pages of other origins (CORS)",
+    "file_system_poll_wait_seconds": "seconds between searches for new versions; 0 to search once",
+    "enable_batching": "joins waiting requests into one batch",
+    "batching_parameters_file": "BatchingParameters as text: batch and queue sizes",
     "monitoring_config_file": "MonitoringConfig as text: metrics for Prometheus",
     "ssl_config_file": "SSLConfig as text: keys and certificates for gRPC",
-    "enable_model_warmup": "runs the warm-up records beside a model when it loads",
-    "enable_serialization_as_tensor_content": "answers over gRPC in tensor_content, not in float_val and its like",
-    "allow_version_labels_for_unavailable_models": "takes a new label of a version that is not loaded yet",
-    "max_num_load_retries": "how often a version that failed to load is tried again",
-    "load_retry_interval_micros": "between two tries",
+    "enable_model_warmup": "runs the warm-up records of a model when it is loaded",
+    "enable_serialization_as_tensor_content": "gRPC responses use tensor_content instead of float_val and the like",
+    "allow_version_labels_for_unavailable_models": "accepts a new label for a version that is not loaded yet",
+    "max_num_load_retries": "how often loading a version is retried after a failure",
+    "load_retry_interval_micros": "microseconds between retries",
     "workers": "processes that share the ports",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; wrong arguments or input, and what is wrong outside the program, give exit code 2 and one message."""
+    """Runs one command; wrong arguments or input, and failures outside the program, give exit code 2 and one message."""
     return command.run("python -m serving", lambda: _run(arguments))
 
 
@@ -43,17 +44,17 @@ def _run(arguments: list[str] | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m serving", description="Fitted models to answers.")
+    parser = argparse.ArgumentParser("python -m serving", description="Export and serve trained models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    export = commands.add_parser("export", help="write a run's model as DIR/MODEL/VERSION")
-    export.add_argument("run", help="folder of a run, with its model.keras")
+    export = commands.add_parser("export", help="write the model of a run to DIR/MODEL/VERSION")
+    export.add_argument("run", help="folder of a run, which holds its model.keras")
     export.add_argument("--output", required=True, metavar="DIR")
-    export.add_argument("--version", type=int, help="one more than the highest there unless given")
+    export.add_argument("--version", type=int, help="a number; one more than the highest there unless given")
     export.set_defaults(command=_export)
 
-    serve = commands.add_parser("serve", help="answer TensorFlow Serving's REST and gRPC APIs")
-    serve.add_argument("directory", metavar="DIR", nargs="?", help="holds MODEL/VERSION folders")
+    serve = commands.add_parser("serve", help="serve TensorFlow Serving's REST and gRPC APIs")
+    serve.add_argument("directory", metavar="DIR", nargs="?", help="folder with MODEL/VERSION folders")
     for name, text in FLAGS.items():
         default = Options._field_defaults[name]
         bare = {"nargs": "?", "const": True} if isinstance(default, bool) else {}
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     serve.set_defaults(command=_serve)
 
-    check = commands.add_parser("check", help="serve DIR, send one request for every verb, stop")
+    check = commands.add_parser("check", help="serve DIR, send one request to every verb, and stop")
     check.add_argument("directory", metavar="DIR")
     check.set_defaults(command=_check)
     return parser

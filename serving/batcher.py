@@ -1,7 +1,7 @@
-"""Greedy batching: what waits when a run ends goes into the next run. There is no timer, and an idle model runs at once.
+"""Greedy batching: requests that wait when a run ends form the next batch. There is no timer, and an idle model runs at once.
 
-A caller enqueues its inputs, and then takes a step: it runs whatever is queued, its own and others', unless enough threads are
-at it already. A thread pool takes the steps that are left over.
+A caller enqueues its inputs and then takes a step: it runs a batch of what is queued, its own tasks and others', unless enough
+threads already do. A thread pool takes the steps that are left.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ import numpy as np
 
 from serving.status import Code, RequestError
 
-QUICK = 0.002  # seconds of a run that an event loop can wait for
-SEEN, RECENT = 3, 8  # runs of a size before it can be called quick, and those that are remembered
-SIZES = 256  # that are remembered
+QUICK = 0.002  # seconds; an event loop can wait for a run of this length
+SEEN, RECENT = 3, 8  # least number of timed runs before a size counts as quick, and how many recent ones are kept
+SIZES = 256  # number of sizes whose times are kept
 log = logging.getLogger(__name__)
 
 
 class Limits(NamedTuple):
-    """Of one signature's batches, in rows; the queue holds `max_enqueued_batches` full ones."""
+    """Sizes of one signature's batches, in rows; the queue holds up to `max_enqueued_batches` full ones."""
 
     max_batch_size: int = 256
     max_enqueued_batches: int = 10
@@ -34,9 +34,9 @@ class Limits(NamedTuple):
 
 
 class Task:
-    """One request's inputs, as arrays in the signature's order, and what to do with the outputs or the error.
+    """One request: its inputs, as arrays in the signature's order, and a callback for the outputs or the error.
 
-    Its rows are joined with other tasks', unless it is to run `alone`. It is not run any more once `wanted` says no.
+    Its rows are joined with those of other tasks unless it runs `alone`. Once `wanted` returns False it is dropped.
     """
 
     __slots__ = ("alone", "done", "inner", "rows", "values", "wanted")
@@ -57,30 +57,30 @@ class Batcher:
     """Runs one signature for many callers.
 
     Args:
-        call: of the arrays in the signature's order, gives the outputs' arrays in theirs.
-        pool: runs what a step leaves over.
-        even: whether inputs of the same shapes take the same time, whatever their values.
+        call: the signature as a function of its input arrays; returns its output arrays.
+        pool: runs the batches that a step leaves.
+        even: whether the time of a run depends only on the shapes of its inputs, not on their values.
     """
 
     def __init__(self, call: Callable, pool: Executor, limits: Limits, even: bool = False):
         self._call, self._pool, self.limits, self._even = call, pool, limits, even
         self._joins = True
         self._queue: deque[Task] = deque()
-        self._apart: deque[list[Task]] = deque()  # batches that run as they are
-        self._rows = 0  # queued
+        self._separate: deque[list[Task]] = deque()  # batches that are not joined with others
+        self._rows = 0  # in the queue
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(limits.num_batch_threads)
-        self._seconds: dict[tuple, deque[float]] = {}  # of recent runs, by size
+        self._seconds: dict[tuple, deque[float]] = {}  # times of recent runs, by size
 
     def run(self, values: list[np.ndarray], alone: bool = False, until: Callable | None = None) -> list[np.ndarray]:
-        """The outputs for `values`; blocks, and may be called from any thread.
+        """The outputs for `values`. Blocks; may be called from any thread.
 
         Args:
-            until: is given a function that ends the waiting, for when nobody wants the outputs any more.
+            until: is called with a function that cancels the task, for when nobody waits for the outputs any more.
 
         Raises:
-            RequestError: the queue is full; CANCELLED, nobody waits any more.
-            tf.errors.OpError: from the model.
+            RequestError: the queue is full, or CANCELLED.
+            tf.errors.OpError: the model failed.
         """
         future = Future()
         if until is not None:
@@ -96,7 +96,7 @@ class Batcher:
             RequestError: RESOURCE_EXHAUSTED, the queue is full.
         """
         with self._lock:
-            dropped = self._without_the_unwanted()
+            dropped = self._remove_unwanted()
             limit = self.limits.max_enqueued_batches * self.limits.max_batch_size
             full = len(self._queue) > 0 and self._rows + task.rows > limit
             if not full:
@@ -110,49 +110,49 @@ class Batcher:
             )
 
     def step(self) -> None:
-        """Runs one batch of what is queued, and leaves the rest to the pool."""
+        """Runs one batch of the queue, unless enough threads do; leaves the rest to the pool."""
         if self._slots.acquire(blocking=False):
-            self._go(self._take())
+            self._run_in_slot(self._next_batch())
 
     def step_beside(self) -> None:
-        """The same in the pool."""
+        """Takes a step in the pool."""
         self._pool.submit(self.step)
 
     def step_if_quick(self) -> None:
-        """The same here, for an event loop, if recent runs of this size were all quick; else in the pool."""
+        """Takes a step in this thread, an event loop's, if recent runs of this size were all quick; else in the pool."""
         if not self._slots.acquire(blocking=False):
             return
-        batch = self._take()
+        batch = self._next_batch()
         if self._is_quick(batch):
-            self._go(batch)
+            self._run_in_slot(batch)
         else:
-            self._pool.submit(self._go, batch)
+            self._pool.submit(self._run_in_slot, batch)
 
-    def _go(self, batch: list[Task]) -> None:
-        """Runs a batch in the slot that is held for it, and frees the slot."""
+    def _run_in_slot(self, batch: list[Task]) -> None:
+        """Runs a batch in a slot that is already acquired, and releases it."""
         try:
             self._run(batch)
         finally:
             self._slots.release()
-            # Whoever queued a task before this release found no slot, and relies on this look at the queue.
-            if self._queue or self._apart:
+            # A caller that queued a task before this release found no slot, and relies on this check of the queue.
+            if self._queue or self._separate:
                 self.step_beside()
 
-    def _take(self) -> list[Task]:
-        """The oldest task that is wanted, and those behind it that fit into one run with it."""
+    def _next_batch(self) -> list[Task]:
+        """The next batch: the oldest wanted task, and those after it that can be joined with it."""
         with self._lock:
             dropped, batch = [], []
-            while self._apart and not batch:
-                for task in self._apart.popleft():
+            while self._separate and not batch:
+                for task in self._separate.popleft():
                     (batch if task.wanted() else dropped).append(task)
             if not batch:
-                dropped += self._without_the_unwanted()
+                dropped += self._remove_unwanted()
                 batch = self._joined_from_queue(dropped)
         _drop(dropped)
         return batch
 
-    def _without_the_unwanted(self) -> list[Task]:
-        """Takes the oldest tasks out of the queue while nobody wants them; the lock is held."""
+    def _remove_unwanted(self) -> list[Task]:
+        """Removes tasks from the head of the queue while they are not wanted. The lock must be held."""
         dropped = []
         while self._queue and not self._queue[0].wanted():
             dropped.append(self._queue.popleft())
@@ -192,19 +192,19 @@ class Batcher:
                 results = _split(self._joined(values, sum(rows)), rows)
         except _Unjoinable:
             self._joins = False
-            self._apart.extend([task] for task in batch)
+            self._separate.extend([task] for task in batch)
             return
         except Exception as error:
-            if len(batch) > 1:  # a bad request fails alone: it is in one of the halves
+            if len(batch) > 1:  # a bad request fails alone: search for it by halves
                 middle = len(batch) // 2
-                self._apart.extend((batch[:middle], batch[middle:]))
+                self._separate.extend((batch[:middle], batch[middle:]))
                 return
             results = [error]
         for task, result in zip(batch, results, strict=True):
             _answer(task, result)
 
     def _joined(self, values: list[np.ndarray], rows: int) -> list[np.ndarray]:
-        """The outputs for `rows` rows, in runs of `max_batch_size` at most."""
+        """The outputs for `rows` rows, in runs of at most `max_batch_size`."""
         limit = self.limits.max_batch_size
         if rows <= limit:
             return self._padded(values, rows)
@@ -223,10 +223,10 @@ class Batcher:
         return [output[:rows] for output in outputs] if size > rows else outputs
 
     def _size(self, rows: int) -> int:
-        """The rows of a run for so many."""
+        """The number of rows of a run, padding included, for `rows` rows."""
         return next((size for size in self.limits.allowed_batch_sizes if size >= rows), rows) if rows else rows
 
-    # Time
+    # Timing
 
     def _is_quick(self, batch: list[Task]) -> bool:
         if not batch:
@@ -256,16 +256,16 @@ class Batcher:
 
 
 class _Unjoinable(Exception):
-    """The outputs do not have the batch axis that the signature promises."""
+    """The outputs lack the batch axis that the signature promises."""
 
 
 def _magnitude(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """What is the same for shapes that differ by less than a factor of two along every axis."""
+    """A key that is shared by shapes whose axes have the same number of bits, so differ by less than a factor of two."""
     return tuple(size.bit_length() for shape in shapes for size in shape)
 
 
 def _split(outputs: list[np.ndarray], rows: list[int]) -> list[list[np.ndarray]]:
-    """The outputs of each task, from those of all."""
+    """Splits the outputs of a batch into those of each task."""
     if len(rows) == 1:
         return [outputs]
     ends = list(itertools.accumulate(rows))
@@ -273,7 +273,7 @@ def _split(outputs: list[np.ndarray], rows: list[int]) -> list[list[np.ndarray]]
 
 
 def _unwanted() -> RequestError:
-    return RequestError(Code.CANCELLED, "Nobody waits for the answer any more.")
+    return RequestError(Code.CANCELLED, "Nobody waits for the response any more.")
 
 
 def _drop(tasks: list[Task]) -> None:
@@ -284,12 +284,12 @@ def _drop(tasks: list[Task]) -> None:
 def _answer(task: Task, result: list[np.ndarray] | BaseException) -> None:
     try:
         task.done(result)
-    except Exception as error:  # the others of its batch have theirs all the same
-        log.warning("Expected an answer to be taken. Received: %s: %s", type(error).__name__, error)
+    except Exception as error:  # the other tasks of the batch must still get their results
+        log.warning("Expected a callback to take the result. Received: %s: %s", type(error).__name__, error)
 
 
 def _settle(future: Future, result: list[np.ndarray] | BaseException) -> None:
-    with contextlib.suppress(InvalidStateError):  # it was settled when nobody waited for it any more
+    with contextlib.suppress(InvalidStateError):  # it was cancelled before
         if isinstance(result, BaseException):
             future.set_exception(result)
         else:

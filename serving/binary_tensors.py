@@ -1,4 +1,4 @@
-"""Arrays over HTTP as they are: NumPy's `.npy` for one array and `.npz` for several, and the bytes of one picture."""
+"""Binary bodies over HTTP: NumPy's `.npy` for one array, `.npz` for several, and the bytes of one picture."""
 
 import functools
 import io
@@ -14,25 +14,27 @@ from serving.servable import Endpoint
 from serving.status import RequestError, invalid
 
 PNG = "image/png"
-DIRECTORY = 1 << 16  # bytes of the list of an .npz, some 900 arrays
+DIRECTORY = 1 << 16  # bytes of the central directory of an .npz, some 900 arrays
 END = 22  # bytes of the record that ends a zip file
 ZIP64 = b"PK\x06\x07"
 
 
 def takes(content_type: bytes) -> bool:
-    """Whether bodies of this type are read here."""
+    """Whether this module reads bodies of this type."""
     return content_type.lower().startswith((b"application/x-np", b"image/"))
 
 
 def read(body: bytes, content_type: str, endpoint: Endpoint, limit: int, take: Take) -> dict[str, np.ndarray]:
-    """The inputs of an endpoint from a body: an `.npy` or a picture where it has one input, else an `.npz` by their names.
+    """Reads the inputs of an endpoint from a body: an `.npy` or a picture for a single input, an `.npz` with all by name.
 
-    Numbers are converted to the float type of the signature, 8-bit integers to [0, 1]; integers to its integer type.
+    Numbers are converted to the float type of the signature, 8-bit integers scaled to [0, 1]; integers to its integer type.
+
+    Args:
+        take: is called with the unpacked size of an `.npz` before it is unpacked.
 
     Raises:
-        TooLarge: arrays of more than `limit` bytes in an `.npz`.
-        RequestError: not of that format, or not what the signature takes; and what `take` raises, which is told of the bytes
-            of an `.npz` before they are unpacked.
+        TooLarge: the arrays of an `.npz` have more than `limit` bytes.
+        RequestError: another format, or arrays that the signature does not take; or from `take`.
     """
     content_type = content_type.lower()
     if content_type == NPZ:
@@ -42,18 +44,18 @@ def read(body: bytes, content_type: str, endpoint: Endpoint, limit: int, take: T
     elif len(endpoint.inputs) > 1:
         raise invalid(f"Expected an .npz with {', '.join(endpoint.inputs)}. Received: {content_type}.")
     else:
-        ((name, place),) = endpoint.inputs.items()
-        if content_type != NPY and place.dtype != object:
+        ((name, spec),) = endpoint.inputs.items()
+        if content_type != NPY and spec.dtype != object:
             raise invalid(
-                f"Expected a signature that takes files. Received: {content_type} for input {name}, {place.name}. "
+                f"Expected a signature that takes files. Received: {content_type} for input {name}, {spec.name}. "
                 "Try ?signature_name= with one that ends in _bytes or _png."
             )
         arrays = {name: _array(body) if content_type == NPY else np.array([body], object)}
-    return {name: _converted(name, arrays[name], place.dtype) for name, place in endpoint.inputs.items()}
+    return {name: _converted(name, arrays[name], spec.dtype) for name, spec in endpoint.inputs.items()}
 
 
 def write(outputs: dict[str, np.ndarray], accepted: str) -> tuple[bytes, str] | None:
-    """The body and its content type: a picture where that is accepted and there is one, else arrays; None for texts."""
+    """A body and its content type: a picture if the output is one and it is accepted, else arrays; None for texts."""
     arrays = list(outputs.values())
     if any(array.dtype.kind == "O" for array in arrays):
         wanted = PNG in accepted or "image/*" in accepted
@@ -97,27 +99,27 @@ def _arrays(body: bytes, endpoint: Endpoint, limit: int, take: Take) -> dict[str
             return {name: _array(_content(archive, member)) for name, member in members.items()}
     except RequestError:
         raise
-    except Exception as problem:  # zipfile and zlib have many
+    except Exception as problem:  # zipfile and zlib raise many kinds
         raise invalid(f"Expected arrays as .npz. Received: {problem}.") from None
 
 
 def _require_short_list(body: bytes) -> None:
-    """Refuses a list of members that would take long to read; `zipfile` reads what the last record says, and no other."""
+    """Refuses a long central directory, which would take long to read; `zipfile` goes by the last record only."""
     end = body[-END:]
     if end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0" or body[-END - 20 : -END].startswith(ZIP64):
-        raise ValueError("no zip file, or one with a comment or in the format zip64")
+        raise ValueError("not a zip file, or one with a comment, or in zip64 format")
     if int.from_bytes(end[12:16], "little") > DIRECTORY:
         raise ValueError("too many arrays")
 
 
 def _members(archive: zipfile.ZipFile, endpoint: Endpoint) -> dict[str, zipfile.ZipInfo]:
-    """Where the inputs of the endpoint are; they are all that there is."""
+    """The members of the archive by input name; there must be exactly one for each input."""
     found = archive.infolist()
     members = {member.filename.removesuffix(".npy"): member for member in found}
     if members.keys() != endpoint.inputs.keys():
         raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: {', '.join(members) or 'none'}.")
     if len(members) < len(found):
-        raise ValueError("an array twice")
+        raise ValueError("an array that is there twice")
     if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in found):
         raise ValueError("a compression that NumPy does not write")
     return members
@@ -125,7 +127,7 @@ def _members(archive: zipfile.ZipFile, endpoint: Endpoint) -> dict[str, zipfile.
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     with archive.open(member) as file:
-        return file.read(member.file_size)  # without a size it would unpack all there is, and cut it then
+        return file.read(member.file_size)  # without a size, it would unpack everything and then truncate it
 
 
 def _array(body: bytes) -> np.ndarray:
@@ -137,7 +139,7 @@ def _array(body: bytes) -> np.ndarray:
             return np.empty(shape, dtype)
         array = np.frombuffer(body, dtype, offset=start)
         return np.ascontiguousarray(array.reshape(shape[::-1]).T) if by_columns else array.reshape(shape)
-    except Exception as problem:  # Python's own parser reads the header
+    except Exception as problem:  # of any kind: the header is parsed as Python
         raise invalid(f"Expected an array as .npy. Received: {problem}.") from None
 
 
@@ -145,7 +147,7 @@ def _header(body: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int]:
     length = int.from_bytes(body[8:10], "little") if body[6:7] == b"\x01" else int.from_bytes(body[8:12], "little")
     start = (10 if body[6:7] == b"\x01" else 12) + length
     if length > 10_000 or start > len(body):
-        raise ValueError("a header that is cut short")
+        raise ValueError("a truncated header")
     return *_parsed(body[:start]), start
 
 

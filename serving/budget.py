@@ -1,4 +1,4 @@
-"""Memory that all requests share: what they would take beyond it is refused."""
+"""A memory budget that all requests share; requests beyond it are refused."""
 
 import threading
 
@@ -6,7 +6,7 @@ from serving.status import Code, RequestError
 
 
 class Budget:
-    """So many bytes, for any thread."""
+    """A number of bytes to share. Thread-safe."""
 
     def __init__(self, limit: int):
         self.limit = limit
@@ -14,33 +14,33 @@ class Budget:
 
     @property
     def taken(self) -> int:
-        """Bytes that are in use."""
+        """Number of bytes in use."""
         return self._taken
 
     def take(self, size: int) -> None:
-        """Takes `size` bytes, or gives them back where that is negative.
+        """Takes `size` bytes, or gives them back if it is negative.
 
         Raises:
-            RequestError: RESOURCE_EXHAUSTED, there are not as many left.
+            RequestError: RESOURCE_EXHAUSTED, fewer are left.
         """
         with self._lock:
             if size > 0 and self._taken + size > self.limit:
                 raise RequestError(
                     Code.RESOURCE_EXHAUSTED,
                     f"Expected the bodies of all requests to take at most {self.limit} bytes at once. "
-                    f"Received: {size} bytes beside {self._taken}. Try again later.",
+                    f"Received: {size} bytes with {self._taken} in use. Try again later.",
                 )
             self._taken += size
 
 
 class Share:
-    """What one request, or one connection, has of a budget."""
+    """The part of a budget that one request or one connection holds."""
 
     def __init__(self, budget: Budget):
         self._budget, self.size = budget, 0
 
     def resize(self, size: int) -> None:
-        """Has `size` bytes from now on.
+        """Changes the share to `size` bytes.
 
         Raises:
             RequestError: as `Budget.take`; the share stays as it was.
@@ -49,8 +49,8 @@ class Share:
         self.size = size
 
     def grow(self, size: int) -> None:
-        """Has `size` bytes more."""
+        """Adds `size` bytes to the share."""
         self.resize(self.size + size)
 
 
-BODIES = Budget(1 << 31)  # of large requests: what has arrived of them, unpacked, and as arrays
+BODIES = Budget(1 << 31)  # of large requests: their bodies as received, unpacked, and as arrays

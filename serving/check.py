@@ -1,4 +1,4 @@
-"""One request for every verb of every model in a directory, through a real server and the client."""
+"""The `check` command: one request to every verb of every model in a directory, through the server and the client."""
 
 import pathlib
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ ROWS = 3
 
 
 def check(directory: str) -> None:
-    """Starts the embedded server on `directory`, prints what each verb answers on the exported sample, or on
-    generated data where a model has none, stops the server.
+    """Starts the embedded server on `directory`, prints the shapes of each verb's outputs for the exported sample, or for
+    generated data if a model has no sample, and stops the server.
 
     Raises:
         RuntimeError: the server did not start, or refused a request.
@@ -31,17 +31,17 @@ def check(directory: str) -> None:
 
 
 def _latest(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The path of the highest version by model, as the server finds them."""
+    """The path of the highest version of each model, as the server finds them."""
     found = {}
     for base in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        whole = [version for version in numbered(base).values() if (version / SAVED_MODEL).exists()]
-        if whole:
-            found[base.name] = whole[-1]
+        complete = [version for version in numbered(base).values() if (version / SAVED_MODEL).exists()]
+        if complete:
+            found[base.name] = complete[-1]
     return found
 
 
 def _rows(client: Client, path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Some of the exported sample, or of what the model generates where it has none."""
+    """Some rows of the exported sample, or generated ones if there is no sample."""
     sample = path / "assets.extra" / "sample.npz"
     if not sample.exists():
         return {"x": client.generate(np.arange(ROWS))}
@@ -50,16 +50,16 @@ def _rows(client: Client, path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list[np.ndarray], dict[str, np.ndarray]]]:
-    """Yields verb, arguments and answers by name for each verb of the model, on data `x` `(B, *shape)`, `label` beside them
-    where the model wants labels, or on texts `source` and `target` `(B,)`; `decode` gets the codes of x."""
+    """Yields verb, arguments and outputs by name for each verb of the model. `rows` are data `x` `(B, *shape)`, with `label` if
+    the model takes labels, or texts `source` and `target` `(B,)`; `decode` gets the codes of x."""
     count = len(next(iter(rows.values())))
-    ones, whole = np.ones(count, "float32"), np.arange(count, dtype="int32")
+    ones, integers = np.ones(count, "float32"), np.arange(count, dtype="int32")
     values = {
-        "label": 0 * whole,
-        "seed": whole,
+        "label": 0 * integers,
+        "seed": integers,
         "length_penalty": ones,
         "temperature": ones,
-        "top_k": whole,
+        "top_k": integers,
         "top_p": ones,
         **rows,
     }

@@ -1,4 +1,4 @@
-"""A client of the REST API, NumPy in and out. It needs neither TensorFlow nor Keras where it runs."""
+"""A client of the REST API, NumPy in and out, that needs neither TensorFlow nor Keras."""
 
 import io
 import ipaddress
@@ -19,7 +19,7 @@ NPY, NPZ = "application/x-npy", "application/x-npz"
 
 
 class ServerError(RuntimeError):
-    """The server refused a request or failed on it; `status` is the HTTP code."""
+    """The server refused a request or failed; `status` is the HTTP status code."""
 
     def __init__(self, status: int, message: str):
         super().__init__(f"{message} (HTTP {status})")
@@ -30,74 +30,74 @@ class Client:
     """The verbs of one served model, on the embedded server or TensorFlow Serving.
 
     Args:
-        url: of the server, `http://localhost:8501`. Any but this machine is asked through the proxy that the environment names.
+        url: of the server, such as `http://localhost:8501`. Other machines are reached through the proxy of the environment.
         model: its name on the server.
         version: the latest unless given.
-        timeout: of one request, seconds.
-        binary: whether arrays travel as NumPy's own formats, which the embedded server reads several times faster than JSON
-            and TensorFlow Serving does not read.
+        timeout: of one request, in seconds.
+        binary: whether to send arrays in NumPy's formats, which the embedded server reads several times faster than JSON;
+            TensorFlow Serving does not read them.
 
-    Verbs take arrays, lists, generators and tables. 8-bit integers are scaled to [0, 1], as the zoo scales them. No rows get an
-    empty answer.
+    Verbs take arrays, lists, generators and tables. 8-bit integers are scaled to [0, 1], as in the zoo. For zero rows the
+    outputs have zero rows.
 
     Raises:
         ValueError: not the address of a server, or a proxy that HTTPX cannot use.
 
     Raises, from every verb:
-        ValueError: not numbers, or not strings, where the signature wants them.
-        ServerError: the server says no: its status and its words.
-        httpx.TransportError: no server there, or none that answers in time.
+        ValueError: not numbers, or not strings, where the signature takes them.
+        ServerError: the server refused the request; with its status and message.
+        httpx.TransportError: there is no server, or it does not respond in time.
     """
 
     def __init__(self, url: str, model: str, version: int | None = None, timeout: float = 60.0, binary: bool = False):
         server = _server(url)
         path = f"/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
-        self._http = httpx.Client(base_url=str(server).rstrip("/") + path, timeout=timeout, **_way(server))
+        self._http = httpx.Client(base_url=str(server).rstrip("/") + path, timeout=timeout, **_transport(server))
         self._binary = binary
         self._signatures: dict | None = None
 
-    # A verb takes NumPy arrays, or sequences of strings where the model is of texts. It gives an array, or a dict of them where
-    # the signature has several outputs.
+    # A verb takes NumPy arrays, or sequences of strings for texts. It returns an array, or a dict of arrays for a
+    # signature with several outputs.
 
     def encode(self, x: ArrayLike) -> np.ndarray:
         """Data `(B, *shape)`, or texts `(B,)`, to codes `(B, k)`."""
         return self._call("encode", x)
 
     def decode(self, *code: ArrayLike) -> np.ndarray:
-        """Codes `(B, k)` to data `(B, *shape)`; of a transformer source and target to log p of each token."""
+        """Codes `(B, k)` to data `(B, *shape)`; of a transformer, source and target to log p of each token."""
         return self._call("decode", *code)
 
     def reconstruct(self, x: ArrayLike) -> np.ndarray | dict[str, np.ndarray]:
-        """Data `(B, *shape)` to their reconstructions, of the same shape; texts as `generate`."""
+        """Data `(B, *shape)` to their reconstructions, of the same shape; of a transformer, the same as `generate`."""
         return self._call("reconstruct", x)
 
     def generate(self, seed: ArrayLike) -> np.ndarray | dict[str, np.ndarray]:
-        """New data `(B, *shape)`, one for each integer seed `(B,)`; of a transformer, for each source `(B,)`, `target`, `score`
-        and `unknown` `(B,)`."""
+        """New data `(B, *shape)`, one for each integer seed `(B,)`; of a transformer, `target`, `score` and `unknown` `(B,)`
+        for each source `(B,)`."""
         return self._call("generate", seed)
 
     def score(self, *x: ArrayLike) -> np.ndarray:
-        """log p(x) or its bound in nats, `(B,)`, of a transformer log p(target | source); higher is more typical."""
+        """log p(x) or a bound on it in nats, `(B,)`; of a transformer, log p(target | source). Higher is more typical."""
         return self._call("score", *x)
 
     def score_code(self, x: ArrayLike) -> np.ndarray:
-        """log-density of the codes in nats, `(B,)`; higher is more typical."""
+        """Log-density of the codes in nats, `(B,)`; higher is more typical."""
         return self._call("score_code", x)
 
     def generate_class(self, label: ArrayLike, seed: ArrayLike) -> np.ndarray:
-        """New data `(B, *shape)` of the classes `(B,)`, one for each seed `(B,)`, from a model that knows classes."""
+        """New data `(B, *shape)` of the classes `(B,)`, one for each seed `(B,)`, by a model with class labels."""
         return self._call("generate_class", label, seed)
 
     def generate_prior(self, seed: ArrayLike) -> np.ndarray:
-        """New data `(B, *shape)`, one for each seed, from the standard normal prior of a variational autoencoder."""
+        """New data `(B, *shape)`, one for each seed `(B,)`, from the standard normal prior, by a variational autoencoder."""
         return self._call("generate_prior", seed)
 
     def vary(self, x: ArrayLike, seed: ArrayLike) -> np.ndarray:
-        """Data `(B, *shape)` like x but different, from its posterior, by a variational autoencoder."""
+        """Variations of x, `(B, *shape)`, decoded from draws of its posterior, by a variational autoencoder."""
         return self._call("vary", x, seed)
 
     def classify(self, x: ArrayLike) -> np.ndarray:
-        """Data `(B, *shape)` to probabilities `(B, C)` of the classes, by a classifier."""
+        """Data `(B, *shape)` to class probabilities `(B, C)`, by a classifier."""
         return self._call("classify", x)
 
     def regress(self, x: ArrayLike) -> np.ndarray:
@@ -109,7 +109,7 @@ class Client:
         return self._call("encode_states", source)
 
     def next(self, source: Sequence[str], target: Sequence[str]) -> dict[str, np.ndarray]:
-        """What may follow the targets `(B,)`: `token` and `probability` `(B, choices)`, by a transformer."""
+        """The likeliest next tokens after the targets `(B,)`: `token` and `probability` `(B, choices)`, by a transformer."""
         return self._call("next", source, target)
 
     def generate_beam(self, source: Sequence[str], length_penalty: ArrayLike) -> dict[str, np.ndarray]:
@@ -119,16 +119,16 @@ class Client:
     def generate_sample(
         self, source: Sequence[str], seed: ArrayLike, temperature: ArrayLike, top_k: ArrayLike, top_p: ArrayLike
     ) -> dict[str, np.ndarray]:
-        """A drawn target for each source, `target`, `score` and `unknown` `(B,)`, by a transformer."""
+        """A target drawn at random for each source, `target`, `score` and `unknown` `(B,)`, by a transformer."""
         return self._call("generate_sample", source, seed, temperature, top_k, top_p)
 
     def attend(self, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
-        """What each target token looks at, `(B, heads, target length + 1, source length + 1)`, by a transformer."""
+        """Attention weights `(B, heads, target length + 1, source length + 1)`, by a transformer."""
         return self._call("attend", source, target)
 
     @property
     def signatures(self) -> dict:
-        """The served signatures by name, as the server's metadata give them."""
+        """The served signatures by name, from the server's metadata."""
         if self._signatures is None:
             metadata = _answer(self._http.get("/metadata"))
             signatures = metadata["metadata"]["signature_def"]["signature_def"]
@@ -150,9 +150,9 @@ class Client:
         inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
         columns = {name: column(name, value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
         count = next((len(value) for value in columns.values() if value.ndim), None)
-        if count is not None:  # one number is that of every row, as in Python
+        if count is not None:  # a single number is used for every row, as in Python
             columns = {name: value if value.ndim else np.full(count, value) for name, value in columns.items()}
-        if all(value.shape[:1] == (0,) for value in columns.values()):  # JSON has no shape for no rows
+        if all(value.shape[:1] == (0,) for value in columns.values()):  # JSON cannot carry the shape of zero rows
             arrays = {name: np.zeros(no_rows(output), DTYPES[output["dtype"]]) for name, output in outputs.items()}
             return arrays if len(arrays) > 1 else arrays.popitem()[1]
         answer = self._post_binary(verb, columns) if self._binary else self._post(verb, columns)
@@ -185,11 +185,11 @@ class Client:
 
     @property
     def _predict(self) -> str:
-        # A colon in a relative URL would start a scheme: the verb goes onto the whole address.
+        # In a relative URL a colon would end a scheme, so the verb is appended to the full address.
         return f"{str(self._http.base_url).rstrip('/')}:predict"
 
     def order(self, verb: str) -> list[str]:
-        """Names of a verb's inputs in the order of its arguments, which metadata do not keep."""
+        """Names of a verb's inputs in the order of its arguments, which metadata do not preserve."""
         return sorted(self.signatures[verb]["inputs"], key=ARGUMENTS.index)
 
 
@@ -203,12 +203,12 @@ def _server(url: str) -> httpx.URL:
     return server
 
 
-def _way(server: httpx.URL) -> dict:
-    """How HTTPX gets there: straight to this machine and to what NO_PROXY names, else through the proxy of the environment."""
+def _transport(server: httpx.URL) -> dict:
+    """The transport for HTTPX: direct for this machine and those in NO_PROXY, else through the proxy of the environment."""
     proxies = urllib.request.getproxies()
     proxy = proxies.get(server.scheme) or proxies.get("all")
     if not proxy or _is_here(server.host) or urllib.request.proxy_bypass(server.netloc.decode()):
-        return {"transport": httpx.HTTPTransport()}  # with one of its own HTTPX does not look at the environment
+        return {"transport": httpx.HTTPTransport()}  # given a transport, HTTPX ignores the environment
     try:
         return {"transport": httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")}
     except (ValueError, ImportError, httpx.InvalidURL) as problem:
@@ -228,7 +228,7 @@ def _is_here(host: str) -> bool:
 
 def _answer(response: httpx.Response) -> dict:
     try:
-        answer = response.json()  # takes NaN, which orjson does not
+        answer = response.json()  # accepts NaN, which orjson does not
     except ValueError:
         answer = {"error": f"Expected JSON. Received: {response.text[:200]!r}."}
     if response.is_error or "error" in answer:

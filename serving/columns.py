@@ -1,31 +1,32 @@
-"""What a client is handed, made the arrays that a signature takes. It needs neither TensorFlow nor Keras."""
+"""Conversion of what users pass to the client into the arrays of a signature, without TensorFlow or Keras."""
 
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64", "DT_STRING": "str"}
 
 
 def scaled(array: np.ndarray) -> np.ndarray:
-    """8-bit integers on [0, 1] as float32, as the zoo takes them; everything else as it is."""
+    """8-bit integers scaled to [0, 1] as float32, as in the zoo; everything else as it is."""
     return array / np.float32(255) if array.dtype == np.uint8 else array
 
 
-def column(name: str, value, tensor: dict) -> np.ndarray:
-    """A value as the array of an input: numbers of the type of the signature, where that is a float; `[]` is no rows."""
+def column(name: str, value: ArrayLike, tensor: dict) -> np.ndarray:
+    """A value as the array of an input, converted to its type if that is a float; `[]` is zero rows."""
     array, kind = _array(value), DTYPES[tensor["dtype"]]
     kinds = "U" if kind == "str" else "buif"
     if array.size and array.dtype.kind not in kinds:
         flat = array.reshape(-1).tolist()
-        place = next((place for place, value in enumerate(flat) if np.asarray(value).dtype.kind not in kinds), 0)
+        index = next((index for index, value in enumerate(flat) if np.asarray(value).dtype.kind not in kinds), 0)
         raise ValueError(
-            f"Expected {'strings' if kind == 'str' else 'numbers'} for {name}. Received: {flat[place]!r:.40} in row "
-            f"{place * len(array) // len(flat) if array.ndim else 0}. Try leaving it out."
+            f"Expected {'strings' if kind == 'str' else 'numbers'} for {name}. Received: {flat[index]!r:.40} in row "
+            f"{index * len(array) // len(flat) if array.ndim else 0}. Try leaving it out."
         )
     if array.shape == (0,):
         array = np.zeros((0, *no_rows(tensor)[1:]), kind)
-    # A float is shorter in JSON as one of 32 bits; integers are the server's to check.
+    # Floats are shorter in JSON as float32; integers are checked by the server.
     return scaled(array).astype(kind) if kind.startswith("float") else array
 
 
@@ -41,11 +42,11 @@ def _array(value) -> np.ndarray:
     array = np.asarray(value, order="C")
     if array.dtype != object:
         return array
-    found = np.array(array.tolist())  # NumPy finds the type anew; numbers among texts would become texts
+    found = np.array(array.tolist())  # NumPy infers the type again; numbers among texts would become texts
     mixed = found.dtype.kind == "U" and not all(isinstance(element, str) for element in array.flat)
     return array if mixed else found
 
 
 def no_rows(tensor: dict) -> tuple[int, ...]:
-    """The shape of a tensor of metadata without rows."""
+    """The shape of zero rows of a tensor in the metadata."""
     return tuple(max(int(dim["size"]), 0) for dim in tensor["tensor_shape"]["dim"])

@@ -1,4 +1,4 @@
-"""How a command ends: one line and an exit code for what is wrong outside the program, a traceback for its own faults."""
+"""How commands end: one line and an exit code for failures outside the program, a traceback for its own bugs."""
 
 import contextlib
 import errno
@@ -16,15 +16,15 @@ import httpx
 
 from serving.client import ServerError
 
-WRONG = 2  # exit code for wrong input, and for what is wrong outside the program
-ENDING = 128  # added to the number of the signal that ended the program, as shells do
+WRONG = 2  # exit code for wrong input and for failures outside the program
+ENDING = 128  # plus the number of the signal that ended the program, as in shells
 OWN = ("zoo", "training", "serving")
-DAMAGE = (EOFError, UnicodeError, json.JSONDecodeError, zipfile.BadZipFile, zlib.error)  # what readers make of cut files
-PLACE, SPACE, OTHER = "a place that may be written to", "freeing space, or another disk", "another path"
+DAMAGE = (EOFError, UnicodeError, json.JSONDecodeError, zipfile.BadZipFile, zlib.error)  # what readers raise on truncated files
+WRITABLE, SPACE, OTHER = "a path that you may write to", "freeing space, or another disk", "another path"
 HINTS = {
-    errno.EACCES: PLACE,
-    errno.EPERM: PLACE,
-    errno.EROFS: PLACE,
+    errno.EACCES: WRITABLE,
+    errno.EPERM: WRITABLE,
+    errno.EROFS: WRITABLE,
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,
     errno.EFBIG: SPACE,
@@ -39,12 +39,12 @@ HINTS = {
 def run(name: str, command: Callable[[], None], interrupted: str = "") -> int:
     """Runs a command; returns its exit code.
 
-    That is 0, 2 with one line on stderr where `outside` knows what is wrong, or 128 + the number of the signal that ended it;
-    a closed pipe counts as SIGPIPE and says nothing. Every other exception goes on, since it is a fault of the program.
+    That is 0, or 2 with one line on stderr if `outside` explains the error, or 128 + the number of the signal that ended it; a
+    closed pipe counts as SIGPIPE and prints nothing. All other exceptions propagate: they are bugs of the program.
 
     Args:
-        name: of the command, which begins its line.
-        interrupted: what to say where a signal ended it.
+        name: of the command; the line on stderr begins with it.
+        interrupted: what to print if a signal ends it.
     """
     with _signals():
         _streams()
@@ -68,10 +68,10 @@ def run(name: str, command: Callable[[], None], interrupted: str = "") -> int:
 
 
 def outside(error: Exception) -> str | None:
-    """In one line, what is wrong outside the program; None for an error that is a fault of its own.
+    """One line for an error whose cause is outside the program; None for a bug.
 
-    Outside are what our own words refuse ("Expected … Received: …"), what the operating system refuses, in TensorFlow's words
-    too, files that are cut, memory that is not enough, packages that are not installed, and servers that do not answer.
+    Outside are our own errors ("Expected … Received: …"), refusals of the operating system, also when TensorFlow reports them,
+    truncated files, too little memory, missing packages, and servers that do not respond.
     """
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if text.startswith("Expected ") and isinstance(error, ValueError | OSError | RuntimeError):
@@ -80,15 +80,15 @@ def outside(error: Exception) -> str | None:
         received = ": ".join(str(part) for part in (error.strerror, error.filename) if part) or text
         return _refusal("what the operating system allows", received, HINTS.get(error.errno, OTHER))
     if isinstance(error, ServerError | httpx.HTTPError):
-        return _refusal("an answer of the server", text or type(error).__name__, "the server's log")
+        return _refusal("a response from the server", text or type(error).__name__, "the server's log")
     if isinstance(error, MemoryError):
         return _refusal("enough memory", text or "too little", "a smaller --batch_size, --width or --memory_gib")
     if isinstance(error, DAMAGE):
-        return _refusal("whole files", f"{type(error).__name__}, {text or 'an early end'}", "writing anew what is read")
+        return _refusal("complete files", f"{type(error).__name__}, {text or 'an early end'}", "writing that file again")
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] not in OWN:
         return _refusal("every package to be installed", text, f"pip install {(error.name or '').split('.')[0]}")
     if isinstance(error, ValueError) and text.startswith("Unable to import backend"):  # Keras's
-        return _refusal("KERAS_BACKEND=tensorflow or jax", text.rpartition(":")[2].strip(), "without it")
+        return _refusal("KERAS_BACKEND=tensorflow or jax", text.rpartition(":")[2].strip(), "leaving it unset")
     return _of_tensorflow(error)
 
 
@@ -96,12 +96,12 @@ def _of_tensorflow(error: Exception) -> str | None:
     errors = getattr(sys.modules.get("tensorflow"), "errors", None)
     if errors is None or not isinstance(error, errors.OpError):
         return None
-    text = re.sub(r"^\{\{.*?\}\} ?", "", next(iter(error.message.splitlines()), ""))  # less the name of an operation
+    text = re.sub(r"^\{\{.*?\}\} ?", "", next(iter(error.message.splitlines()), ""))  # without the name of an operation
     number = next((number for number in errno.errorcode if f"; {os.strerror(number)}" in text), None)
     if number is not None:
         return _refusal("what the operating system allows", text, HINTS.get(number, OTHER))
     if isinstance(error, errors.DataLossError):
-        return _refusal("whole files", text, "writing anew what is read, or removing it where it is a prepared data set")
+        return _refusal("complete files", text, "writing that file again, or removing it if it is a prepared data set")
     if isinstance(error, errors.ResourceExhaustedError):
         return _refusal("enough memory", text, "a smaller --batch_size, --width or --memory_gib")
     return None
@@ -113,10 +113,10 @@ def _refusal(expected: str, received: str, advice: str) -> str:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Within it, the end of a terminal or of a service interrupts as Ctrl-C does, so that what is begun is tidied up."""
+    """A context in which SIGTERM and SIGHUP interrupt as Ctrl-C does, so that unfinished work is cleaned up."""
     here = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if here and hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores one
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores SIGHUP
 
     def interrupt(number, _):
         raise KeyboardInterrupt(number)
@@ -131,22 +131,22 @@ def _signals() -> Iterator[None]:
 
 
 def _streams() -> None:
-    """Streams that are closed lead nowhere; letters that a stream cannot write, such as × in ASCII, are written as \\xd7."""
+    """Replaces closed streams by /dev/null; characters that a stream cannot encode, such as × in ASCII, become \\xd7."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the process ends
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # Jupyter's have none, and need none
+        if hasattr(stream, "reconfigure"):  # Jupyter's streams have none, and need none
             stream.reconfigure(errors="backslashreplace")
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens
+    with contextlib.suppress(OSError):  # stderr is closed
         print(line, file=sys.stderr, flush=True)
 
 
 def _drop_unwritten() -> None:
-    """Lets a stream that cannot be written to, a closed pipe or a full disk, lead nowhere: Python would flush it once more."""
+    """Redirects streams that cannot be written (closed pipe, full disk) to /dev/null: Python flushes them once more at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

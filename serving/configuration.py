@@ -1,7 +1,7 @@
 """The configuration files of TensorFlow Serving: protocol buffers in text format.
 
-`tensorflow-serving-api` brings the messages of model configurations. Those of batching, monitoring and TLS it does not bring:
-they are declared here, field by field, as its documentation gives them.
+`tensorflow-serving-api` contains the messages for model configurations, but not those for batching, monitoring and TLS: they
+are declared here, field by field, from TensorFlow Serving's documentation.
 """
 
 import os
@@ -51,7 +51,7 @@ def _declared() -> dict[str, type[Message]]:
             kind = kind.removesuffix("*")
             named = {"type_name": kind} if kind.startswith(".") else {}
             message.field.add(name=field, number=number, label=label, type=_KINDS.get(kind, _FIELD.TYPE_MESSAGE), **named)
-    pool = descriptor_pool.DescriptorPool()  # one of our own: somebody else may have registered the real files
+    pool = descriptor_pool.DescriptorPool()  # our own pool: another package may have registered the real files
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
     return {n: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{n}")) for n in _MESSAGES}
@@ -61,10 +61,10 @@ _DECLARED = _declared()
 
 
 def batching(path: str | os.PathLike | None) -> Limits:
-    """Limits of a batching parameters file, the defaults without one.
+    """The limits in a batching parameters file, or the defaults.
 
     Raises:
-        ValueError: not a file of that kind, or sizes that contradict each other.
+        ValueError: not such a file, or sizes that contradict each other.
     """
     if path is None:
         return Limits()
@@ -82,7 +82,7 @@ def batching(path: str | os.PathLike | None) -> Limits:
 
 
 def monitoring(path: str | os.PathLike | None) -> str | None:
-    """The path of the metrics where a monitoring file enables them."""
+    """The URL path of the metrics if a monitoring file enables them, else None."""
     if path is None:
         return None
     prometheus = _read(path, _DECLARED["MonitoringConfig"]()).prometheus_config
@@ -90,24 +90,24 @@ def monitoring(path: str | os.PathLike | None) -> str | None:
 
 
 def tls(path: str | os.PathLike | None) -> Message | None:
-    """Keys and certificates, PEM, of an SSL file: `server_key`, `server_cert`, `custom_ca`, `client_verify`."""
+    """Keys and certificates (PEM) in an SSL file: `server_key`, `server_cert`, `custom_ca`, `client_verify`."""
     return None if path is None else _read(path, _DECLARED["SSLConfig"]())
 
 
 def models_of_file(path: str | os.PathLike) -> ModelServerConfig:
-    """The models of a model configuration file.
+    """The models in a model configuration file.
 
     Raises:
-        ValueError: not a file of that kind, or `checked` refuses it.
+        ValueError: not such a file, or `checked` refuses it.
     """
     return checked(_read(path, ModelServerConfig()))
 
 
 def one_model(name: str, base_path: str | os.PathLike) -> ModelServerConfig:
-    """A configuration of one model, the latest version of which is served.
+    """A configuration of one model, of which the latest version is served.
 
     Raises:
-        ValueError: the path is that of a version.
+        ValueError: the path is that of a version, not of a model.
     """
     if os.path.exists(os.path.join(base_path, SAVED_MODEL)) and not numbered(base_path):
         raise ValueError(why_none(os.path.abspath(base_path), []))
@@ -117,10 +117,10 @@ def one_model(name: str, base_path: str | os.PathLike) -> ModelServerConfig:
 
 
 def models_of_directory(directory: str | os.PathLike, known: Collection[str] = ()) -> ModelServerConfig:
-    """A configuration of every model `directory/NAME/VERSION` that is there now.
+    """A configuration of all models `directory/NAME/VERSION` that are there now.
 
     Args:
-        known: names that stay until their folder holds no version at all, not even a part of one.
+        known: names that are kept as long as their folder holds any version, even an incomplete one.
 
     Raises:
         ValueError: no such directory.
@@ -131,21 +131,21 @@ def models_of_directory(directory: str | os.PathLike, known: Collection[str] = (
     config = ModelServerConfig()
     for name in sorted({path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")} | {*known}):
         base = root / name
-        if _holds_versions(base, whole=name not in known):
+        if _holds_versions(base, complete=name not in known):
             config.model_config_list.config.add(name=name, base_path=str(base), model_platform="tensorflow")
     return config
 
 
-def _holds_versions(base: pathlib.Path, whole: bool) -> bool:
+def _holds_versions(base: pathlib.Path, complete: bool) -> bool:
     try:
         versions = numbered(base).values()
-    except OSError:  # gone for a moment, or not to be read
-        return not whole
-    return any((version / SAVED_MODEL).exists() or not whole for version in versions)
+    except OSError:  # it is missing for a moment, or not readable
+        return not complete
+    return any((version / SAVED_MODEL).exists() or not complete for version in versions)
 
 
 def following(directory: str | os.PathLike) -> Callable[[], ModelServerConfig]:
-    """Gives, each time that it is called, the configuration of the models that are in a directory by then."""
+    """A function that returns the configuration of the models that are in a directory when it is called."""
     known: set[str] = set()
 
     def configured() -> ModelServerConfig:
@@ -158,10 +158,10 @@ def following(directory: str | os.PathLike) -> Callable[[], ModelServerConfig]:
 
 
 def checked(config: ModelServerConfig) -> ModelServerConfig:
-    """`config`, if it can be served.
+    """Returns `config` if it can be served.
 
     Raises:
-        ValueError: no list of models, a name twice or missing, a path that is not absolute, another platform than TensorFlow.
+        ValueError: no list of models, a duplicate or missing name, a relative path, or a platform other than TensorFlow.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise ValueError(

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on one connection: bytes to requests, answers to bytes.
+"""HTTP/1.1 on one connection: from bytes to requests, from responses to bytes.
 
-A request is handed to a function and answered by a callback, at once or later, in the event loop's thread. With a task and a
-coroutine for each request, as ASGI has them, the transport would take longer than the model.
+Each request is passed to a function with a callback for the response, which is called at once or later, in the event loop's
+thread. With a task and a coroutine for each request, as in ASGI, the transport would take longer than the model.
 """
 
 import asyncio
@@ -13,59 +13,61 @@ from typing import NamedTuple
 import httptools
 
 from serving.budget import BODIES, Budget, Share
-from serving.messages import CLOSED, JSON, KEPT, Answer, Handler, Request, head
+from serving.messages import CLOSED, JSON, KEPT, Handler, Request, Response, head
 from serving.status import RequestError, as_json
 
 
 class Limits(NamedTuple):
-    """Of one connection: bytes, requests, and seconds."""
+    """Limits of one connection, in bytes, requests and seconds."""
 
     head: int = 1 << 16  # of request line and headers
     body: int = 1 << 30
-    small: int = 1 << 16  # of what has arrived and does not count in the budget of all
-    pipelined: int = 16  # requests that wait before no more is read
-    idle_time: float = 75  # without a request, or with an answer that the client does not read
+    small: int = 1 << 16  # received bytes that are not counted in the shared budget
+    pipelined: int = 16  # waiting requests, after which reading pauses
+    idle_time: float = 75  # without a request, or with a response that the client does not read
     head_time: float = 20  # this and the rate as in Apache's mod_reqtimeout
     body_time: float = 300  # as Node's `server.requestTimeout`
-    rate: float = 500  # bytes a second, in every `head_time` of a body
-    linger_time: float = 2  # in which a client that is still sending can read why it was refused
+    rate: float = 500  # bytes per second, over every `head_time` of a body
+    linger_time: float = 2  # for a client that is still sending to read why it was refused
 
 
 LIMITS = Limits()
-COPIED = 1 << 16  # bytes of a body that go out in one piece with the head
+COPIED = 1 << 16  # bytes; smaller bodies are copied behind the head and sent in one piece
 _BETWEEN, _HEAD, _BODY, _LINGERING = range(4)  # what is being received
 
 
 class Connection(asyncio.Protocol):
-    """One client; its requests are answered one after the other."""
+    """One client connection; its requests are answered one after the other."""
 
     def __init__(self, handle: Handler, connections: set["Connection"], limits: Limits = LIMITS, budget: Budget = BODIES):
         self._handle, self._connections, self._limits = handle, connections, limits
         self._most = limits.head
-        self._stage, self._seconds = _BETWEEN, 0.0  # and for how long
-        self._size = 0  # bytes of the request that have arrived
-        self._silent = -1  # bytes of them that the parser has said nothing of
-        self._seen = (0, 0.0)  # `_size` and `_seconds` when the rate was last looked at
+        self._stage, self._seconds = _BETWEEN, 0.0  # and for how many seconds
+        self._size = 0  # bytes of the request that have been received
+        self._silent = -1  # bytes received since the parser last reported anything; -1 right after it did
+        self._seen = (0, 0.0)  # `_size` and `_seconds` when the rate was last checked
         self._body: bytes | io.BytesIO = b""
-        self._continues = False  # whether the client waits to be asked for the body
+        self._continues = False  # whether the client waits for "100 Continue"
         self._current: Request | None = None
         self._abandon: Callable[[], None] | None = None
         self._waiting: deque[Request] = deque()
         self._waiting_size = 0
         self._share = Share(budget)
-        self._full, self._unread = False, 0  # of answers that the client has not read
+        self._full, self._unread = False, 0  # of the write buffer: whether it is full, and bytes the client has not read
         self._paused = False
-        self._last: bytes | None = None  # what is said after all answers; nothing more is taken then
+        self._last: bytes | None = None  # what is sent after all responses; nothing more is read then
 
-    def close_if_free(self) -> None:
+    def close_if_idle(self) -> None:
+        """Closes the connection unless a request is being answered."""
         if self._current is None:
             self._transport.close()
 
     def abort(self) -> None:
+        """Closes the connection at once."""
         self._transport.abort()
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass, and ends what takes too long."""
+        """Counts the seconds that have passed, and ends what takes too long."""
         self._seconds += seconds
         limits, unread = self._limits, self._transport.get_write_buffer_size()
         if unread:
@@ -80,7 +82,7 @@ class Connection(asyncio.Protocol):
             self._seconds = 0.0
         elif self._stage == _HEAD:
             if self._seconds >= limits.head_time:
-                self._refuse(_Refused(408, f"Expected a whole head within {limits.head_time} seconds. Received: a part."))
+                self._refuse(_Refused(408, f"Expected a complete head within {limits.head_time} seconds. Received: a part."))
         elif self._stage == _BODY:
             self._wait_for_body()
         elif self._seconds >= limits.idle_time:
@@ -89,13 +91,13 @@ class Connection(asyncio.Protocol):
     def _wait_for_body(self) -> None:
         limits = self._limits
         if self._seconds >= limits.body_time:
-            self._refuse(_Refused(408, f"Expected a whole body within {limits.body_time} seconds. Received: a part."))
+            self._refuse(_Refused(408, f"Expected a complete body within {limits.body_time} seconds. Received: a part."))
             return
-        if self._seconds < self._seen[1]:  # another request's
+        if self._seconds < self._seen[1]:  # it was for another request
             self._seen = (0, 0.0)
         if (seconds := self._seconds - self._seen[1]) >= limits.head_time:
             if self._size - self._seen[0] < limits.rate * seconds:
-                self._refuse(_Refused(408, f"Expected a body at {limits.rate} bytes a second at least. Received: fewer."))
+                self._refuse(_Refused(408, f"Expected a body at no less than {limits.rate} bytes per second. Received: fewer."))
             self._seen = self._size, self._seconds
 
     # From the event loop
@@ -114,7 +116,7 @@ class Connection(asyncio.Protocol):
             self._abandon()
 
     def eof_received(self) -> bool:
-        """Whether the connection stays open for answers."""
+        """Whether the connection stays open for responses."""
         self._last = self._last or b""
         self._drop()
         return self._current is not None or bool(self._waiting)
@@ -126,12 +128,12 @@ class Connection(asyncio.Protocol):
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                self._pass_over(data, upgrade)
+                self._decline(data, upgrade)
             if self._stage != _BETWEEN:
                 self._count(len(data))
         except httptools.HttpParserError as error:
-            told = error.__context__
-            self._refuse(told if isinstance(told, _Refused) else _Refused(400, f"Malformed request: {error}"))
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, _Refused) else _Refused(400, f"Malformed request: {error}"))
         except _Refused as refused:
             self._refuse(refused)
 
@@ -144,7 +146,7 @@ class Connection(asyncio.Protocol):
         self._throttle()
         self._next()
 
-    # From the parser. Every request passes here, so what only a few need is asked for last.
+    # From the parser. Every request comes through here, so rare cases are checked last.
 
     def on_message_begin(self) -> None:
         self._url, self._headers, self._body = b"", {}, b""
@@ -154,12 +156,12 @@ class Connection(asyncio.Protocol):
         self._url += url
         self._size += len(url)
         if self._size > self._most:
-            raise _Refused(414, f"Expected an address of at most {self._limits.head} bytes. Received: more.")
+            raise _Refused(414, f"Expected a URL of at most {self._limits.head} bytes. Received: more.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._size += len(name) + len(value) + 32  # what a header takes besides, by RFC 7541, 4.1
+        self._size += len(name) + len(value) + 32  # overhead of a header, as in RFC 7541, 4.1
         name = name.lower()
-        if self._stage == _HEAD:  # else it is a trailer, after the body that the headers describe
+        if self._stage == _HEAD:  # else it is a trailer, which is ignored
             self._headers[name] = value if name not in self._headers else self._headers[name] + b", " + value
             if self._size > self._most:
                 raise self._head_too_large()
@@ -223,13 +225,13 @@ class Connection(asyncio.Protocol):
         self._next()
 
     def _require_version(self, version: str) -> None:
-        if version not in ("1.1", "1.0"):  # the parser knows others, and none of them keeps the connection
+        if version not in ("1.1", "1.0"):  # the parser accepts others, none of which keeps the connection alive
             raise _Refused(505, f"Expected HTTP/1.1. Received: HTTP/{version}.")
 
-    # What arrives
+    # Receiving
 
-    def _pass_over(self, data: bytes | memoryview, upgrade: httptools.HttpParserUpgrade | None) -> None:
-        """Reads on where the parser stopped because another protocol is offered."""
+    def _decline(self, data: bytes | memoryview, upgrade: httptools.HttpParserUpgrade | None) -> None:
+        """Continues where the parser stopped because the client offers another protocol, which is declined."""
         while upgrade and self._upgrades():
             data = memoryview(data)[upgrade.args[0] :]
             self._without_upgrade()
@@ -239,11 +241,11 @@ class Connection(asyncio.Protocol):
                 upgrade = another
 
     def _upgrades(self) -> bool:
-        """Whether another protocol is offered; CONNECT, after which there is nothing to be read, is answered as any other."""
+        """Whether the client offers another protocol. CONNECT is answered like any other method: nothing to read follows it."""
         return self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
 
     def _without_upgrade(self) -> None:
-        """Has another parser read the same head without the offer, which is not taken, and what follows it."""
+        """Starts a new parser, and feeds it the same head without the offer."""
         method, version = self._parser.get_method(), self._parser.get_http_version().encode()
         kept = [(name, value) for name, value in self._headers.items() if name not in (b"connection", b"upgrade")]
         lines = [b"%b %b HTTP/%b" % (method, self._url, version), *(b"%b: %b" % header for header in kept)]
@@ -251,14 +253,15 @@ class Connection(asyncio.Protocol):
         self._parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
     def _count(self, arrived: int) -> None:
-        """Counts what the parser has been given of a request that is not whole."""
-        # It says nothing of a header, a chunk's size or a trailer before that is whole.
+        """Counts bytes given to the parser for a request that is not complete yet."""
+        # It reports a header, a chunk size or a trailer only when that is complete.
         self._silent = 0 if self._silent < 0 else self._silent + arrived
         if self._silent > self._limits.head:
             raise self._head_too_large()
         self._hold()
 
     def _hold(self) -> None:
+        """Takes the bytes received and not yet answered from the budget."""
         size = self._size + self._waiting_size
         size = size if size > self._limits.small else 0
         if size != self._share.size:
@@ -268,14 +271,14 @@ class Connection(asyncio.Protocol):
                 raise _Refused(error.status, error.message) from None
 
     def _drop(self) -> None:
-        """Forgets what has arrived of a request."""
+        """Discards what has been received of a request."""
         self._body, self._size = b"", 0
         if not self._waiting:
             self._waiting_size = 0
         self._share.resize(min(self._share.size, self._waiting_size))
 
     def _throttle(self) -> None:
-        """Reads no further while answers are unread, or enough requests wait."""
+        """Pauses reading while responses are unread, or enough requests wait."""
         limits = self._limits
         enough = len(self._waiting) >= limits.pipelined or self._waiting_size > limits.small
         pauses = (self._full or enough or self._last is not None) and self._stage != _LINGERING
@@ -289,24 +292,24 @@ class Connection(asyncio.Protocol):
     def _body_too_large(self) -> "_Refused":
         return _Refused(413, f"Expected a body of at most {self._limits.body} bytes. Received: more. Try several requests.")
 
-    # Requests and answers
+    # Requests and responses
 
     def _start(self, request: Request) -> None:
         self._current = request
         abandon = self._handle(request, self._respond)
-        if self._current is request:  # it may have been answered at once, and the next one have begun
+        if self._current is request:  # else it has been answered already, and the next one may have begun
             self._abandon = abandon
 
-    def _respond(self, answer: Answer) -> None:
+    def _respond(self, response: Response) -> None:
         request, self._current = self._current, None
         if self._transport.is_closing():
             return
         kept = CLOSED if not request.keep_alive else KEPT if b"connection" in request.headers else b""
-        body = answer.body if request.method != "HEAD" else b""
+        body = response.body if request.method != "HEAD" else b""
         if len(body) > COPIED:
-            self._transport.writelines((head(answer, kept), body))
+            self._transport.writelines((head(response, kept), body))
         else:
-            self._transport.write(head(answer, kept) + body)
+            self._transport.write(head(response, kept) + body)
         self._seconds = 0.0
         if not request.keep_alive:
             self._end()
@@ -314,7 +317,7 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        """Does what is due after the last answer: the next request, asking for a body, or the end."""
+        """Does what comes after a response: the next request, a request for the body, or the end."""
         if self._current is not None or self._full or self._transport.is_closing() or self._stage == _LINGERING:
             return
         if self._waiting:
@@ -331,15 +334,15 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse(self, refused: "_Refused") -> None:
-        """Says so when all that came before is answered, and ends then."""
-        answer = Answer(as_json(str(refused)), JSON, refused.status)
-        self._last = head(answer, CLOSED) + answer.body
+        """Sends the refusal after the responses to all earlier requests, then closes the connection."""
+        response = Response(as_json(str(refused)), JSON, refused.status)
+        self._last = head(response, CLOSED) + response.body
         self._drop()
         self._throttle()
         self._next()
 
     def _end(self) -> None:
-        if self._last:  # closed with input unread, a socket is reset, and the client may lose what it was told
+        if self._last:  # closing with unread input resets the socket, and the client might not see the response
             self._stage, self._seconds = _LINGERING, 0.0
             self._transport.write_eof()
             self._throttle()
@@ -354,7 +357,7 @@ class _Refused(Exception):
 
 
 def _relative(url: bytes) -> bytes:
-    """Path and query of a whole address, as a proxy is asked for it."""
+    """Path and query of a full URL, as it is sent to proxies."""
     if not url.lower().startswith((b"http://", b"https://")):
         return url
     _, _, rest = url.partition(b"://")

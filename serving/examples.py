@@ -1,4 +1,4 @@
-"""For every signature of a served model a request of one row that it answers, for people to try it with."""
+"""Example requests: one valid row for every signature of a served model, for people to try."""
 
 import base64
 import functools
@@ -13,18 +13,18 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving.quiet import tensorflow as tf
-from serving.servable import WARMUP, Endpoint, Place, Servable
+from serving.servable import WARMUP, Endpoint, Servable, TensorSpec
 
-SAMPLE = "assets.extra/sample.npz"  # data that an export keeps beside the model
-LARGEST = 1 << 14  # numbers in an example
-DIGITS = 3  # of a number in an example
+SAMPLE = "assets.extra/sample.npz"  # data that an export stores with the model
+LARGEST = 1 << 14  # greatest number of values in an example
+DIGITS = 3  # decimals of a number in an example
 
 
 def examples(servable: Servable) -> dict[str, dict]:
-    """Requests by the name of their signature, all but those of more than 16,384 numbers.
+    """Requests by the name of their signature, without those of more than 16,384 numbers.
 
-    A value is the first of the sample beside the model, a picture file made of it, or what the model was warmed up with; a
-    number of which nothing is known is 0, or 1 where it says how much, such as a temperature.
+    A value is the first of the sample stored with the model, a picture file made from it, or one from the warm-up requests.
+    Other values are 0, or 1 for single floats, such as a temperature.
     """
     return {
         verb: _request(verb, endpoint, servable.path) for verb, endpoint in servable.endpoints.items() if _is_short(endpoint)
@@ -32,28 +32,28 @@ def examples(servable: Servable) -> dict[str, dict]:
 
 
 def _is_short(endpoint: Endpoint) -> bool:
-    return sum(math.prod(size or 1 for size in place.shape or ()) for place in endpoint.inputs.values()) <= LARGEST
+    return sum(math.prod(size or 1 for size in spec.shape or ()) for spec in endpoint.inputs.values()) <= LARGEST
 
 
 def _request(verb: str, endpoint: Endpoint, path: pathlib.Path) -> dict:
-    inputs = {name: _plain(_value(verb, name, place, path), name) for name, place in endpoint.inputs.items()}
+    inputs = {name: _as_json(_value(verb, name, spec, path), name) for name, spec in endpoint.inputs.items()}
     return {"signature_name": verb, "inputs": inputs}
 
 
-def _value(verb: str, name: str, place: Place, path: pathlib.Path) -> np.ndarray:
-    sample, shape = _sample(path), [size or 1 for size in place.shape or ()]
+def _value(verb: str, name: str, spec: TensorSpec, path: pathlib.Path) -> np.ndarray:
+    sample, shape = _sample(path), [size or 1 for size in spec.shape or ()]
     known = sample.get(name, _png(sample["x"]) if name.endswith("_bytes") and "x" in sample else None)
-    if known is not None and known.dtype.kind in {"O": "OSU"}.get(place.dtype.kind, "biuf") and place.takes(known):
-        return known if place.dtype.kind == "O" else known.astype(place.dtype)
-    if place.dtype.kind == "O":
+    if known is not None and known.dtype.kind in {"O": "OSU"}.get(spec.dtype.kind, "biuf") and spec.takes(known):
+        return known if spec.dtype.kind == "O" else known.astype(spec.dtype)
+    if spec.dtype.kind == "O":
         warm = _warm(path)
         return warm.get((verb, name), warm.get(("", name), np.full(shape, b"", object)))
-    return np.full(shape, len(shape) < 2 and place.dtype.kind == "f", place.dtype)
+    return np.full(shape, len(shape) < 2 and spec.dtype.kind == "f", spec.dtype)
 
 
-@functools.lru_cache(maxsize=64)  # a version on the disk never changes
+@functools.lru_cache(maxsize=64)  # a version on disk never changes
 def _sample(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The first row of every array of the sample, `(1, …)`; nothing where there is none, or it cannot be read."""
+    """The first row `(1, …)` of every array of the sample; empty if there is none, or it cannot be read."""
     try:
         with np.load(path / SAMPLE) as arrays:
             rows = {name: arrays[name][:1] for name in arrays.files if arrays[name].ndim and len(arrays[name])}
@@ -64,7 +64,7 @@ def _sample(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 @functools.lru_cache(maxsize=64)
 def _warm(path: pathlib.Path) -> dict[tuple[str, str], np.ndarray]:
-    """The first row of the model's warm-up by signature and input, and of an input in any signature by an empty name."""
+    """The first row of the warm-up requests by signature and input name; under "" those of an input in any signature."""
     rows = {}
     try:
         for record in tf.data.TFRecordDataset(str(path / WARMUP)).as_numpy_iterator():
@@ -73,12 +73,12 @@ def _warm(path: pathlib.Path) -> dict[tuple[str, str], np.ndarray]:
             values = {name: np.atleast_1d(tf.make_ndarray(tensor))[:1] for name, tensor in request.inputs.items()}
             rows |= {(of, name): value for name, value in values.items() for of in ("", verb)}
     except (tf.errors.OpError, DecodeError, ValueError, TypeError):
-        pass  # no such file, or one that a server with warm-up would refuse
+        pass  # no such file, or one that a server with warm-up refuses
     return rows
 
 
 def _png(x: np.ndarray) -> np.ndarray | None:
-    """The picture `(1, height, width, channels)` of values in [0, 1] as a PNG file, `(1,)`; None where x is none."""
+    """A picture `(1, height, width, channels)` with values in [0, 1] as a PNG file, `(1,)`; None if x is not a picture."""
     if x.ndim != 4 or x.shape[-1] not in (1, 3) or x.min() < 0 or x.max() > 1:
         return None
     levels, file = np.round(255 * x[0]).astype("uint8"), io.BytesIO()
@@ -86,8 +86,8 @@ def _png(x: np.ndarray) -> np.ndarray | None:
     return np.array([file.getvalue()], object)
 
 
-def _plain(value: np.ndarray, name: str):
-    """The value as JSON has it."""
+def _as_json(value: np.ndarray, name: str):
+    """The value in the form of a JSON request."""
     if value.dtype.kind == "f":
         return np.round(value.astype("float64"), DIGITS).tolist()
     if value.dtype.kind not in "OSU":

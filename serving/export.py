@@ -1,6 +1,6 @@
-"""From a fitted model to a SavedModel that TensorFlow Serving and the embedded server answer from.
+"""Export of trained models to SavedModels, for TensorFlow Serving and the embedded server.
 
-It imports the zoo, as do `serving.images` and `serving.texts`, which it builds on; the rest of `serving` does not.
+This module imports the zoo, and so do `serving.images` and `serving.texts`, which it uses; the rest of `serving` does not.
 """
 
 import io
@@ -9,7 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -25,8 +25,8 @@ from zoo.signatures import Tensor
 
 __all__ = ["export", "export_run"]
 
-WARMUP = "tf_serving_warmup_requests"  # in assets.extra, by TensorFlow Serving's name
-SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that a server can show data without a data set
+WARMUP = "tf_serving_warmup_requests"  # in assets.extra; TensorFlow Serving's name
+SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that examples need no data set
 
 
 def export(
@@ -36,31 +36,31 @@ def export(
     version: int | None = None,
     sample: Mapping[str, np.ndarray] | None = None,
 ) -> pathlib.Path:
-    """Writes `directory/name/version`, whole or not at all.
+    """Writes `directory/name/version` atomically.
 
-    The signatures are those that the model declares, those with pictures that follow from them (`serving.images`), and
-    `serving_default`, which is `reconstruct` (`classify` or `regress` of a predictor). Beside them goes a request of each,
-    which a server runs before it answers others.
+    The signatures are those that the model declares, those for pictures derived from them (`serving.images`), and
+    `serving_default`, the same as `reconstruct` (for a predictor, `classify` or `regress`). One warm-up request for each is
+    stored with them; a server runs these before it answers others.
 
     Args:
-        name: the model's name on the server; the model's own unless given.
+        name: of the model on the server; `model.name` unless given.
         version: a number above 0; one more than the highest there unless given.
-        sample: a dict of arrays, `x` at least, to keep beside the model.
+        sample: a dict of arrays, with at least `x`, to store with the model.
 
     Returns:
         The path of the version.
 
     Raises:
         FileExistsError: that version is there already; a served version never changes.
-        ValueError: a version below 1; another backend than TensorFlow (`export_run` handles it).
+        ValueError: a version below 1; a backend other than TensorFlow (`export_run` handles that).
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"Expected the TensorFlow backend. Received: {keras.backend.backend()!r}. "
-            "Try export_run, or KERAS_BACKEND=tensorflow and the saved model."
+            "Try export_run, or KERAS_BACKEND=tensorflow with the saved model."
         )
     target = _target(pathlib.Path(directory) / (name or model.name), version)
-    with files.beside(target) as beside:  # under no number, so no server takes it for a version
+    with files.beside(target) as beside:  # its folder has no number, so no server takes it for a version
         served = texts.verbs(images.verbs(model))
         _save(model, served, str(beside))
         (beside / "assets.extra").mkdir()
@@ -73,7 +73,7 @@ def export(
 
 
 def _put(beside: pathlib.Path, target: pathlib.Path, version: int | None) -> pathlib.Path:
-    """Gives a version its number, the next one where another export has taken it meanwhile."""
+    """Renames a version to its number, or to the next one if another export has taken that meanwhile."""
     while True:
         try:
             os.rename(beside, target)
@@ -85,9 +85,9 @@ def _put(beside: pathlib.Path, target: pathlib.Path, version: int | None) -> pat
 
 
 def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: int | None = None) -> pathlib.Path:
-    """Exports the model of a run's folder under the experiment's name, with the run's sample beside it.
+    """Exports the model of a run under the experiment's name, with the run's sample.
 
-    A run of another backend is exported by a TensorFlow process.
+    With another Keras backend, a process with the TensorFlow backend exports it.
 
     Raises:
         ValueError: the folder holds no fitted model, or a damaged one.
@@ -95,7 +95,7 @@ def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: in
     folder = pathlib.Path(folder)
     if not (folder / "model.keras").exists():
         raise ValueError(f"Expected a run's folder with a model.keras. Received: {folder}. Try python -m training train first.")
-    with files.reading(folder / "config.json", "a run of this version", "training anew"):
+    with files.reading(folder / "config.json", "a run of this version", "training again"):
         config = json.loads((folder / "config.json").read_bytes())
         name = config["name"]
         if not isinstance(name, str):
@@ -105,15 +105,15 @@ def export_run(folder: str | os.PathLike, output: str | os.PathLike, version: in
     _target(base, version)
     if keras.backend.backend() != "tensorflow":
         return base / _exported_elsewhere(folder, output, version)
-    advice = "removing it and training again, which goes on from the checkpoint"
+    advice = "removing it and training again, which continues from the checkpoint"
     model = zoo.presets.load_saved(folder / "model.keras", advice, compile=False)
-    with files.reading(folder / SAMPLE, "some of the run's data", "training anew"), np.load(folder / SAMPLE) as arrays:
+    with files.reading(folder / SAMPLE, "some of the run's data", "training again"), np.load(folder / SAMPLE) as arrays:
         sample = dict(arrays)
     return export(model, output, name, version, sample)
 
 
 def _exported_elsewhere(folder: pathlib.Path, output: str | os.PathLike, version: int | None) -> str:
-    """The version that a process with the TensorFlow backend gives the export."""
+    """Exports in a process with the TensorFlow backend; returns the version."""
     numbered = [] if version is None else ["--version", str(version)]
     command = [sys.executable, "-m", "serving", "export", folder, "--output", output, *numbered]
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONIOENCODING": "utf-8"}
@@ -125,7 +125,7 @@ def _exported_elsewhere(folder: pathlib.Path, output: str | os.PathLike, version
 
 
 def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
-    """Where a version goes: one after the highest unless given."""
+    """The path of a new version, one more than the highest unless given."""
     names = [path.name for path in base.iterdir()] if base.is_dir() else []
     following = 1 + max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
     version = following if version is None else version
@@ -133,12 +133,12 @@ def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
         raise ValueError(f"Expected a version above 0. Received: {version}. Try leaving it out.")
     target = base / str(version)
     if os.path.lexists(target):
-        raise FileExistsError(f"Expected a new version. Received: {target}, which is there. Try --version={following}.")
+        raise FileExistsError(f"Expected a new version. Received: {target}, which exists. Try --version={following}.")
     return target
 
 
 def _save(model: Model, served: dict[str, Verb], path: str) -> None:
-    # A module that tracks the raw variables stores every weight once, and restores them in a Session as TF Serving does.
+    # A module that tracks the raw variables stores each weight once, and can be restored in a Session, as TF Serving does.
     import tensorflow as tf
 
     module = tf.Module()
@@ -148,14 +148,14 @@ def _save(model: Model, served: dict[str, Verb], path: str) -> None:
     tf.saved_model.save(module, path, signatures={"serving_default": signatures[model.serving_default], **signatures})
 
 
-def _function(verb: Verb):
+def _function(verb: Verb) -> Callable:
     import tensorflow as tf
 
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in verb.signature.inputs.items()]
 
     @tf.function(input_signature=specs, autograph=False)
     def function(*values):
-        # TensorFlow Serving does not hold requests to the shapes that a signature declares.
+        # TensorFlow Serving does not check requests against the shapes that a signature declares.
         values = [tf.ensure_shape(value, spec.shape) for value, spec in zip(values, specs, strict=True)]
         results, outputs = verb.call(*values), verb.signature.outputs
         results = results if isinstance(results, dict) else dict.fromkeys(outputs, results)
@@ -179,7 +179,7 @@ def _write_warmup(path: pathlib.Path, name: str, served: dict[str, Verb]) -> Non
 
 
 def _one(tensor: Tensor) -> np.ndarray:
-    """One row of zeros, of the vocabulary's first token, or of a black picture."""
+    """One row for the warm-up: zeros, the vocabulary's first token, or a black picture file."""
     if tensor.vocabulary:
         return np.array([tensor.vocabulary.tokens[0]])
     if tensor.dtype != "string":

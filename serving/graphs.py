@@ -1,4 +1,4 @@
-"""What is in a graph."""
+"""Which operations a TensorFlow graph uses."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,7 +7,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 
 class Operations:
-    """Looks up the operations of a graph by what they contribute to."""
+    """Finds the operations of a graph that some tensors depend on."""
 
     def __init__(self, graph: GraphDef):
         self._nodes = {node.name: node for node in graph.node}
@@ -15,14 +15,14 @@ class Operations:
         self._named = {name: {part for node in body for part in _names(node)} for name, body in self._bodies.items()}
 
     def of(self, tensors: Iterable[str]) -> set[str]:
-        """The kinds of operations that `tensors` need, those in the functions that are called among them."""
+        """The types of the operations that `tensors` depend on, including those in called functions."""
         needed = _closure(map(_node, tensors), lambda name: map(_node, self._nodes[name].input))
         kinds = {part for name in needed for part in _names(self._nodes[name])}
         return _closure(kinds, lambda name: self._named.get(name, ()))
 
 
 def _closure(names: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
-    """`names`, what follows from them, what follows from that …"""
+    """`names`, what `following` returns for them, for that in turn, and so on."""
     seen, waiting = set(), list(names)
     while waiting:
         if (name := waiting.pop()) not in seen:
@@ -32,11 +32,11 @@ def _closure(names: Iterable[str], following: Callable[[str], Iterable[str]]) ->
 
 
 def _node(tensor: str) -> str:
-    """The name of the node in that of its output, as in `name:0`, or in `^name`, which only comes first."""
+    """The name of the node in that of its output, `name:0`, or of a control dependency, `^name`."""
     return tensor.removeprefix("^").partition(":")[0]
 
 
 def _names(node: NodeDef) -> set[str]:
-    """The node's operation, which may be a function, and the functions that it is given."""
+    """The node's operation, which may be a function, and the functions among its attributes."""
     given = [function for value in node.attr.values() for function in (value.func, *value.list.func)]
     return {node.op, *(function.name for function in given if function.name)}

@@ -1,7 +1,7 @@
-"""Signatures that take and give pictures as files, with the decoding in the graph.
+"""Signatures for picture files, which are decoded and encoded in the graph.
 
-A model of images, data (B, H, W, 1) or (B, H, W, 3) in [0, 1], gets two more of each verb: `VERB_bytes` takes files where
-the verb takes data, and `VERB_png` gives PNG files where the verb gives data (and takes files where it takes data).
+For a model of images, data (B, H, W, 1) or (B, H, W, 3) in [0, 1], up to two signatures are added for each verb: `VERB_bytes`
+takes files instead of data, and `VERB_png` returns PNG files instead of data (and takes files instead of data).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ FILES = Tensor((None,), "string")
 
 
 class Verb(NamedTuple):
-    """A signature, the function of its tensors that answers it, and what the SavedModel has to keep for that."""
+    """A signature, the function of tensors that computes it, and the resources that the SavedModel must keep for it."""
 
     signature: Signature
     call: Callable
@@ -25,8 +25,8 @@ class Verb(NamedTuple):
 
 
 def verbs(model: Model) -> dict[str, Verb]:
-    """The verbs that a model declares, and those with pictures that follow from them."""
-    # A function is traced once, and what follows from it calls it.
+    """The verbs that a model declares, and those for picture files that are derived from them."""
+    # Each function is traced once; those derived from it call it.
     declared = {
         name: Verb(signature, tf.function(getattr(model, name), autograph=False))
         for name, signature in model.signatures().items()
@@ -37,10 +37,10 @@ def verbs(model: Model) -> dict[str, Verb]:
         renamed = {"image_bytes" if key == "x" and _is_image(tensor) else key: tensor for key, tensor in inputs.items()}
         taking = {key: FILES if key == "image_bytes" else tensor for key, tensor in renamed.items()}
         if "image_bytes" in taking:
-            more[f"{name}_bytes"] = Verb(Signature(taking, outputs), _taking(verb.call, inputs["x"].shape))
+            more[f"{name}_bytes"] = Verb(Signature(taking, outputs), _from_files(verb.call, inputs["x"].shape))
         if "x" in outputs and _is_image(outputs["x"]):
-            call = _taking(verb.call, inputs["x"].shape) if "image_bytes" in taking else verb.call
-            more[f"{name}_png"] = Verb(Signature(taking, {"png_bytes": FILES}), _giving(call))
+            call = _from_files(verb.call, inputs["x"].shape) if "image_bytes" in taking else verb.call
+            more[f"{name}_png"] = Verb(Signature(taking, {"png_bytes": FILES}), _to_png(call))
     return {**declared, **more}
 
 
@@ -48,8 +48,8 @@ def _is_image(tensor: Tensor) -> bool:
     return len(tensor.shape) == 4 and tensor.shape[-1] in (1, 3)
 
 
-def _taking(call: Callable, shape: tuple) -> Callable:
-    """`call`, of files in the place of its first argument, read as `serving.picture_files` says."""
+def _from_files(call: Callable, shape: tuple) -> Callable:
+    """`call` with files as its first argument, read by `serving.picture_files`."""
     height, width, channels = shape[1:]
 
     def taking(files, *others):
@@ -62,8 +62,8 @@ def _taking(call: Callable, shape: tuple) -> Callable:
     return taking
 
 
-def _giving(call: Callable) -> Callable:
-    """`call`, its data as PNG files."""
+def _to_png(call: Callable) -> Callable:
+    """`call` with its data encoded as PNG files."""
 
     def giving(*inputs):
         grey = tf.round(255 * tf.clip_by_value(call(*inputs), 0, 1))

@@ -1,7 +1,7 @@
-"""JSON of TensorFlow Serving's REST API to arrays and back: rows (`instances`) and columns (`inputs`).
+"""The JSON of TensorFlow Serving's REST API, to arrays and back: rows (`instances`) and columns (`inputs`).
 
-Almost every request is numbers in lists of the shape that the signature asks for: simdjson takes those straight to an array.
-Whatever it does not take is read value by value, in `serving.json_values`.
+Almost all requests are lists of numbers in the shape that the signature declares, which simdjson converts directly to an array.
+All others are parsed value by value, in `serving.json_values`.
 """
 
 import base64
@@ -14,30 +14,30 @@ import numpy as np
 import orjson
 import simdjson
 
-from serving.json_values import Asked, read_exactly
+from serving.json_values import ParsedRequest, read_exactly
 from serving.servable import Endpoint
 from serving.status import invalid
 
-_NO_LAYOUT = b"0123456789.eE+- \t\n\r"  # what remains of nested numbers without these is brackets and commas
+_NO_LAYOUT = b"0123456789.eE+- \t\n\r"  # without these, nested numbers are brackets and commas
 
 
-def read(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> Asked:
-    """The request in a JSON body.
+def read(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest:
+    """Parses the JSON body of a request.
 
     Args:
-        endpoint_of: gives the endpoint of a signature's name.
+        endpoint_of: returns the endpoint for the name of a signature.
 
     Raises:
-        RequestError: not JSON, or not what the signature takes.
+        RequestError: not JSON, or values that the signature does not take.
     """
     return _fast(body, endpoint_of) or read_exactly(body, endpoint_of)
 
 
 def write(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
-    """The answer in the format of the question.
+    """The JSON body of a response, in rows or in columns, as the request.
 
     Raises:
-        RequestError: outputs that rows cannot have.
+        RequestError: outputs that cannot be split into rows.
     """
     if rows:
         _require_rows(outputs)
@@ -51,11 +51,11 @@ def write(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
     return _dumped({"predictions" if rows else "outputs": value}, all(map(_is_finite, outputs.values())))
 
 
-# The fast way
+# Fast parsing
 
 
-def _fast(body: bytes, endpoint_of) -> Asked | None:
-    """The request, if it is what most are: numbers of the right shapes."""
+def _fast(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest | None:
+    """Parses requests of numbers in the declared shapes, as most are; None for all others."""
     try:
         request = simdjson.Parser().parse(body)
         name = request["signature_name"] if "signature_name" in request else ""  # noqa: SIM401 - `get` takes four times as long
@@ -69,21 +69,21 @@ def _fast(body: bytes, endpoint_of) -> Asked | None:
         elif rows and isinstance(sent[0], simdjson.Object):
             values = _named_rows(sent, endpoint)
         elif len(endpoint.inputs) == 1:
-            ((key, place),) = endpoint.inputs.items()
-            values = {key: _numbers(sent, place.dtype, place.shape or (), body)}
+            ((key, spec),) = endpoint.inputs.items()
+            values = {key: _numbers(sent, spec.dtype, spec.shape or (), body)}
         else:
             values = None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError):  # the last for integers of over 64 bits
         return None
     if values is None or any(value is None for value in values.values()):
         return None
-    return Asked(endpoint, values, rows)
+    return ParsedRequest(endpoint, values, rows)
 
 
 def _named(columns, endpoint: Endpoint) -> dict | None:
     if set(columns) != endpoint.inputs.keys():
         return None
-    return {key: _numbers(columns[key], place.dtype, place.shape or ()) for key, place in endpoint.inputs.items()}
+    return {key: _numbers(columns[key], spec.dtype, spec.shape or ()) for key, spec in endpoint.inputs.items()}
 
 
 def _named_rows(rows, endpoint: Endpoint) -> dict | None:
@@ -91,8 +91,8 @@ def _named_rows(rows, endpoint: Endpoint) -> dict | None:
     for row in rows:
         if set(row) != endpoint.inputs.keys():
             return None
-        for key, place in endpoint.inputs.items():
-            value = _numbers(row[key], place.dtype, place.shape[1:])
+        for key, spec in endpoint.inputs.items():
+            value = _numbers(row[key], spec.dtype, spec.shape[1:])
             if value is None:
                 return None
             columns[key].append(value)
@@ -100,9 +100,10 @@ def _named_rows(rows, endpoint: Endpoint) -> dict | None:
 
 
 def _numbers(value, dtype: np.dtype, shape: tuple[int | None, ...], body: bytes | None = None) -> np.ndarray | None:
-    """Numbers nested as `shape` says, as an array; None if they are anything else.
+    """Numbers nested in lists of `shape`, as an array; None for anything else.
 
-    `body` is the text around them where there are no other lists in it.
+    Args:
+        body: the whole JSON text, if it contains no other lists.
     """
     kind, inner = dtype.kind, shape[1:]
     if kind not in "if" or None in inner:
@@ -132,14 +133,14 @@ def _cast(array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...] = ()) -> np
 
 
 def _nested(value, inner: tuple[int, ...]) -> bool:
-    """Whether every element is nested as `inner` says."""
+    """Whether every element is nested in lists of shape `inner`."""
     if not inner:
         return not any(isinstance(element, simdjson.Array) for element in value)
     return all(isinstance(row, simdjson.Array) and len(row) == inner[0] and _nested(row, inner[1:]) for row in value)
 
 
 def _laid_out(body: bytes, count: int, inner: tuple[int, ...]) -> bool:
-    """The same, from the brackets and commas of the whole body, which is faster than a look at each element."""
+    """The same from the brackets and commas of the whole body, which is faster than checking each element."""
     layout = b"[" + b",".join([_layout(inner)] * count) + b"]"
     return body[body.find(b"[") : body.rfind(b"]") + 1].translate(None, _NO_LAYOUT) == layout
 
@@ -152,7 +153,7 @@ def _layout(inner: tuple[int, ...]) -> bytes:
     return layout
 
 
-# Answers
+# Writing
 
 
 def _require_rows(outputs: dict[str, np.ndarray]) -> None:
@@ -166,7 +167,7 @@ def _require_rows(outputs: dict[str, np.ndarray]) -> None:
 
 
 def _writable(name: str, output: np.ndarray):
-    """What orjson and json write as TensorFlow Serving does: bytes as base64 where the name ends in _bytes."""
+    """Values that orjson and json write as TensorFlow Serving does; bytes as base64 if the name ends in _bytes."""
     kind = output.dtype.kind
     if kind == "O":
         return _mapped(_as_base64 if name.endswith("_bytes") else _as_text, output.tolist())
@@ -196,9 +197,9 @@ def _as_text(value: bytes) -> str:
 def _dumped(answer: dict, finite: bool) -> bytes:
     if finite:
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)
-    return json.dumps(answer, default=_plain).encode()  # orjson writes NaN and Infinity as null
+    return json.dumps(answer, default=_as_list).encode()  # orjson writes NaN and Infinity as null
 
 
-def _plain(array: np.ndarray) -> list:
-    """A list of Python's numbers that are written as short as the array's own: 0.1 of 32 bits stays 0.1."""
+def _as_list(array: np.ndarray) -> list:
+    """A list of Python numbers with the shortest digits of the array's dtype: float32 0.1 stays 0.1."""
     return array.astype(str).astype(float).tolist() if array.dtype.kind == "f" else array.tolist()

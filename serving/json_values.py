@@ -1,6 +1,6 @@
-"""JSON read value by value, with the rules and the words of TensorFlow Serving's `json_tensor.cc`.
+"""JSON parsed value by value, with the rules and error messages of TensorFlow Serving's `json_tensor.cc`.
 
-It takes what `serving.json_tensors` does not take faster: texts, base64, truths, NaN, odd shapes; and it finds what is wrong.
+It handles what the fast parsing in `serving.json_tensors` does not: texts, base64, booleans, NaN, unusual shapes, and errors.
 """
 
 import base64
@@ -13,27 +13,27 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from serving.servable import Endpoint, Place
+from serving.servable import Endpoint, TensorSpec
 from serving.status import Code, RequestError, invalid
 
-SHOWN = 256  # characters of a value in an error
-DIGITS = 20  # of the longest integer of 64 bits, with its sign; longer ones are floats, as in TensorFlow Serving
-AXES = 63  # NumPy has 64, of which rows take one; TensorFlow Serving has 254, and TensorFlow's operations 8 or so
+SHOWN = 256  # characters of a value in an error message
+DIGITS = 20  # of the longest 64-bit integer, with its sign; longer integers become floats, as in TensorFlow Serving
+AXES = 63  # NumPy allows 64, one of which is for rows; TensorFlow Serving allows 254, and TensorFlow's operations some 8
 
 
-class Asked(NamedTuple):
-    """A request that has been read: its endpoint, the inputs by name, and whether rows were sent."""
+class ParsedRequest(NamedTuple):
+    """A parsed request: its endpoint, the inputs by name, and whether they were sent as rows."""
 
     endpoint: Endpoint
     values: dict[str, np.ndarray]
     rows: bool
 
 
-def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> Asked:
-    """The request in a JSON body, as `json_tensors.read` gives it.
+def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest:
+    """Parses any JSON body; see `json_tensors.read`.
 
     Raises:
-        RequestError: not JSON, or not what the signature takes.
+        RequestError: not JSON, or values that the signature does not take.
     """
     request = _parsed(body)
     endpoint = endpoint_of(request.get("signature_name", ""))
@@ -41,9 +41,9 @@ def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> Asked:
         problem = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         raise invalid(f"JSON Value: {_shown(request)} {problem}")
     if "instances" in request:
-        return Asked(endpoint, _from_rows(request, endpoint), True)
+        return ParsedRequest(endpoint, _from_rows(request, endpoint), True)
     if "inputs" in request:
-        return Asked(endpoint, _from_columns(request["inputs"], endpoint), False)
+        return ParsedRequest(endpoint, _from_columns(request["inputs"], endpoint), False)
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
@@ -52,7 +52,7 @@ def _parsed(body: bytes) -> dict:
         request = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            request = json.loads(body, parse_float=_finite, parse_int=_integer)  # takes NaN and Infinity, as TensorFlow Serving
+            request = json.loads(body, parse_float=_finite, parse_int=_integer)  # accepts NaN and Infinity, as TF Serving
         except (ValueError, RecursionError) as problem:
             raise invalid(f"JSON Parse error: {problem}" if body else "JSON Parse error: The document is empty") from None
     if not isinstance(request, dict):
@@ -124,12 +124,12 @@ def _from_columns(columns, endpoint: Endpoint) -> dict[str, np.ndarray]:
         if name not in columns:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
     if extra := sorted(columns.keys() - endpoint.inputs.keys()):
-        raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: {', '.join(extra)} besides.")
-    return {name: _array(columns[name], place) for name, place in endpoint.inputs.items()}
+        raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: also {', '.join(extra)}.")
+    return {name: _array(columns[name], spec) for name, spec in endpoint.inputs.items()}
 
 
-def _array(value, place: Place) -> np.ndarray:
-    """A JSON value, of any nesting, as an array of the type of `place`."""
+def _array(value, spec: TensorSpec) -> np.ndarray:
+    """A JSON value, nested to any depth, as an array of the type of `spec`."""
     shape, first = [], value
     while isinstance(first, list):
         shape.append(len(first))
@@ -139,8 +139,8 @@ def _array(value, place: Place) -> np.ndarray:
     if len(shape) > AXES:
         raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {AXES + 1}")
     leaves: list = []
-    _fill(value, 0, shape, _converter(place), leaves)
-    array = np.empty(len(leaves), place.dtype)
+    _fill(value, 0, shape, _converter(spec), leaves)
+    array = np.empty(len(leaves), spec.dtype)
     array[:] = leaves
     return array.reshape(shape)
 
@@ -162,11 +162,11 @@ def _fill(value, level: int, shape: list[int], convert: Callable, leaves: list) 
         _fill(element, level + 1, shape, convert, leaves)
 
 
-def _converter(place: Place) -> Callable:
-    kind = "none" if place.name in ("half", "bfloat16") else place.dtype.kind
+def _converter(spec: TensorSpec) -> Callable:
+    kind = "none" if spec.name in ("half", "bfloat16") else spec.dtype.kind
 
     def refused(value):
-        return invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {place.name}")
+        return invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {spec.name}")
 
     def number(value):
         if type(value) not in (int, float):
@@ -174,7 +174,7 @@ def _converter(place: Place) -> Callable:
         return float(value)
 
     def integer(value):
-        bounds = np.iinfo(place.dtype)
+        bounds = np.iinfo(spec.dtype)
         if type(value) is not int or not bounds.min <= value <= bounds.max:
             raise refused(value)
         return value
@@ -192,7 +192,7 @@ def _converter(place: Place) -> Callable:
         return value.encode("utf-8", "surrogatepass")
 
     def none(value):
-        raise RequestError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {place.name}")
+        raise RequestError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {spec.name}")
 
     return {"f": number, "i": integer, "u": integer, "b": boolean, "O": text}.get(kind, none)
 
@@ -216,7 +216,7 @@ def _is_object(value) -> bool:
 
 
 def _shown(value) -> str:
-    """The beginning of a value, however large or deep it is."""
+    """The start of a value as JSON; it may be large or deep."""
     text = ""
     for part in json.JSONEncoder().iterencode(value):
         text += part

@@ -1,4 +1,4 @@
-"""Requests and answers of HTTP, as the transport hands them over."""
+"""HTTP requests and responses, as the transport passes them on."""
 
 import email.utils
 import http
@@ -10,7 +10,7 @@ JSON = "application/json"
 
 
 class Request(NamedTuple):
-    """One request; names of headers are in small letters."""
+    """One request; header names are in lower case."""
 
     method: str
     path: str
@@ -20,8 +20,8 @@ class Request(NamedTuple):
     keep_alive: bool
 
 
-class Answer(NamedTuple):
-    """What goes back; `headers` are whole lines."""
+class Response(NamedTuple):
+    """One response; `headers` are complete lines."""
 
     body: bytes
     content_type: str = JSON
@@ -29,8 +29,8 @@ class Answer(NamedTuple):
     headers: bytes = b""
 
 
-# Gives what is to be called if the client goes before it has its answer.
-Handler = Callable[[Request, Callable[[Answer], None]], Callable[[], None] | None]
+# Returns a function to be called if the client disconnects before the response, or None.
+Handler = Callable[[Request, Callable[[Response], None]], Callable[[], None] | None]
 
 
 KEPT, CLOSED = b"connection: keep-alive\r\n", b"connection: close\r\n"
@@ -38,17 +38,17 @@ _PHRASES = {status.value: status.phrase for status in http.HTTPStatus} | {499: "
 _date = (0, b"")
 
 
-def head(answer: Answer, connection: bytes = b"") -> bytes:
-    """Status line and headers, with what they say of the connection: nothing, `KEPT` or `CLOSED`."""
+def head(response: Response, connection: bytes = b"") -> bytes:
+    """Status line and headers, with `connection`, one of `KEPT`, `CLOSED` and nothing, among them."""
     global _date
     if (now := int(time.time())) != _date[0]:
         _date = now, email.utils.formatdate(now, usegmt=True).encode()
     return b"HTTP/1.1 %d %b\r\ndate: %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n" % (
-        answer.status,
-        _PHRASES[answer.status].encode(),
+        response.status,
+        _PHRASES[response.status].encode(),
         _date[1],
-        answer.content_type.encode(),
-        len(answer.body),
-        answer.headers,
+        response.content_type.encode(),
+        len(response.body),
+        response.headers,
         connection,
     )

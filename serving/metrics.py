@@ -1,6 +1,6 @@
 """Counts and latencies for Prometheus, under the names of TensorFlow Serving's metrics.
 
-With several worker processes `PROMETHEUS_MULTIPROC_DIR` names the directory where their numbers meet.
+With several worker processes, `PROMETHEUS_MULTIPROC_DIR` names the directory in which their metrics are collected.
 """
 
 import functools
@@ -26,7 +26,7 @@ _latency = Histogram(
 
 
 def record(model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
-    """Counts one request to a served model; its latency too, where it was answered."""
+    """Counts one request to a served model, with its latency if it succeeded."""
     count, observe = _cells(model, api, entrypoint, code)
     count()
     if observe is not None:
@@ -34,7 +34,7 @@ def record(model: str, api: str, entrypoint: str, code: Code, seconds: float) ->
 
 
 def page() -> bytes:
-    """The numbers in Prometheus's text format."""
+    """The metrics in Prometheus's text format."""
     registry = prometheus_client.REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()

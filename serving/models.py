@@ -1,4 +1,4 @@
-"""The served models: which versions there ought to be, which are loaded, and their states."""
+"""The served models: which versions should be loaded, which are, and their states."""
 
 import gc
 import logging
@@ -14,16 +14,16 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, Model
 
 from serving.batcher import Limits
 from serving.servable import Servable
-from serving.status import Code, RequestError, invalid, told
+from serving.status import Code, RequestError, invalid, request_error
 from serving.versions import numbered, why_none
 
-THREADS = 64  # that run batches; they wait for the model most of the time
-ENDED = 2  # versions of a model that are remembered when they are gone
+THREADS = 64  # for batches; most of the time they wait for the model
+ENDED = 2  # ended versions of a model whose status is kept
 log = logging.getLogger(__name__)
 
 
 class Settings(NamedTuple):
-    """How models are loaded, under the names of TensorFlow Serving's flags."""
+    """How models are loaded; the names are those of TensorFlow Serving's flags."""
 
     limits: Limits = Limits()
     enable_batching: bool = True
@@ -34,9 +34,9 @@ class Settings(NamedTuple):
 
 
 class Version:
-    """One version of a model and what became of it; `servable` while it is available.
+    """One version of a model and its state; `servable` is set while it is available.
 
-    One that is wanted from another path stays available from `loaded`, its old one, until that has loaded.
+    If its path changes, it stays available from the old path, `loaded`, until the new one has loaded.
     """
 
     def __init__(self, number: int, path: pathlib.Path):
@@ -46,35 +46,37 @@ class Version:
         self.want(path)
 
     def want(self, path: pathlib.Path) -> None:
-        """Has it loaded from `path`, if it is not already."""
+        """Sets the path to load it from."""
         self.path, self.state = path, "START"
         self.code, self.message = Code.OK, ""
         self.tries, self.tried = 0, 0.0
 
     def load(self, settings: Settings, pool: ThreadPoolExecutor) -> None:
+        """Loads it, or notes why that failed."""
         self.state, self.tries, self.tried = "LOADING", self.tries + 1, time.monotonic()
         try:
             limits, batching = settings.limits, settings.enable_batching
             self.servable = Servable(self.path, pool, limits, batching, settings.enable_model_warmup)
         except Exception as error:
-            self.state, self.code = "END", told(error).code
+            self.state, self.code = "END", request_error(error).code
             self.message = f"{type(error).__name__}: {error}"
             log.warning("Expected a SavedModel in %s. Received: %s", self.path, self.message)
         else:
             self.loaded, self.code, self.message = self.path, Code.OK, ""
 
     def unload(self) -> None:
-        """Takes it out of service; requests that hold the servable are still answered."""
+        """Takes it out of service; requests that already hold the servable are still answered."""
         self.servable, self.loaded, self.state = None, None, "END"
 
     def due(self, settings: Settings) -> bool:
-        """Whether it is still to be loaded: not tried yet, or failed a while ago and not too often."""
+        """Whether to load it now: it was not tried yet, or is due for a retry."""
         if self.loaded == self.path or self.tries > settings.max_num_load_retries:
             return False
         waited = time.monotonic() - self.tried
         return not self.tries or waited >= settings.load_retry_interval_micros / 1e6
 
     def status(self) -> ModelVersionStatus:
+        """Its state and error."""
         available = self.servable is not None
         status = ModelVersionStatus(version=self.number, state="AVAILABLE" if available else self.state)
         status.status.error_code = Code.OK if available else self.code
@@ -86,11 +88,11 @@ class Models:
     """The models of a configuration, loaded as their version policies say.
 
     Args:
-        configuration: gives what is to be served, each time that `poll` asks.
+        configuration: returns what is to be served; called by every `poll`.
         settings: how models are loaded.
 
-    `get` and `status` may be called from any thread at any time. What is loaded stays until its successor is loaded too, or
-    until it is neither wanted nor there any more.
+    `get` and `status` may be called from any thread at any time. A loaded version stays until its successor has loaded, or
+    until it is neither wanted nor on disk any more.
     """
 
     def __init__(self, configuration: Callable[[], ModelServerConfig], settings: Settings = Settings()):  # noqa: B008
@@ -100,23 +102,24 @@ class Models:
         self._versions: dict[str, dict[int, Version]] = {}  # replaced, never changed, so that readers need no lock
         self._loaded: dict[str, dict[int, Servable]] = {}
         self._labels: dict[str, dict[str, int]] = {}
-        self._missing: dict[str, str] = {}  # why there is no version, by model
+        self._missing: dict[str, str] = {}  # why a model has no version, by name
         self._polling = threading.Lock()
         self._stop = threading.Event()
 
-    # What there is
+    # The current state
 
     @property
     def names(self) -> Collection[str]:
+        """Names of the configured models."""
         return self._configs.keys()
 
     @property
     def ready(self) -> bool:
-        """Whether there is a model, and every one has a version that answers."""
+        """Whether there are models, and each has an available version."""
         return bool(self._configs) and all(self._loaded.get(name) for name in self._configs)
 
     def get(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
-        """The servable of a version or of a label, else the highest that is available.
+        """The servable of a version or a label, by default of the highest available version.
 
         Raises:
             RequestError: NOT_FOUND, no such model or version; INVALID_ARGUMENT, no name or no such label.
@@ -133,7 +136,7 @@ class Models:
         return available[number]
 
     def status(self, name: str, version: int | None = None, label: str | None = None) -> list[ModelVersionStatus]:
-        """State and error of one version, or of all, the newest first.
+        """State and error of one version, or of all, newest first.
 
         Raises:
             RequestError: NOT_FOUND, no such model or version; INVALID_ARGUMENT, no such label.
@@ -149,14 +152,14 @@ class Models:
         return [versions[number].status() for number in numbers]
 
     def why(self, name: str) -> str:
-        """What kept the versions of a model from loading, or what is in its base path instead, if none is available."""
+        """Why no version of a model is available: errors of loading, or what its base path holds instead; else ""."""
         if self._loaded.get(name):
             return ""
         messages = [version.message for version in self._versions.get(name, {}).values() if version.message]
         return "; ".join(messages) or self._missing.get(name, "")
 
     def failed(self, name: str) -> bool:
-        """Whether a model has versions, and none of them loaded."""
+        """Whether a model has versions, none of which loaded."""
         return name not in self._missing and not self._loaded.get(name)
 
     def _not_found(self, message: str, name: str) -> RequestError:
@@ -168,23 +171,24 @@ class Models:
         except KeyError:
             raise invalid(f"Unrecognized servable version label: {label}") from None
 
-    # What there ought to be
+    # Following the configuration
 
     def poll(self) -> None:
-        """Loads and unloads once, as the configuration and the directories are now.
+        """Loads and unloads versions once, by the current configuration and directories.
 
         Raises:
             ValueError: the configuration cannot be read.
-            RequestError: FAILED_PRECONDITION, a label of a version that is not available; the models are served all the same.
+            RequestError: FAILED_PRECONDITION, a label of a version that is not available; the models are served
+                nevertheless.
         """
         with self._polling:
             self._follow(self._configuration())
 
     def reload(self, config: ModelServerConfig) -> None:
-        """Serves `config` from now on instead of what was configured before, and loads its models.
+        """Replaces the configuration by `config`, and loads its models.
 
         Raises:
-            RequestError: a label of a version that is not available, or UNKNOWN, models that do not load.
+            RequestError: a label of a version that is not available; UNKNOWN, models that did not load.
         """
         before = set(self._configs)
         with self._polling:
@@ -196,26 +200,26 @@ class Models:
             raise RequestError(Code.UNKNOWN, f"{len(missing)} model(s) did not become available: {{{why}}}")
 
     def watch(self, seconds: float) -> None:
-        """Polls every so many seconds, in a thread, until `close`; 0 never."""
+        """Polls at this interval, in a thread, until `close`; never if it is 0."""
         if seconds > 0:
             threading.Thread(target=self._watch, args=(seconds,), name="poll", daemon=True).start()
 
     def close(self) -> None:
-        """Ends polling and lets go of the models."""
+        """Ends polling and releases the models."""
         self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._versions, self._loaded = {}, {}
 
     def _watch(self, seconds: float) -> None:
-        said = ""
+        logged = ""
         while not self._stop.wait(seconds):
             try:
                 self.poll()
-                said = ""
-            except Exception as error:  # what is served stays
-                if str(error) != said:
+                logged = ""
+            except Exception as error:  # what is loaded stays
+                if str(error) != logged:
                     log.warning("%s", error)
-                said = str(error)
+                logged = str(error)
 
     def _follow(self, config: ModelServerConfig) -> None:
         configs = {model.name: model for model in config.model_config_list.config}
@@ -228,7 +232,7 @@ class Models:
         self._label(configs)
 
     def _settle(self, name: str, wanted: dict[int, pathlib.Path], configured: bool) -> None:
-        """Loads the versions that are wanted, the newest first, and unloads those that they replace."""
+        """Loads the wanted versions, newest first, and unloads those that they replace."""
         versions = dict(self._versions.get(name, {}))
         for number, path in wanted.items():
             version = versions.setdefault(number, Version(number, path))
@@ -248,7 +252,7 @@ class Models:
                     _collect()
 
     def _retire(self, name: str, configured: bool) -> None:
-        """Unloads versions that are not wanted, and forgets those that ended before the last."""
+        """Unloads replaced versions, and forgets all but the last few that have ended."""
         versions = self._versions[name]
         gone = _replaced(versions) if configured else [version for version in versions.values() if version.servable is not None]
         for version in gone:
@@ -266,7 +270,7 @@ class Models:
         self._loaded = {**self._loaded, name: available}
 
     def _miss(self, configs: dict[str, ModelConfig]) -> None:
-        """Notes why models have no version, and warns of what is new."""
+        """Notes why models have no version, and logs new reasons."""
         missing = {}
         for name, config in configs.items():
             if not any(version.wanted or version.servable for version in self._versions.get(name, {}).values()):
@@ -292,10 +296,11 @@ class Models:
 
 
 def _replaced(versions: dict[int, Version]) -> list[Version]:
-    """Those that are loaded and not wanted, less the newest of them for every wanted one that is not loaded yet.
+    """The versions to unload: those loaded and not wanted, except one, the newest first, for each wanted version that has not
+    loaded yet.
 
-    TensorFlow Serving's `availability_preserving_policy.cc` keeps one at most, and none beside a wanted one. One whose folder
-    is gone is kept only if nothing else would answer.
+    TensorFlow Serving's `availability_preserving_policy.cc` keeps at most one, and none if a wanted one has loaded. A version
+    whose folder is gone is kept only if no other could answer.
     """
     loaded = [version for _, version in sorted(versions.items()) if version.servable is not None]
     wanted = sum(version.wanted for version in versions.values())
@@ -308,13 +313,13 @@ def _replaced(versions: dict[int, Version]) -> list[Version]:
 
 
 def _collect() -> None:
-    gc.unfreeze()  # the server freezes what it starts with
+    gc.unfreeze()  # the server froze what it started with
     gc.collect()  # a session is part of a cycle with its graph
     gc.freeze()
 
 
 def _wanted(config: ModelConfig) -> dict[int, pathlib.Path] | None:
-    """The versions that a policy wants of those in the base path, by number; None when the path cannot be read."""
+    """The versions in the base path that the policy selects, by number; None if the path cannot be read."""
     try:
         found = numbered(config.base_path)
     except OSError:

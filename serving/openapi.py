@@ -1,4 +1,4 @@
-"""What is served, as an OpenAPI document and as a page to try it on."""
+"""The OpenAPI document of the served models, and a page to try them."""
 
 import importlib.metadata
 import pathlib
@@ -6,7 +6,7 @@ import urllib.parse
 
 from serving import examples
 from serving.models import Models
-from serving.servable import Endpoint, Place, Servable
+from serving.servable import Endpoint, Servable, TensorSpec
 from serving.status import RequestError
 
 _JSON = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
@@ -41,7 +41,7 @@ def _predict(name: str, servable: Servable) -> dict:
     requests = {verb: {"value": request} for verb, request in sorted(examples.examples(servable).items())}
     outputs = {"type": "object", "properties": {"outputs": {}, "predictions": {}}}
     return {
-        "summary": f"Asks a signature of {name}, in columns (inputs) or rows (instances)",
+        "summary": f"Runs a signature of {name}, on columns (inputs) or rows (instances)",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"oneOf": schemas}, "examples": requests}},
@@ -58,8 +58,8 @@ def _answer(schema: dict) -> dict:
 
 
 def _request(verb: str, endpoint: Endpoint) -> dict:
-    columns = {name: _schema(place, place.shape) for name, place in endpoint.inputs.items()}
-    rows = {name: _schema(place, place.shape and place.shape[1:]) for name, place in endpoint.inputs.items()}
+    columns = {name: _schema(spec, spec.shape) for name, spec in endpoint.inputs.items()}
+    rows = {name: _schema(spec, spec.shape and spec.shape[1:]) for name, spec in endpoint.inputs.items()}
     return {
         "title": verb,
         "type": "object",
@@ -71,14 +71,14 @@ def _request(verb: str, endpoint: Endpoint) -> dict:
     }
 
 
-def _schema(place: Place, shape: tuple[int | None, ...] | None) -> dict:
+def _schema(spec: TensorSpec, shape: tuple[int | None, ...] | None) -> dict:
     if shape is None:
-        return {}  # any
+        return {}  # anything
     if not shape:
-        kind = _JSON.get(place.dtype.kind)
+        kind = _JSON.get(spec.dtype.kind)
         return {"type": kind} if kind else {"oneOf": [{"type": "string"}, _BASE64]}
     size = {} if shape[0] is None else {"minItems": shape[0], "maxItems": shape[0]}
-    return {"type": "array", **size, "items": _schema(place, shape[1:])}
+    return {"type": "array", **size, "items": _schema(spec, shape[1:])}
 
 
 _BASE64 = {"type": "object", "properties": {"b64": {"type": "string"}}}

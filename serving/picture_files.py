@@ -1,7 +1,7 @@
-"""Picture files to pixels, in TensorFlow's own operations: training and the exported graph read by this one function.
+"""Picture files to pixels, in TensorFlow operations, by one function for training and the exported graph.
 
-What TensorFlow's decoders leave out is done here: the EXIF orientation, BMP palettes, one formula for grey, and files that they
-answer with an error that names no row, with pixels that are wrong, or with the end of the process, are refused before.
+It adds what TensorFlow's decoders lack: the EXIF orientation, BMP palettes, one formula for grey. It also refuses files for
+which they raise an error that names no row, return wrong pixels, or end the process.
 """
 
 import functools
@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-MOST_PIXELS = 89_478_485  # as Pillow: a file of some KiB can claim gigabytes
-MOST_PARTS = 300  # of a file that are looked through for its EXIF data
+MOST_PIXELS = 89_478_485  # as in Pillow: a file of some KiB can claim gigabytes
+MOST_PARTS = 300  # of a file that are searched for its EXIF data
 EXPECTED = "Expected an image (PNG, JPEG, GIF, BMP or WebP). Received: "
 TRY = ". Try saving it as PNG."
 OPENINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF....WEBP")  # of PNG, JPEG, GIF, BMP, WebP
@@ -22,24 +22,24 @@ NOWHERE = tf.constant(0, tf.int64)
 
 @functools.cache
 def reader(channels: int, size: tuple[int, int] | None = None) -> Callable:
-    """`read` of files as one graph, which takes a second or two to make and is then shared by signatures and data sets."""
+    """`read` as one graph, which takes a second or two to trace and is then shared by signatures and data sets."""
     return tf.function(lambda file: read(file, channels, size), [tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def read(file: tf.Tensor, channels: int, size: tuple[int, int] | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pixels of a picture file as they are shown: turned by its EXIF orientation, the first of a GIF's, without alpha.
+    """Decodes a picture file: upright by its EXIF orientation, without alpha; of a GIF the first frame.
 
-    Grey is (19595 R + 38470 G + 7471 B + 32768) >> 16, as Pillow's; of 16 bits the upper eight are read.
+    Grey is (19595 R + 38470 G + 7471 B + 32768) >> 16, as in Pillow; of 16-bit channels the upper 8 bits are used.
 
     Args:
         file: its bytes, a scalar string.
         channels: 1 or 3.
-        size: height and width to which they are cropped around the middle and resized (triangle filter); None: as they are.
+        size: height and width to crop to, around the middle, and resize to (triangle filter); None for neither.
 
     Returns:
-        uint8 `(height, width, channels)`, and what is wrong with the file; an empty string where nothing is.
+        Pixels, uint8 `(height, width, channels)`, and what is wrong with the file, an empty string if nothing is.
     """
-    data = tf.concat([tf.io.decode_raw(file, tf.uint8), tf.zeros(64, tf.uint8)], 0)  # numbers behind the end are 0
+    data = tf.concat([tf.io.decode_raw(file, tf.uint8), tf.zeros(64, tf.uint8)], 0)  # reads past the end give 0
     length = tf.strings.length(file)
 
     def pixels(look, decode):
@@ -57,18 +57,18 @@ def read(file: tf.Tensor, channels: int, size: tuple[int, int] | None = None) ->
 
 
 def refusal(problems: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """What is said of files, from what is wrong with each `(B,)`, as `read` gives it, and where each is, such as "row 3"."""
+    """The error message for files, from the problem of each, `(B,)`, as `read` returns it, and its place, such as "row 3"."""
     wrong = tf.where(problems != "")[:3, 0]
-    told = tf.strings.join([tf.gather(problems, wrong), " in ", tf.gather(places, wrong)])
-    return tf.strings.join([EXPECTED, tf.strings.reduce_join(told, separator=", "), TRY])
+    reasons = tf.strings.join([tf.gather(problems, wrong), " in ", tf.gather(places, wrong)])
+    return tf.strings.join([EXPECTED, tf.strings.reduce_join(reasons, separator=", "), TRY])
 
 
 def _kind(data):
-    """Which of OPENINGS the first bytes of a file are; their number for none."""
+    """The index in OPENINGS of the first bytes of a file; `len(OPENINGS)` if there is none."""
     octets = np.zeros((len(OPENINGS), max(map(len, OPENINGS))), "uint8")
     matters = np.zeros(octets.shape, bool)
-    for row, asked, opening in zip(octets, matters, OPENINGS, strict=True):
-        row[: len(opening)], asked[: len(opening)] = list(opening), [octet != ANY for octet in opening]
+    for row, fixed, opening in zip(octets, matters, OPENINGS, strict=True):
+        row[: len(opening)], fixed[: len(opening)] = list(opening), [octet != ANY for octet in opening]
     found = tf.reduce_all((data[: octets.shape[1]] == octets) | ~matters, 1)
     return tf.argmax(tf.concat([found, [True]], 0), output_type=tf.int32)
 
@@ -83,7 +83,7 @@ def _code(name: str) -> int:
 
 
 def _numbers(data, at, fields: dict[int, int], little: bool = False):
-    """Whole numbers, int64, that follow a position: `fields` has their distance from it and their sizes in bytes."""
+    """Integers (int64) after a position: `fields` maps their distance from it to their size in bytes."""
     span = max(distance + size for distance, size in fields.items())
     octets = tf.slice(data, [tf.minimum(tf.cast(at, tf.int64), tf.size(data, tf.int64) - span)], [span])
     return tf.unstack(_weighed(octets, fields, little), axis=-1)
@@ -98,28 +98,28 @@ def _weighed(octets, fields: dict[int, int], little: bool):
     return tf.reduce_sum(tf.cast(octets, tf.int64)[..., None, :] * weights, -1)
 
 
-def _damaged(name: str, whole) -> tf.Tensor:
-    return tf.where(whole, "", f"a {name} that is cut short or damaged")
+def _damaged(name: str, complete) -> tf.Tensor:
+    return tf.where(complete, "", f"a {name} that is cut short or damaged")
 
 
-# What a file says of itself: height, width, EXIF orientation, and what is wrong with it
+# Metadata of a file: height, width, EXIF orientation, and what is wrong with it
 
 
 def _png(data, length):
     first, width, height = _numbers(data, 12, {0: 4, 4: 4, 8: 4})
-    whole = (_position(data, b"IEND\xae") >= 0) & (first == _code("IHDR"))
-    return height, width, _orientation(data, _position(data, b"eXIf") + 4), _damaged("PNG", whole)
+    complete = (_position(data, b"IEND\xae") >= 0) & (first == _code("IHDR"))
+    return height, width, _orientation(data, _position(data, b"eXIf") + 4), _damaged("PNG", complete)
 
 
 def _jpeg(data, length):
     scan, exif, frame = _jpeg_parts(data, length)
     height, width = _numbers(data, frame, {5: 2, 7: 2})
-    whole = (frame > 0) & (_position(data[scan:], b"\xff\xd9") >= 0)
-    return height, width, _orientation(data, exif), _damaged("JPEG", whole)
+    complete = (frame > 0) & (_position(data[scan:], b"\xff\xd9") >= 0)
+    return height, width, _orientation(data, exif), _damaged("JPEG", complete)
 
 
 def _jpeg_parts(data, length):
-    """Where the scan, the first EXIF data and the first frame begin; 0: nowhere."""
+    """Where the scan, the first EXIF data and the first frame begin; 0 if there is none."""
 
     def step(at, exif, frame, going):
         marker, size, name = _numbers(data, at, {0: 2, 2: 2, 4: 4})
@@ -158,7 +158,7 @@ def _webp(data, length):
         "VP8X": [canvas_height + 1, canvas_width + 1],
     }
     height, width = tf.unstack(tf.add_n([tf.where(name == _code(key), pair, 0) for key, pair in sizes.items()]))
-    moves = (name == _code("VP8X")) & (data[20] & 2 > 0)  # TensorFlow 2.21 ends the process on some
+    moves = (name == _code("VP8X")) & (data[20] & 2 > 0)  # some make TensorFlow 2.21 end the process
     problem = tf.where(moves, "an animated WebP", _damaged("WebP", 8 + size <= length))
     return height, width, _orientation(data, _position(data, b"EXIF") + 8), problem
 
@@ -169,19 +169,19 @@ def _other(data, length):
 
 
 def _position(data, pattern: bytes):
-    """Where a pattern first begins; far before the start if nowhere."""
+    """The position of the first match of a pattern; -100 if there is none."""
     count = tf.maximum(tf.size(data) - len(pattern) + 1, 0)
     found = tf.reduce_all([data[i : i + count] == octet for i, octet in enumerate(pattern)], 0)
     return tf.where(tf.reduce_any(found), tf.argmax(tf.concat([tf.cast(found, tf.uint8), [0]], 0)), -100)
 
 
 def _orientation(data, at):
-    """The orientation that EXIF data at a position state; 0: none."""
+    """The orientation in the EXIF data at a position; 0 if there is none."""
     return tf.cond(at > 0, lambda: _read_orientation(data, at), lambda: NOWHERE)
 
 
 def _read_orientation(data, at):
-    """EXIF data are a TIFF file, of either byte order, whose first directory has the orientation."""
+    """Reads the orientation from the first directory of EXIF data, which are a TIFF file in either byte order."""
     at = tf.where(_numbers(data, at, {0: 4})[0] == _code("Exif"), at + 6, at)
     order = _numbers(data, at, {0: 2})[0]
 
@@ -214,25 +214,25 @@ def _decoded_gif(file, data):
 
 
 def _decoded_webp(file, data):
-    # An operation for WebP alone would keep the graph from being loaded by an older TensorFlow Serving.
+    # With an operation for WebP alone, older TensorFlow Serving could not load the graph.
     image = tf.io.decode_image(file, 0, expand_animations=False)
     return tf.ensure_shape(image, (None, None, None))[..., :3]
 
 
 def _bmp_header(data):
-    """Of a BMP file: start of the pixels, size of the header, width, height, bits, compression, masks, upper row first."""
+    """Start of the pixels, size of the header, width, height, bits, compression, masks, and whether the top row is first."""
     fields = {10: 4, 14: 4, 18: 4, 22: 4, 28: 2, 30: 4, 54: 4, 58: 4, 62: 4}
     start, header, width, height, *others = _numbers(data, 0, fields, little=True)
     return start, header, width, tf.minimum(height, (1 << 32) - height), *others, height >= 1 << 31
 
 
 def _decoded_bmp(file, data):
-    """A BMP file without compression; TensorFlow's decoder takes places in a palette for grey, and refuses 1 and 4 bits."""
+    """Decodes an uncompressed BMP file; TensorFlow's decoder takes palette indices for grey, and refuses 1 and 4 bits."""
     start, header, width, height, bits, *_, from_above = _bmp_header(data)
     stride = (width * bits + 31) // 32 * 4
     rows = tf.reshape(data[start : start + stride * height], (height, stride))
 
-    def places():
+    def palette_colours():
         shifts = tf.cast(tf.range(8 - bits, -1, -bits), tf.uint8)
         parts = tf.bitwise.right_shift(rows[..., None], shifts) & tf.cast(2**bits - 1, tf.uint8)
         palette = tf.concat([data[14 + header :], tf.zeros(1024, tf.uint8)], 0)[:1024]
@@ -241,7 +241,7 @@ def _decoded_bmp(file, data):
     def colours():
         return tf.reshape(rows[:, : width * bits // 8], (height, width, bits // 8))
 
-    image = tf.cond(bits <= 8, places, colours)[..., 2::-1]  # from blue, green, red
+    image = tf.cond(bits <= 8, palette_colours, colours)[..., 2::-1]  # from blue, green, red
     return tf.cond(from_above, lambda: image, lambda: image[::-1])
 
 

@@ -1,4 +1,4 @@
-"""The embedded server in a process of its own, for notebooks, tests and demonstrations."""
+"""The embedded server in a background process, for notebooks, tests and demonstrations."""
 
 import collections
 import os
@@ -8,21 +8,21 @@ import sys
 import threading
 import weakref
 
-GRACE = 10  # seconds that a server has to end
+GRACE = 10  # seconds for the server to end before it is killed
 
 
 class Server:
-    """`python -m serving serve` in the background; a context manager that stops it, as does the end of the program.
+    """`python -m serving serve` in the background. Leaving the context manager, or ending the program, stops it.
 
     Args:
-        directory: holds MODEL/VERSION folders; None where the flags say what is served.
+        directory: folder with MODEL/VERSION folders; None if the flags say what is served.
         port: of the REST API; 0 takes a free one.
         flags: of `python -m serving serve`, by name: `Server(model_config_file="models.config", workers=2)`.
 
-    `url` is the address of the REST API and `grpc` that of gRPC, None where there is none; once it is constructed it answers.
+    Once constructed, it answers: `url` is the address of the REST API and `grpc` that of gRPC, each None if it is off.
 
     Raises:
-        RuntimeError: the server did not start; with its own words.
+        RuntimeError: the server did not start; with its output.
     """
 
     def __init__(self, directory: str | os.PathLike | None = None, port: int = 0, **flags):
@@ -31,20 +31,20 @@ class Server:
         command += [f"--{name}={value}" for name, value in flags.items()]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._end = weakref.finalize(self, _end, self.process)
-        said = []
+        output = []
         for line in self.process.stdout:
             address = re.match(r"Serving .* at (?:(http://[^/]+)/v1/models/)?(?: and )?(?:grpc://(\S+))?$", line)
             if address:
                 break
-            said.append(line)
+            output.append(line)
         else:
-            raise RuntimeError(f"Expected the server to start. Received: {''.join(said)}".rstrip())
+            raise RuntimeError(f"Expected the server to start. Received: {''.join(output)}".rstrip())
         self.url, self.grpc = address[1], address[2]
-        # A pipe that nobody reads fills up, and then the server waits for ever to write.
+        # A pipe that nobody reads fills up, and then the server would block when it writes.
         threading.Thread(target=collections.deque, args=(self.process.stdout, 0), daemon=True).start()
 
     def stop(self) -> None:
-        """Ends the process and waits until it is gone."""
+        """Stops the process and waits for its end."""
         self._end()
 
     def __enter__(self) -> "Server":

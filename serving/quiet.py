@@ -1,7 +1,7 @@
-"""TensorFlow, imported without its greeting.
+"""Imports TensorFlow without its startup messages.
 
-Before its logging is set up, TensorFlow writes lines on oneDNN and CUDA to the terminal that no setting turns off. They are
-held back here, and shown if the import fails.
+Before its logging is set up, TensorFlow prints lines about oneDNN and CUDA that no setting turns off. They are held back, and
+shown only if the import fails.
 """
 
 import contextlib
@@ -16,24 +16,21 @@ def _import():
     with _held_back():
         import tensorflow
 
-        tensorflow.config.list_physical_devices()  # the search for GPUs has lines of its own
+        tensorflow.config.list_physical_devices()  # the search for GPUs prints lines too
         tensorflow.get_logger().setLevel("ERROR")
         return tensorflow
 
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """Within it, stderr leads to a file, whose lines are shown where an exception ends it."""
+    """A context in which stderr goes to a temporary file, which is shown if the import fails."""
     with contextlib.ExitStack() as stack:
         try:
             sys.stderr.flush()
             terminal = os.dup(2)
             stack.callback(os.close, terminal)
             held = stack.enter_context(tempfile.TemporaryFile())
-        except (
-            OSError,
-            AttributeError,
-        ):  # stderr is closed, or there is no room for a file
+        except (OSError, AttributeError):  # stderr is closed, or there is no room for a file
             yield
             return
         os.dup2(held.fileno(), 2)

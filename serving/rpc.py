@@ -15,12 +15,12 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from serving import metrics
 from serving.models import Models
 from serving.quiet import tensorflow as tf
-from serving.servable import Endpoint, Place
-from serving.status import Code, RequestError, invalid, told
+from serving.servable import Endpoint, TensorSpec
+from serving.status import Code, RequestError, invalid, request_error
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-THREADS = 64  # calls on their way; most of them wait for the model
-LIMIT = (1 << 31) - 1  # bytes of a message
+THREADS = 64  # concurrent calls; most of them wait for the model
+LIMIT = (1 << 31) - 1  # greatest size of a message in bytes
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _RAW = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # fields of a TensorProto that are packed as the array is
 _CONTENT = 4  # `tensor_content`
@@ -28,17 +28,18 @@ _VALUES = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "ui
 
 
 class Service:
-    """The methods of the services, for `models`.
+    """The methods of both services, for `models`.
 
     Args:
-        reload: takes a new configuration; None where that cannot be done here.
-        as_content: whether answers have their numbers in `tensor_content`, instead of `float_val` and its like.
+        reload: is called with a new configuration; None if reloading is not possible.
+        as_content: whether responses use `tensor_content` instead of `float_val` and the like.
     """
 
     def __init__(self, models: Models, reload: Callable | None, as_content: bool = False):
         self._models, self._reload, self._as_content = models, reload, as_content
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """The handlers of both services, for a `grpc.Server`."""
         predict, metadata, status, management = predict_pb2, get_model_metadata_pb2, get_model_status_pb2, model_management_pb2
         prediction_service = {
             "Predict": self._handler(self.predict, predict.PredictRequest, bytes),
@@ -59,7 +60,7 @@ class Service:
             try:
                 return method(message, context.add_callback)
             except Exception as error:
-                problem = told(error)
+                problem = request_error(error)
                 code = problem.code
                 context.abort(_CODES[code], problem.message)
             finally:
@@ -71,13 +72,13 @@ class Service:
         return grpc.unary_unary_rpc_method_handler(answer, request.FromString, serializer)
 
     def predict(self, request: predict_pb2.PredictRequest, until: Callable) -> bytes:
-        """Runs a signature: a serialized PredictResponse.
+        """Runs a signature; returns a serialized PredictResponse.
 
         Args:
-            until: as of `Endpoint.run`; a call that has ended is not run any more.
+            until: as in `Endpoint.run`; a call that was cancelled does not run.
 
         Raises:
-            RequestError: the model, the signature or its inputs are others, or the model refuses them.
+            RequestError: there is no such model, signature or input, or the model failed.
         """
         spec = request.model_spec
         servable = self._models.get(**_wanted(request))
@@ -95,8 +96,10 @@ class Service:
             parts += _field(1, _field(1, [name.encode()]) + _field(2, _tensor(outputs[name], self._as_content)))
         return b"".join(parts)
 
-    def metadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest, _until: Callable):
-        """The signatures of a model."""
+    def metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, _until: Callable
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Returns the signatures of a model."""
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         if not request.metadata_field:
@@ -111,24 +114,28 @@ class Service:
         response.metadata["signature_def"].Pack(servable.signature_defs)
         return response
 
-    def status(self, request: get_model_status_pb2.GetModelStatusRequest, _until: Callable):
-        """The states of a model's versions, the newest first."""
+    def status(
+        self, request: get_model_status_pb2.GetModelStatusRequest, _until: Callable
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """Returns the states of a model's versions, newest first."""
         return get_model_status_pb2.GetModelStatusResponse(model_version_status=self._models.status(**_wanted(request)))
 
-    def reload(self, request: model_management_pb2.ReloadConfigRequest, _until: Callable):
-        """Serves another configuration from now on."""
+    def reload(
+        self, request: model_management_pb2.ReloadConfigRequest, _until: Callable
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Replaces the configuration."""
         if self._reload is None:
             raise RequestError(
                 Code.UNIMPLEMENTED,
-                "Expected one worker: a request reaches one process only. Try --model_config_file with "
-                "--model_config_file_poll_wait_seconds, which all of them follow.",
+                "Expected one worker: a request reaches only one process. Received: several. Try --model_config_file with "
+                "--model_config_file_poll_wait_seconds, which all workers follow.",
             )
         self._reload(request.config)
         return model_management_pb2.ReloadConfigResponse()
 
 
 def start(service: Service, address: str, credentials: grpc.ServerCredentials | None, shared: bool) -> grpc.Server:
-    """A server that answers at `address`.
+    """Starts a gRPC server at `address`.
 
     Args:
         shared: whether other processes listen on the same port.
@@ -156,7 +163,7 @@ def start(service: Service, address: str, credentials: grpc.ServerCredentials | 
 
 
 def _wanted(request) -> dict:
-    """Name and version or label of a request, as `Models.get` takes them."""
+    """Name, version and label of a request, the arguments of `Models.get`."""
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
     spec = request.model_spec
@@ -166,7 +173,7 @@ def _wanted(request) -> dict:
 
 
 def _inputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> dict[str, np.ndarray]:
-    """Inputs by name, with the words of `predict_util.cc` where they are not those of the signature."""
+    """Inputs by name; if they are not those of the signature, the errors have the words of `predict_util.cc`."""
     sent, known = set(request.inputs), set(endpoint.inputs)
     if len(sent) != len(known):
         sets = [",".join(sorted(names)) for names in (sent, known, sent - known, known - sent)]
@@ -177,39 +184,39 @@ def _inputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> dict[str
     for name in sorted(sent - known):
         expected = ", ".join(sorted(known))
         raise invalid(f"input tensor alias not found in signature: {name}. Inputs expected to be in the set {{{expected}}}.")
-    return {name: _array(name, request.inputs[name], place) for name, place in endpoint.inputs.items()}
+    return {name: _array(name, request.inputs[name], spec) for name, spec in endpoint.inputs.items()}
 
 
 def _require_outputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> None:
-    asked = list(request.output_filter)
-    for number, name in enumerate(asked):
+    requested = list(request.output_filter)
+    for number, name in enumerate(requested):
         if name not in endpoint.outputs:
             expected = ",".join(sorted(endpoint.outputs))
             raise invalid(
                 f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{expected}}}."
             )
-        if name in asked[:number]:
+        if name in requested[:number]:
             raise invalid(f"duplicate output tensor alias: {name}")
 
 
-def _array(name: str, tensor: TensorProto, place: Place) -> np.ndarray:
-    dtype = place.dtype
-    if tensor.dtype != place.number:
+def _array(name: str, tensor: TensorProto, spec: TensorSpec) -> np.ndarray:
+    dtype = spec.dtype
+    if tensor.dtype != spec.number:
         received = tf.as_dtype(tensor.dtype).name if tensor.dtype else "no type"
         raise invalid(f"Expected {dtype.name} for input {name}. Received: {received}.")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > LIMIT:
-        raise invalid(f"Expected a whole shape of at most {LIMIT} bytes for input {name}. Received: {shape}.")
+        raise invalid(f"Expected a complete shape of at most {LIMIT} bytes for input {name}. Received: {shape}.")
     try:
         if tensor.tensor_content and not dtype.hasobject:
             return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
         return tf.make_ndarray(tensor)
     except (ValueError, TypeError) as problem:
-        raise invalid(f"Expected as many values as input {name} has places. Received: {problem}.") from None
+        raise invalid(f"Expected as many values as the shape of input {name} has. Received: {problem}.") from None
 
 
 def _tensor(array: np.ndarray, as_content: bool) -> list:
-    """The parts of a serialized TensorProto. Of floats the packed field is the array's own bytes, so no number is touched."""
+    """The parts of a serialized TensorProto. The packed field of floats is the array's own bytes, without a copy."""
     tensor = TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
@@ -223,7 +230,7 @@ def _tensor(array: np.ndarray, as_content: bool) -> list:
 
 
 def _field(number: int, parts: list) -> list:
-    """The parts of a length-delimited field of a serialized message; nothing is copied until they are joined."""
+    """A length-delimited field of a serialized message, in parts; nothing is copied until they are joined."""
     size, length = [], sum(map(len, parts))
     while length > 0x7F:
         size.append(length & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""One loaded SavedModel, run in a graph session as TensorFlow Serving does."""
+"""A loaded SavedModel, run in a graph session, as in TensorFlow Serving."""
 
 import functools
 import pathlib
@@ -14,15 +14,15 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from serving.batcher import Batcher, Limits, Task
 from serving.graphs import Operations
 from serving.quiet import tensorflow as tf
-from serving.status import RequestError, invalid, told
+from serving.status import RequestError, invalid, request_error
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_RECORDS = 1000  # at most, as in TensorFlow Serving
-LOOPS = {"While", "StatelessWhile", "NextIteration", "For", "PyFunc", "EagerPyFunc"}  # operations whose turns values decide
+LOOPS = {"While", "StatelessWhile", "NextIteration", "For", "PyFunc", "EagerPyFunc"}  # their time may depend on values
 
 
-class Place(NamedTuple):
-    """What one input or output is: its NumPy type, TensorFlow's number for that, and its shape, None where that is open."""
+class TensorSpec(NamedTuple):
+    """One input or output of a signature: its NumPy dtype, TensorFlow's number for that, and its shape, None if unknown."""
 
     dtype: np.dtype
     number: int
@@ -30,13 +30,13 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The type as TensorFlow Serving calls it."""
+        """TensorFlow Serving's name of the dtype."""
         return {"float32": "float", "float64": "double", "float16": "half", "object": "string"}.get(
             self.dtype.name, self.dtype.name
         )
 
     def takes(self, value: np.ndarray) -> bool:
-        """Whether the value has this shape."""
+        """Whether the shape of a value fits."""
         if self.shape is None or (self.shape[:1] == (None,) and self.shape[1:] == value.shape[1:]):
             return True
         return len(self.shape) == value.ndim and all(
@@ -45,62 +45,62 @@ class Place(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """One signature: what goes in and comes out by name, in the order that its batcher has them."""
+    """One signature: its inputs and outputs by name, in the order of its batcher."""
 
-    inputs: dict[str, Place]
-    outputs: dict[str, Place]
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
     batcher: Batcher
     joins: bool  # whether every input and output has a batch axis
 
     def task(self, values: dict[str, np.ndarray], done: Callable, wanted: Callable[[], bool]) -> Task:
-        """A task of `values` by input name; one of unusual shapes runs alone, and the graph decides whether it can."""
+        """A task for the batcher, from `values` by input name. With other shapes than declared it runs alone, and may fail."""
         ordered, alone = self._ordered(values)
         return Task(ordered, done, alone, wanted)
 
     def run(self, values: dict[str, np.ndarray], until: Callable | None = None) -> dict[str, np.ndarray]:
-        """The outputs by name for `values` by name; blocks, and may be called from any thread.
+        """The outputs by name for `values` by name. Blocks; may be called from any thread.
 
         Args:
-            until: is given a function that ends the waiting, for when nobody wants the outputs any more.
+            until: is called with a function that cancels the run, for when nobody waits for the outputs any more.
 
         Raises:
-            RequestError: the queue is full, or what the model has to say of the values.
+            RequestError: the queue is full, the run was cancelled, or the model failed on the values.
         """
         try:
             outputs = self.batcher.run(*self._ordered(values), until)
         except Exception as error:
-            raise self.told(error, values) from None
+            raise self.request_error(error, values) from None
         return dict(zip(self.outputs, outputs, strict=True))
 
     def _ordered(self, values: dict[str, np.ndarray]) -> tuple[list[np.ndarray], bool]:
-        """The values in the batcher's order, and whether they run alone."""
+        """The values in the batcher's order, and whether they must run alone."""
         ordered = [values[name] for name in self.inputs]
-        fit = self.joins and all(map(Place.takes, self.inputs.values(), ordered))
+        fit = self.joins and all(map(TensorSpec.takes, self.inputs.values(), ordered))
         return ordered, not fit or any(len(value) != len(ordered[0]) for value in ordered[1:])
 
-    def told(self, error: BaseException, values: dict[str, np.ndarray]) -> RequestError:
-        """What the client is told of an error, after what the signature has to say of the shapes of `values`."""
-        problem = told(error)
-        for name, place in self.inputs.items():
-            if not place.takes(values[name]):
-                expected = f"Expected shape {place.shape} for input {name}. Received: {values[name].shape}. "
+    def request_error(self, error: BaseException, values: dict[str, np.ndarray]) -> RequestError:
+        """The error for the client; if `values` have shapes that the signature does not take, its message says so first."""
+        problem = request_error(error)
+        for name, spec in self.inputs.items():
+            if not spec.takes(values[name]):
+                expected = f"Expected shape {spec.shape} for input {name}. Received: {values[name].shape}. "
                 return RequestError(problem.code, expected + problem.message)
         return problem
 
 
 class Servable:
-    """A model version: its endpoints answer requests, from any thread. It is closed when nobody holds it any more.
+    """A loaded model version, whose endpoints may be used from any thread. It is closed with its last reference.
 
     Args:
         path: of the version, a SavedModel.
-        pool: where batches run that nobody else takes.
-        limits: of every signature's batches.
-        batching: whether requests are joined at all.
-        warm: whether the warm-up records beside the model are run.
+        pool: runs the batches that no caller runs itself.
+        limits: of the batches of each signature.
+        batching: whether requests are joined into batches.
+        warm: whether to run the warm-up records of the model.
 
     Raises:
-        ValueError: warm-up records that are none, or too many.
-        OSError, tf.errors.OpError: not a SavedModel, or one whose warm-up fails.
+        ValueError: too many warm-up records, or invalid ones.
+        OSError, tf.errors.OpError: not a SavedModel, or its warm-up failed.
     """
 
     def __init__(self, path: pathlib.Path, pool: Executor, limits: Limits, batching: bool = True, warm: bool = True):
@@ -120,27 +120,27 @@ class Servable:
 
     def _endpoint(self, signature, pool: Executor, limits: Limits, batching: bool, operations: Operations) -> Endpoint:
         inputs, outputs = (
-            {name: _place(info) for name, info in sorted(part.items())} for part in (signature.inputs, signature.outputs)
+            {name: _tensor_spec(info) for name, info in sorted(part.items())} for part in (signature.inputs, signature.outputs)
         )
-        joins = batching and all(place.shape and place.shape[0] is None for place in (*inputs.values(), *outputs.values()))
+        joins = batching and all(spec.shape and spec.shape[0] is None for spec in (*inputs.values(), *outputs.values()))
         feeds = [signature.inputs[name].name for name in inputs]
         fetches = [signature.outputs[name].name for name in outputs]
-        # Integers may be sizes or turns, and what is in a string may be a picture of any size.
-        even = all(place.dtype.kind in "fb" for place in inputs.values()) and not LOOPS & operations.of(fetches)
-        call = self._callable(feeds, fetches, [place.dtype for place in outputs.values()])
+        # Integers may be sizes or numbers of iterations, and a string may hold a picture of any size.
+        even = all(spec.dtype.kind in "fb" for spec in inputs.values()) and not LOOPS & operations.of(fetches)
+        call = self._callable(feeds, fetches, [spec.dtype for spec in outputs.values()])
         return Endpoint(inputs, outputs, Batcher(call, pool, limits, even), joins)
 
     def _callable(self, feeds: list[str], fetches: list[str], dtypes: list[np.dtype]) -> Callable:
-        # Run in the calling thread, a small graph takes 29 µs; handed to the session's pool, through `make_callable`, 200 µs.
+        # In the calling thread a small graph takes 29 µs; in the session's pool, with `make_callable`, 200 µs.
         options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         options.run_options.inter_op_thread_pool = -1
 
         @functools.cache
-        def made():  # when it is first needed: it takes longer than many runs
+        def made():  # on first use: making it takes longer than many runs
             return self._session._make_callable_from_options(options)
 
         def call(*values: np.ndarray) -> list[np.ndarray]:
-            outputs = made()(*values)  # a scalar is no array there; a string is bytes
+            outputs = made()(*values)  # scalars are not arrays, and strings are bytes
             return [
                 output if isinstance(output, np.ndarray) else np.array(output, dtype)
                 for output, dtype in zip(outputs, dtypes, strict=True)
@@ -153,7 +153,7 @@ class Servable:
             return
         for count, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
             if count == WARMUP_RECORDS:
-                raise ValueError(f"Expected {WARMUP_RECORDS} warm-up records at most. Received: more, in {path}.")
+                raise ValueError(f"Expected at most {WARMUP_RECORDS} warm-up records. Received: more, in {path}.")
             log = PredictionLog.FromString(record)
             if log.WhichOneof("log_type") == "predict_log":
                 request = log.predict_log.request
@@ -161,7 +161,7 @@ class Servable:
                 endpoint.run({name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
 
     def endpoint(self, name: str) -> Endpoint:
-        """The endpoint of a signature, `serving_default` where the name is empty.
+        """The endpoint of a signature; an empty name means `serving_default`.
 
         Raises:
             RequestError: no such signature.
@@ -176,18 +176,18 @@ class Servable:
 
 
 def config() -> tf.compat.v1.ConfigProto:
-    """Settings of a Session in which the first run of a signature is short."""
+    """Session settings that make the first run of a signature short."""
     config = tf.compat.v1.ConfigProto()
     config.experimental.disable_thread_spinning = True
-    # Functions within functions, as reading pictures has them, are slow to set up unless they are inlined.
+    # Nested functions, such as those that decode pictures, are slow to set up unless they are inlined.
     config.graph_options.optimizer_options.do_function_inlining = True
-    # Without a GPU the graph optimizer gains little (nothing for convolutions, a tenth for small dense models), and takes a
-    # quarter of a second for every signature of a model that has many.
+    # Without a GPU the graph optimizer gains little (nothing for convolutions, a tenth for small dense models), but takes a
+    # quarter of a second for each signature.
     config.graph_options.rewrite_options.disable_meta_optimizer = not tf.config.list_physical_devices("GPU")
     return config
 
 
-def _place(info) -> Place:
+def _tensor_spec(info) -> TensorSpec:
     shape = tf.TensorShape(info.tensor_shape)
     dtype = np.dtype(tf.as_dtype(info.dtype).as_numpy_dtype)
-    return Place(dtype, info.dtype, None if shape.rank is None else tuple(shape.as_list()))
+    return TensorSpec(dtype, info.dtype, None if shape.rank is None else tuple(shape.as_list()))

@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-GRACE = 5  # seconds that open requests have when the server ends
-OFF = -1  # a port that is not to be opened
-SWITCH = 0.0005  # seconds that a thread waits for another one to give way; Python's own 0.005 is a long time for a small model
+GRACE = 5  # seconds for open requests to finish when the server ends
+OFF = -1  # instead of a port: do not open one
+SWITCH = 0.0005  # seconds until a thread must yield to another; Python's default of 0.005 is long for a small model
 
 
 class Options(NamedTuple):
-    """What is served, and how: the flags of TensorFlow Serving's model server, by their names.
+    """What to serve, and how: the flags of TensorFlow Serving's model server, by their names.
 
-    Exactly one of `directory`, `model_config_file` and `model_base_path` says what is served. A port of 0 takes a free one,
-    -1 leaves that front end out.
+    Exactly one of `directory`, `model_config_file` and `model_base_path` says what to serve. Port 0 takes a free one, and -1
+    turns that front end off.
     """
 
     directory: str | None = None
@@ -53,34 +53,34 @@ class Options(NamedTuple):
 
 
 def serve(options: Options) -> None:
-    """Serves until interrupted or terminated. Prints the addresses once they answer.
+    """Serves until interrupted or terminated. Prints the addresses when they are ready.
 
     Raises:
-        ValueError: a port that is taken, a file that is not what it should be, or nothing to serve.
+        ValueError: a port is in use, a file is not valid, or there is nothing to serve.
     """
     options = options._replace(host=options.host.removeprefix("[").removesuffix("]"))
-    rest, grpc = (_bound(options.host, port) for port in (options.rest_api_port, options.port))
+    rest, grpc = (_listeners(options.host, port) for port in (options.rest_api_port, options.port))
     ports = [listeners[0].getsockname()[1] if listeners else OFF for listeners in (rest, grpc)]
     options = options._replace(rest_api_port=ports[0], port=ports[1])
     for listener in [*grpc, *(rest if options.workers > 1 else [])]:
-        listener.close()  # it has shown that the port is free; workers and gRPC open it themselves
+        listener.close()  # this showed that the port is free; workers and gRPC open it themselves
     if options.workers > 1:
         _serve_by_workers(options)
     else:
         _serve_here(options, rest, functools.partial(_announce, options))
 
 
-def _bound(host: str, port: int, shared: bool = False) -> list[socket.socket]:
-    """A socket on the port of every address of the host that this machine has; none for the port `OFF`."""
+def _listeners(host: str, port: int, shared: bool = False) -> list[socket.socket]:
+    """A listening socket for every address of the host on this machine; none for the port `OFF`."""
     listeners: list[socket.socket] = []
     problem = None
     for address in _addresses(host) if port != OFF else []:
         try:
             listeners.append(_listener(address, port, shared))
-            port = listeners[0].getsockname()[1]  # all have the one that the first is given
+            port = listeners[0].getsockname()[1]  # the first may be given a free port, which the others share
         except OSError as error:
             problem = error
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # as for ::1 where IPv6 is off
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # else as for ::1 if IPv6 is off
                 break
     else:
         if listeners or port == OFF:
@@ -122,23 +122,23 @@ def _announce(options: Options, names: list[str]) -> None:
     print(f"Serving {', '.join(names)} at {' and '.join(addresses)}", flush=True)
 
 
-# One process
+# A single process
 
 
 def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None:
-    """Serves in this process; calls `ready` with the models' names once it answers."""
+    """Serves in this process; calls `ready` with the names of the models once it answers."""
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
     from serving import configuration, rpc
-    from serving.http import Application
+    from serving.rest import Application
 
     sys.setswitchinterval(SWITCH)
-    np.seterr(over="ignore")  # a number too large for 32 bits becomes infinite, as in TensorFlow Serving
+    np.seterr(over="ignore")  # numbers too large for float32 become infinite, as in TensorFlow Serving
     models = _models(options)
     credentials = _credentials(configuration.tls(options.ssl_config_file))
     metrics_path = configuration.monitoring(options.monitoring_config_file)
     gc.collect()
-    gc.freeze()  # TensorFlow's many objects, each full collection of which takes a tenth of a second
+    gc.freeze()  # else each full collection would take a tenth of a second for TensorFlow's many objects
     with contextlib.ExitStack() as stack:
         stack.callback(models.close)
         models.watch(options.file_system_poll_wait_seconds)
@@ -154,8 +154,8 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
 
 @contextlib.contextmanager
 def _without_keras():
-    """TensorFlow imported within it leaves Keras out, which graphs do not need and which takes long to import."""
-    name = "TF_USE_LEGACY_KERAS"  # looked for in a package of its own, which is seldom there
+    """A context in which TensorFlow is imported without Keras, which takes long and is not needed for graphs."""
+    name = "TF_USE_LEGACY_KERAS"  # makes TensorFlow look for tf_keras, which is seldom installed
     before = os.environ.get(name)
     os.environ[name] = "1"
     try:
@@ -168,7 +168,7 @@ def _without_keras():
 
 
 def _models(options: Options):
-    """The models, loaded once."""
+    """The models, after a first round of loading."""
     from serving import configuration
     from serving.models import Models, Settings
     from serving.status import RequestError
@@ -192,7 +192,7 @@ def _models(options: Options):
 
 
 def _configuration(options: Options):
-    """What gives the configuration each time it is asked."""
+    """A function that returns the current configuration."""
     from serving import configuration
 
     if sum(source is not None for source in (options.directory, options.model_config_file, options.model_base_path)) != 1:
@@ -201,15 +201,15 @@ def _configuration(options: Options):
         return configuration.following(options.directory)
     if options.model_config_file is not None:
         read = functools.partial(configuration.models_of_file, options.model_config_file)
-        return _every(options.model_config_file_poll_wait_seconds, read)
+        return _at_intervals(options.model_config_file_poll_wait_seconds, read)
     if not os.path.isdir(options.model_base_path):
         raise ValueError(f"Expected a directory of versions. Received: --model_base_path={options.model_base_path}.")
     config = configuration.one_model(options.model_name, options.model_base_path)
     return lambda: config
 
 
-def _every(seconds: float, read):
-    """`read`, at most once in so many seconds; once only for 0."""
+def _at_intervals(seconds: float, read):
+    """`read`, called at most once per interval, and only once if that is 0; in between its last result."""
     last = [read(), time.monotonic()]
 
     def recent():
@@ -240,7 +240,7 @@ def _credentials(tls):
 
 
 def _run(app, listeners: list[socket.socket], ready) -> None:
-    """Answers on `listeners` until a signal to end; waits for it where there are none."""
+    """Answers on `listeners` until a signal ends it; without any, just waits for the signal."""
     if not listeners:
         ready()
         return _wait_for_signal()
@@ -255,26 +255,26 @@ def _wait_for_signal() -> None:
     ended.wait()
 
 
-# Several processes
+# Several worker processes
 
 
 def _serve_by_workers(options: Options) -> None:
-    """Starts the workers, and another for each that dies, until a signal to end."""
+    """Starts the workers, and replaces those that die, until a signal ends it."""
     context = multiprocessing.get_context("spawn")
     ended = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
     with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        said = context.SimpleQueue()
-        workers = [_worker(context, options, said) for _ in range(options.workers)]
+        messages = context.SimpleQueue()
+        workers = [_start_worker(context, options, messages) for _ in range(options.workers)]
         try:
-            names = [_first_word(said, worker) for worker in workers][-1]
+            names = [_first_message(messages, worker) for worker in workers][-1]
             _announce(options, names)
             while not ended:
                 multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=0.5)
                 for number, worker in enumerate(workers):
                     if not worker.is_alive() and not ended:
-                        workers[number] = _worker(context, options, said)
+                        workers[number] = _start_worker(context, options, messages)
         except KeyboardInterrupt:
             pass
         finally:
@@ -285,33 +285,33 @@ def _serve_by_workers(options: Options) -> None:
                 worker.kill()
 
 
-def _worker(context, options: Options, said):
-    worker = context.Process(target=_work, args=(options, said))
+def _start_worker(context, options: Options, messages):
+    worker = context.Process(target=_run_worker, args=(options, messages))
     worker.start()
     return worker
 
 
-def _first_word(said, worker) -> list[str]:
-    while said.empty():
+def _first_message(messages, worker) -> list[str]:
+    while messages.empty():
         if not worker.is_alive():
-            raise RuntimeError("Expected every worker to start. Received: the end of one, see above.")
+            raise RuntimeError("Expected every worker to start. Received: one ended, see above.")
         time.sleep(0.02)
-    word = said.get()
-    if isinstance(word, str):
-        raise ValueError(word)
-    return word
+    message = messages.get()
+    if isinstance(message, str):
+        raise ValueError(message)
+    return message
 
 
-def _work(options: Options, said) -> None:
+def _run_worker(options: Options, messages) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends its workers
     parent = multiprocessing.parent_process()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     try:
-        _serve_here(options, _bound(options.host, options.rest_api_port, shared=True), said.put)
+        _serve_here(options, _listeners(options.host, options.rest_api_port, shared=True), messages.put)
     except ValueError as error:
-        said.put(str(error))
+        messages.put(str(error))
 
 
-def _end_with(parent) -> None:
+def _end_after(parent) -> None:
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)

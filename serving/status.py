@@ -1,4 +1,4 @@
-"""The status codes that gRPC and TensorFlow share, and what each is over HTTP."""
+"""The status codes of gRPC and TensorFlow, their HTTP equivalents, and request errors."""
 
 import enum
 import re
@@ -28,7 +28,7 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
-# As `http_server.cc` of TensorFlow Serving maps them; what is not here is 500.
+# As in `http_server.cc` of TensorFlow Serving; all others are 500.
 HTTP = {
     Code.OK: 200,
     Code.CANCELLED: 499,
@@ -48,9 +48,9 @@ HTTP = {
 
 
 class RequestError(Exception):
-    """A request that is not answered; `code` and the text go to the client, over HTTP `status` where that says more.
+    """A request that fails; the client gets `code` (over HTTP `status`) and `message`.
 
-    Errors that TensorFlow raises have the same `code` and `message`, see `told`.
+    `request_error` makes one of any other exception.
     """
 
     def __init__(self, code: Code, message: str, status: int | None = None):
@@ -59,23 +59,23 @@ class RequestError(Exception):
 
 
 def invalid(message: str) -> RequestError:
-    """What is wrong with the request itself."""
+    """An error for a request that is itself invalid."""
     return RequestError(Code.INVALID_ARGUMENT, message)
 
 
-def told(error: BaseException) -> RequestError:
-    """Any exception as what the client is told of it."""
+def request_error(error: BaseException) -> RequestError:
+    """The error to send to the client for any exception."""
     if isinstance(error, RequestError):
         return error
-    if isinstance(getattr(error, "error_code", None), int):  # of TensorFlow's own
+    if isinstance(getattr(error, "error_code", None), int):  # TensorFlow's errors have the same codes
         return RequestError(Code(error.error_code), _PLACES.sub("", error.message).strip())
     return RequestError(Code.INTERNAL, f"The model failed on this request: {type(error).__name__}")
 
 
-# Where in its graph TensorFlow met an error, once for every function on the way.
+# Where in its graph TensorFlow met an error, once for every enclosing function.
 _PLACES = re.compile(r"\{\{function_node [^}]*\}\}\s*|\n\s*\[\[[^\n]*\]\]")
 
 
 def as_json(message: str) -> bytes:
-    """The body of an answer that is an error."""
-    return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})  # a lone surrogate has no UTF-8
+    """The body of an error response."""
+    return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})  # UTF-8 cannot encode lone surrogates

@@ -1,6 +1,6 @@
-"""Signatures that take and give texts, with the vocabularies in the graph: plain string operations and lookup tables.
+"""Signatures for texts, with the vocabularies in the graph, as string operations and lookup tables.
 
-What a signature says of its numbers' bounds is in the graph too.
+The graph also checks the bounds of numbers that a signature declares.
 """
 
 import functools
@@ -15,11 +15,11 @@ from serving.images import Verb
 from zoo.signatures import Tensor
 from zoo.vocabulary import END, PAD, SPECIAL, UNKNOWN, Vocabulary
 
-UNLISTED = "\0"  # what the table of spellings answers for a character that is read as itself
+UNLISTED = "\0"  # in the table of spellings: the character is read as itself
 
 
 def verbs(declared: dict[str, Verb]) -> dict[str, Verb]:
-    """The verbs with strings for tensors where the signature has texts; the verbs themselves know token numbers alone."""
+    """The verbs with string tensors for texts; the verbs themselves take and return token numbers."""
     reader = functools.cache(Reader)
     return {name: _in_strings(verb, reader) for name, verb in declared.items()}
 
@@ -43,7 +43,7 @@ def _in_strings(verb: Verb, reader) -> Verb:
 
 
 class Reader(tf.Module):
-    """Texts `(B,)` to the token numbers `(B, T)` that `Vocabulary.numbers` gives, with tables that the SavedModel keeps."""
+    """Texts `(B,)` to token numbers `(B, T)`, as `Vocabulary.numbers`, with tables that the SavedModel keeps."""
 
     def __init__(self, vocabulary: Vocabulary):
         super().__init__()
@@ -77,7 +77,7 @@ def _require(values: tf.Tensor, tensor: Tensor, name: str) -> None:
     """Adds to the graph what `Tensor.require` does in Python."""
     low, high = tensor.bounds
     high = high if math.isfinite(high) else values.dtype.max
-    good = (values >= tf.cast(low, values.dtype)) & (values <= tf.cast(high, values.dtype))  # which NaN and Inf are not
+    good = (values >= tf.cast(low, values.dtype)) & (values <= tf.cast(high, values.dtype))  # False for NaN and Inf
     bad = tf.where(~good)[:1, 0]
     tf.debugging.Assert(tf.reduce_all(good), [tensor.demand(name), "Received:", tf.gather(values, bad), "in row", bad])
 
@@ -87,7 +87,7 @@ def _table(keys, values, default) -> tf.lookup.StaticHashTable:
 
 
 def _spellings(vocabulary: Vocabulary) -> list[tuple[str, str]]:
-    """Every character that is read as something else, and what that is."""
+    """The characters that are read as something else, with what they are read as."""
     rows = [(UNLISTED, UNLISTED)]
     for code in range(sys.maxunicode + 1):
         character = chr(code)
@@ -99,7 +99,7 @@ def _spellings(vocabulary: Vocabulary) -> list[tuple[str, str]]:
 
 
 def _written(result, tensor: Tensor):
-    """Token numbers `(…, T)` as texts `(…)`, as `Vocabulary.texts` gives them; other tensors as they are."""
+    """Token numbers `(…, T)` as texts `(…)`, as `Vocabulary.texts`; other tensors unchanged."""
     vocabulary = tensor.vocabulary
     if vocabulary is None:
         return result

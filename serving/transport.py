@@ -1,4 +1,4 @@
-"""HTTP on sockets: the event loop, its listeners, and the clock of its connections."""
+"""HTTP on sockets: the event loop, its listeners, and the timeouts of its connections."""
 
 import asyncio
 import logging
@@ -11,18 +11,18 @@ from serving.messages import Handler
 
 log = logging.getLogger(__name__)
 BACKLOG = 2048
-TICK = 1.0  # seconds between two looks at the clock
+TICK = 1.0  # seconds between checks of the timeouts
 
 
 def run(handle: Handler, listeners: Sequence[socket.socket], ready: Callable[[], None], grace: float) -> None:
-    """Answers on `listeners` until SIGINT or SIGTERM; calls `ready` once it does.
+    """Answers on `listeners` until SIGINT or SIGTERM; calls `ready` when it has started.
 
     Args:
-        grace: seconds that open requests have when it ends.
+        grace: seconds for open requests to finish at the end.
     """
     try:
         from uvloop import run as run_loop
-    except ImportError:  # it is not built for every platform; asyncio's own loop answers the same, more slowly
+    except ImportError:  # not available on every platform; asyncio's own loop works too, but is slower
         run_loop = asyncio.run
     run_loop(_serve(handle, listeners, ready, grace))
 
@@ -44,20 +44,20 @@ async def _serve(handle: Handler, listeners: Sequence[socket.socket], ready: Cal
     until = loop.time() + grace
     while connections and loop.time() < until:
         for connection in list(connections):
-            connection.close_if_free()
+            connection.close_if_idle()
         await asyncio.sleep(0.02)
     for connection in list(connections):
         connection.abort()
 
 
 async def watch(connections: set[Connection], seconds: float = TICK) -> None:
-    """Tells the connections, for ever, that so many seconds have passed."""
+    """Tells the connections, in an endless loop, that time has passed."""
     while True:
         await asyncio.sleep(seconds)
         for connection in list(connections):
             try:
                 connection.wait(seconds)
-            except Exception:  # one connection must not stop the clock of all
-                log.exception("Expected to look after a connection. Received an error; it is closed.")
+            except Exception:  # an error in one connection must not end the timeouts of all
+                log.exception("Expected to check the timeouts of a connection. Received: an error, for which it is closed.")
                 connections.discard(connection)
                 connection.abort()

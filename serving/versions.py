@@ -1,21 +1,21 @@
-"""The numbered folders that hold the versions of a model."""
+"""The numbered folders with the versions of a model."""
 
 import os
 import pathlib
 
 SAVED_MODEL = "saved_model.pb"
-SHOWN = 5  # names in a message
+SHOWN = 5  # names in an error message
 
 
 def numbered(base: str | os.PathLike) -> dict[int, pathlib.Path]:
-    """The folders in `base` whose names are numbers, by number, in rising order.
+    """The folders in `base` whose names are numbers, by number, in ascending order.
 
     Raises:
         OSError: `base` cannot be read.
     """
     with os.scandir(base) as entries:
         names = sorted(entry.name for entry in entries if _is_number(entry.name) and entry.is_dir())
-    return dict(sorted((int(name), pathlib.Path(base, name)) for name in names))  # of 01 and 1 the latter
+    return dict(sorted((int(name), pathlib.Path(base, name)) for name in names))  # of 01 and 1, the latter
 
 
 def _is_number(name: str) -> bool:
@@ -23,7 +23,7 @@ def _is_number(name: str) -> bool:
 
 
 def why_none(base: str | os.PathLike, wanted: list[int]) -> str:
-    """What there is in `base`, the base path of a model, instead of the versions that are `wanted`, any where that is empty."""
+    """An error that says what `base`, the base path of a model, holds instead of the `wanted` versions, or of any if empty."""
     base = pathlib.Path(base)
     number = wanted[0] if wanted else 1
     expected = f"Expected a SavedModel in {base / str(number)}" + ("" if wanted else ", or under another number")
@@ -31,7 +31,7 @@ def why_none(base: str | os.PathLike, wanted: list[int]) -> str:
 
 
 def why_no_models(directory: str | os.PathLike) -> str:
-    """What there is in `directory` instead of MODEL/VERSION/saved_model.pb."""
+    """An error that says what `directory` holds instead of MODEL/VERSION/saved_model.pb."""
     directory = pathlib.Path(directory).absolute()
     expected = "Expected MODEL/VERSION/saved_model.pb under the directory."
     if _holds_versions(directory):

@@ -88,13 +88,13 @@ def write_tf2(path: pathlib.Path) -> None:
         with tf.control_dependencies([tf.debugging.assert_non_negative(n, "negative")]):
             return {"n": tf.identity(n)}
 
-    @tf.function(input_signature=[spec(tf.int32, "turns")])
-    def slow(turns):
+    @tf.function(input_signature=[spec(tf.int32, "iterations")])
+    def slow(iterations):
         def turn(i, x):
             return i + 1, x * 1.0000001 + 1.0
 
-        last = tf.while_loop(lambda i, x: i < tf.reduce_max(turns), turn, (0, tf.zeros([200_000])))[1]
-        return {"x": last[: tf.shape(turns)[0]]}
+        last = tf.while_loop(lambda i, x: i < tf.reduce_max(iterations), turn, (0, tf.zeros([200_000])))[1]
+        return {"x": last[: tf.shape(iterations)[0]]}
 
     signatures = {
         "serving_default": predict,

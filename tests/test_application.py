@@ -9,11 +9,11 @@ import half_plus_two
 import pytest
 
 from serving.configuration import one_model
-from serving.http import Application
 from serving.messages import Request
 from serving.models import Models
+from serving.rest import Application
 
-LONG = 10_000  # turns of `slow`: seconds
+LONG = 10_000  # iterations of `slow`: seconds
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,10 @@ def runs(models, monkeypatch):
     batcher, runs, held = models.get("m").endpoint("slow").batcher, [], threading.Event()
     call = batcher._call
 
-    def counted(turns):
-        runs.append(turns.tolist())
+    def counted(iterations):
+        runs.append(iterations.tolist())
         assert held.wait(10)
-        return call(turns)
+        return call(iterations)
 
     held.set()
     monkeypatch.setattr(batcher, "_call", counted)

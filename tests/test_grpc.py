@@ -276,7 +276,7 @@ def test_a_client_that_knows_the_numbers_of_the_fields_alone(channel):
 def test_deadlines_are_kept(prediction):
     start = time.perf_counter()
     with pytest.raises(grpc.RpcError) as raised:
-        prediction.Predict(_request(signature="slow", turns=np.array([20_000], "int32")), timeout=0.3)
+        prediction.Predict(_request(signature="slow", iterations=np.array([20_000], "int32")), timeout=0.3)
     assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert time.perf_counter() - start < 5
 

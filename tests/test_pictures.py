@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from serving.images import _taking
+from serving.images import _from_files
 from training.data.folders import _read, _reader
 
 SHAPES = {"grey": (8, 8, 1), "colour": (8, 8, 3), "wide": (6, 11, 3)}
@@ -129,7 +129,7 @@ def served(tmp_path_factory):
     """Per shape, the pixels that a signature of an export hands to its model, in a graph Session."""
     path, functions = str(tmp_path_factory.mktemp("served")), {}
     for name, shape in SHAPES.items():
-        call = _taking(lambda x: {"x": x}, (None, *shape))
+        call = _from_files(lambda x: {"x": x}, (None, *shape))
         functions[name] = tf.function(call, [tf.TensorSpec((None,), tf.string, "files")], autograph=False)
     tf.saved_model.save(tf.Module(), path, signatures=functions)
     session = tf.compat.v1.Session(graph=tf.Graph())

@@ -56,8 +56,8 @@ def test_attention_to_itself_knows_distances_alone():
     x = np.random.default_rng(0).normal(size=(1, 5, 16)).astype("float32")
 
     def answer(start):
-        turns = zoo.attention.turns(keras.ops.arange(start, start + 5, dtype="float32"), 8)
-        return _numpy(layer(x, turns, layer.memory(x, turns), np.ones((1, 1, 5, 5), bool)))
+        angles = zoo.attention.rotary_angles(keras.ops.arange(start, start + 5, dtype="float32"), 8)
+        return _numpy(layer(x, angles, layer.keys_values(x, angles), np.ones((1, 1, 5, 5), bool)))
 
     np.testing.assert_allclose(answer(0), answer(17), atol=1e-4)
     assert np.abs(answer(0) - answer(0)[:, ::-1]).max() > 1e-3
@@ -275,7 +275,7 @@ def test_characters_are_read_by_their_decomposition():
                 ("temperature", np.inf, "Received: inf"),
                 ("temperature", -0.5, "Received: -0.5"),
                 ("temperature", np.array([1e300, 1.0]), "Received: 1e[+]300 in row 0"),  # beyond float32
-                ("temperature", [1.0, 1.0, 1.0], "one a row"),
+                ("temperature", [1.0, 1.0, 1.0], "one per row"),
                 ("temperature", "hot", "finite numbers"),
                 ("top_p", [0.5, 1.5], r"in \[0, 1\] as top_p. Received: 1.5 in row 1"),
                 ("top_p", np.nan, "Received: nan"),

@@ -1,65 +1,73 @@
 """Attention with rotary positions, and the block of a transformer that is made of it."""
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
-BASE = 10_000.0  # slowest turn of the rotary positions, in positions for a radian
+BASE = 10_000.0  # wavelength of the slowest rotation, in positions per radian
 
-# Keys and values, (B · heads, S, 1, width / heads) each. With the heads in the batch axis, what is kept of earlier positions is
-# attended to as it lies; `dot_product_attention` would copy another layout anew at every step.
-Memory = tuple[keras.KerasTensor, keras.KerasTensor]
+# Keys and values, (B · heads, S, 1, width / heads) each. With the heads in the batch axis, a cache of earlier positions is used
+# as it lies in memory; `dot_product_attention` would copy another layout at every step.
+KeysValues = tuple[keras.KerasTensor, keras.KerasTensor]
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Attention(keras.layers.Layer):
-    """Multi-head attention (Vaswani et al., 2017) with rotary positions (Su et al., 2021), in two steps: `memory` makes keys
-    and values of a sequence, which may be kept; calling the layer lets another one attend to them.
+    """Multi-head attention (Vaswani et al., 2017) with rotary positions (Su et al., 2021), in two steps: `keys_values`
+    projects one sequence, and its result may be cached; calling the layer lets another sequence attend to that.
 
     Args:
-        heads: they share the width of the sequences equally.
+        heads: number of heads, which share the width equally.
 
     Raises:
-        ValueError: a width that is no even multiple of the heads.
+        ValueError: the width is not an even multiple of the heads.
     """
 
     def __init__(self, heads: int, **kwargs):
         super().__init__(**kwargs)
         self.heads = heads
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         width = input_shape[-1]
         if width % (2 * self.heads):
-            raise ValueError(f"Expected a width that is an even multiple of the heads. Received: {width}, heads={self.heads}.")
+            raise ValueError(
+                f"Expected a width that is an even multiple of the heads. Received: width={width}, heads={self.heads}."
+            )
         self.query = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy, name="query")
         self.key_value = keras.layers.Dense(2 * width, use_bias=False, dtype=self.dtype_policy, name="key_value")
         self.output_ = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy, name="output")
         for layer in (self.query, self.key_value, self.output_):
             layer.build(input_shape)
 
-    def memory(self, x: keras.KerasTensor, turns: keras.KerasTensor) -> Memory:
-        """Keys and values of `(B, S, width)`, whose positions have these `turns`."""
+    def keys_values(self, x: keras.KerasTensor, angles: keras.KerasTensor) -> KeysValues:
+        """Keys and values of x `(B, S, width)`, the keys rotated by `angles` (`rotary_angles`)."""
         keys, values = ops.split(self.key_value(x), 2, axis=-1)
-        return _turned(self._heads(keys), turns), self._heads(values)
+        return _rotate(self._heads(keys), angles), self._heads(values)
 
-    def call(self, x: keras.KerasTensor, turns: keras.KerasTensor, memory: Memory, mask: keras.KerasTensor):
-        """`(B, T, width)` attends to a memory where the mask `(B · heads or 1, 1, T or 1, S)` is true: `(B, T, width)`."""
-        query = _turned(self._heads(self.query(x)), turns)
-        heads = ops.dot_product_attention(query, *memory, mask=mask)  # (B · heads, T, 1, width / heads)
+    def call(
+        self, x: keras.KerasTensor, angles: keras.KerasTensor, keys_values: KeysValues, mask: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """x `(B, T, width)` attends to keys and values where the mask `(B · heads or 1, 1, T or 1, S)` is true."""
+        query = _rotate(self._heads(self.query(x)), angles)
+        heads = ops.dot_product_attention(query, *keys_values, mask=mask)  # (B · heads, T, 1, width / heads)
         length, width = ops.shape(x)[1], x.shape[-1]
         heads = ops.reshape(heads, (-1, self.heads, length, width // self.heads))
         return self.output_(ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), (-1, length, width)))
 
-    def weights_on(self, x: keras.KerasTensor, turns: keras.KerasTensor, memory: Memory, mask: keras.KerasTensor):
-        """The weights `(B, heads, T, S)`, which sum to 1 over the memory, that calling the layer uses."""
-        query = _turned(self._heads(self.query(x)), turns)
-        logits = ops.einsum("btnh,bsnh->bnts", query, memory[0]) / query.shape[-1] ** 0.5
+    def weights_on(
+        self, x: keras.KerasTensor, angles: keras.KerasTensor, keys_values: KeysValues, mask: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """The attention weights `(B, heads, T, S)` that calling the layer uses; they sum to 1 over S."""
+        query = _rotate(self._heads(self.query(x)), angles)
+        logits = ops.einsum("btnh,bsnh->bnts", query, keys_values[0]) / query.shape[-1] ** 0.5
         weights = ops.softmax(ops.where(mask, ops.cast(logits, "float32"), -1e30), axis=-1)
         return ops.reshape(weights, (-1, self.heads, *ops.shape(weights)[2:]))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "heads": self.heads}
 
-    def _heads(self, x):
+    def _heads(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """`(B, T, width)` to `(B · heads, T, 1, width / heads)`."""
         length, size = ops.shape(x)[1], x.shape[-1] // self.heads
         heads = ops.transpose(ops.reshape(x, (-1, length, self.heads, size)), (0, 2, 1, 3))
@@ -67,41 +75,43 @@ class Attention(keras.layers.Layer):
 
 
 def per_head(present: keras.KerasTensor, heads: int) -> keras.KerasTensor:
-    """The mask `(B · heads, 1, 1, S)` of where there are tokens, `(B, S)`."""
+    """The attention mask `(B · heads, 1, 1, S)` of the tokens that are present, `(B, S)`."""
     return ops.repeat(present, heads, axis=0)[:, None, None]
 
 
-def turns(positions: keras.KerasTensor, size: int) -> keras.KerasTensor:
-    """Cosines and sines `(2, T, 1, size / 2)` by which queries and keys of `size` at float positions `(T,)` are turned."""
+def rotary_angles(positions: keras.KerasTensor, size: int) -> keras.KerasTensor:
+    """Cosines and sines `(2, T, 1, size / 2)` of the rotations of queries and keys of `size` at float positions `(T,)`."""
     rates = BASE ** -(ops.arange(0, size, 2, dtype="float32") / size)
     angles = positions[:, None, None] * rates  # (T, 1, size / 2)
     return ops.stack([ops.cos(angles), ops.sin(angles)])
 
 
-def _turned(x, turns):
-    """Pairs of numbers of `(…, T, 1, size)` as complex numbers, turned by their position's angles."""
+def _rotate(x: keras.KerasTensor, angles: keras.KerasTensor) -> keras.KerasTensor:
+    """Rotates pairs of numbers of x `(…, T, 1, size)`, taken as complex numbers, by the angles of their position."""
     left, right = ops.split(x, 2, axis=-1)
-    cosine, sine = ops.cast(turns[0], x.dtype), ops.cast(turns[1], x.dtype)
+    cosine, sine = ops.cast(angles[0], x.dtype), ops.cast(angles[1], x.dtype)
     return ops.concatenate([left * cosine - right * sine, left * sine + right * cosine], axis=-1)
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Block(keras.layers.Layer):
-    """x + attention to itself, then, with `cross`, + attention to a source, then + a network of one hidden layer for each
-    position. What each of them sees is normalized first (Xiong et al., 2020), and what it gives is dropped out in training.
+    """A transformer block: self-attention, with `cross` attention to a source, and a network of one hidden layer for each
+    position, each with a residual connection. Their inputs are normalized (pre-norm, Xiong et al., 2020); dropout is applied
+    to their outputs.
 
     Args:
         heads: of the attention.
         hidden: units of the hidden layer.
-        dropout: share of the numbers, in [0, 1).
+        dropout: dropout rate, in [0, 1).
         cross: whether there is a source to attend to.
+        seed: of the dropout.
     """
 
     def __init__(self, heads: int, hidden: int, dropout: float = 0.0, cross: bool = False, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.heads, self.hidden, self.dropout, self.cross, self.seed = heads, hidden, dropout, cross, seed
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         policy = {"dtype": self.dtype_policy}
         width = input_shape[-1]
         self.attention = Attention(self.heads, **policy, name="attention")
@@ -119,29 +129,39 @@ class Block(keras.layers.Layer):
             layer.build(input_shape)
         self.down.build((*input_shape[:-1], self.hidden))
 
-    def call(self, x, turns, mask, source: Memory | None = None, source_mask=None, kept=None, look=None, training=None):
-        """`(B, T, width)` to the same, and the memory that was attended to.
+    def call(
+        self,
+        x: keras.KerasTensor,
+        angles: keras.KerasTensor,
+        mask: keras.KerasTensor,
+        source: KeysValues | None = None,
+        source_mask: keras.KerasTensor | None = None,
+        update: Callable[[KeysValues], KeysValues] | None = None,
+        on_weights: Callable[[keras.KerasTensor], None] | None = None,
+        training: bool | None = None,
+    ) -> tuple[keras.KerasTensor, KeysValues]:
+        """`(B, T, width)` to the same shape, and the keys and values of the self-attention.
 
         Args:
-            turns: of the positions of x.
-            mask: `(B · heads or 1, 1, T or 1, S)`, true where a position of x may look at one of the memory.
-            source: memory of the source, that `attention_source.memory` gives, where there is one.
+            angles: of the positions of x, from `rotary_angles`.
+            mask: `(B · heads or 1, 1, T or 1, S)`, true where a position of x may attend to one of the keys.
+            source: keys and values of the source, from `attention_source.keys_values`, if the block has cross-attention.
             source_mask: the same for the source.
-            kept: makes the memory to attend to out of x's own, for instance by adding it to that of earlier positions.
-            look: is called with the weights `(B, heads, T, S')` of the attention to the source.
+            update: turns the keys and values of x into those to attend to, for instance by adding them to a cache.
+            on_weights: is called with the weights `(B, heads, T, S')` of the attention to the source.
         """
-        seen = self.norm(x)
-        memory = self.attention.memory(seen, turns)
-        memory = kept(memory) if kept else memory
-        x = x + self.drop(self.attention(seen, turns, memory, mask), training=training)
+        normed = self.norm(x)
+        keys_values = self.attention.keys_values(normed, angles)
+        keys_values = update(keys_values) if update else keys_values
+        x = x + self.drop(self.attention(normed, angles, keys_values, mask), training=training)
         if self.cross:
-            seen = self.norm_source(x)
-            if look:
-                look(self.attention_source.weights_on(seen, turns, source, source_mask))
-            x = x + self.drop(self.attention_source(seen, turns, source, source_mask), training=training)
+            normed = self.norm_source(x)
+            if on_weights:
+                on_weights(self.attention_source.weights_on(normed, angles, source, source_mask))
+            x = x + self.drop(self.attention_source(normed, angles, source, source_mask), training=training)
         change = self.down(self.up(self.norm_network(x)))
-        return x + self.drop(change, training=training), memory
+        return x + self.drop(change, training=training), keys_values
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"heads": self.heads, "hidden": self.hidden, "dropout": self.dropout, "cross": self.cross, "seed": self.seed}
         return {**super().get_config(), **own}

@@ -183,20 +183,20 @@ class Autoencoder(Model):
 
     def signatures(self) -> dict[str, Signature]:
         """What this model answers, by verb."""
-        x, code, whole = Tensor((None, *self.shape)), Tensor((None, self.k)), Tensor((None,), "int32")
+        x, code, integer = Tensor((None, *self.shape)), Tensor((None, self.k)), Tensor((None,), "int32")
         verbs = {
             "encode": Signature({"x": x}, {"code": code}),
             "decode": Signature({"code": code}, {"x": x}),
             "reconstruct": Signature({"x": x}, {"x": x}),
-            "generate": Signature({"seed": whole}, {"x": x}),
+            "generate": Signature({"seed": integer}, {"x": x}),
             "score": Signature({"x": x}, {"score": Tensor((None,))}),
             "score_code": Signature({"x": x}, {"score": Tensor((None,))}),
         }
         if self.density.classes:
-            verbs["generate_class"] = Signature({"label": whole, "seed": whole}, {"x": x})
+            verbs["generate_class"] = Signature({"label": integer, "seed": integer}, {"x": x})
         if self.bottleneck.prior:
-            verbs["generate_prior"] = Signature({"seed": whole}, {"x": x})
-            verbs["vary"] = Signature({"x": x, "seed": whole}, {"x": x})
+            verbs["generate_prior"] = Signature({"seed": integer}, {"x": x})
+            verbs["vary"] = Signature({"x": x, "seed": integer}, {"x": x})
         return verbs
 
     # Training

@@ -1,7 +1,7 @@
-"""The linear autoencoder, which has a closed form: principal component analysis."""
+"""The linear autoencoder and its closed form, principal component analysis."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -10,54 +10,55 @@ from keras import ops
 
 from zoo import bodies, inputs
 from zoo.autoencoder import Autoencoder
-from zoo.bottlenecks import Deterministic
-from zoo.likelihoods import SquaredError, require_finite
+from zoo.bottlenecks import Bottleneck, Deterministic
+from zoo.likelihoods import Likelihood, SquaredError, require_finite
 
-LARGEST_COVARIANCE = 16_384  # dimensions; a matrix of 2 GiB in float64, several of which are there at once
-LARGEST_DECOMPOSITION = 2_048  # dimensions; above, Lanczos iterations find the leading axes alone
-CHUNK = 2**22  # numbers of one float32 product: 16 MiB
-SMALLEST_CHUNK = 1_024  # rows of it, however wide they are
+LARGEST_COVARIANCE = 16_384  # dimensions: 2 GiB for one float64 matrix, several of which are in memory at once
+LARGEST_DECOMPOSITION = 2_048  # dimensions; above that, Lanczos iterations find only the leading axes
+CHUNK = 2**22  # numbers in one float32 product: 16 MiB
+SMALLEST_CHUNK = 1_024  # rows in one product, however wide they are
 SHAPING = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Identity)
 
 
 @keras.saving.register_keras_serializable("zoo")
 class LinearAutoencoder(Autoencoder):
-    """x̃ = V (W x + b) + c under squared error. Trained by gradient descent it spans the subspace of PCA (Baldi and
-    Hornik, 1989), which `solve` gives at once.
+    """x̃ = V (W x + b) + c under squared error. Gradient descent leads to the subspace of PCA (Baldi and Hornik,
+    1989), which `solve` computes directly.
 
     Raises:
-        ValueError: an activation or a layer between the two projections.
+        ValueError: there is an activation, or a layer between the two projections.
     """
 
-    def __init__(self, encoder, bottleneck, decoder, likelihood, **kwargs):
+    def __init__(self, encoder: keras.Model, bottleneck: Bottleneck, decoder: keras.Model, likelihood: Likelihood, **kwargs):
         super().__init__(encoder, bottleneck, decoder, likelihood, **kwargs)
         config, activation = bottleneck.get_config(), likelihood.get_config().get("activation")
         between = [layer for body in (encoder, decoder) for layer in body.layers if not isinstance(layer, SHAPING)]
         if between or not config["use_bias"] or (config["activation"], activation) != ("linear", "linear"):
             names = ", ".join(type(layer).__name__ for layer in between) or "none"
             raise ValueError(
-                "Expected two linear projections with biases and nothing between. Received: "
+                "Expected two linear projections with biases and nothing between them. Received: "
                 f"layers {names}, use_bias={config['use_bias']}, activations {config['activation']} and {activation}. "
                 "Try zoo.linear_autoencoder(shape, k)."
             )
 
     @classmethod
     def of(cls, shape: tuple[int, ...], k: int, **kwargs) -> "LinearAutoencoder":
-        """The one network for data of `shape` and codes of k dimensions."""
+        """The linear autoencoder for data of `shape` and codes of k dimensions."""
         return cls(bodies.linear(shape), Deterministic(k), bodies.linear(), SquaredError(), **kwargs)
 
     def solve(self, data: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
         """Sets the weights to the k leading principal components, in one pass over the data.
 
         Args:
-            data: rows `(n, *shape)`, or an iterable of batches of them (a `tf.data.Dataset`, a generator), read once: memory
+            data: rows `(n, *shape)`, or an iterable of batches of them (a `tf.data.Dataset`, a generator), read once. Memory
                 grows with d², not with n.
 
         Returns:
-            The variances along the k principal axes, largest first, `(k,)`; divided by n − 1.
+            The variances along the k principal axes (divided by n − 1), largest first, `(k,)`.
 
         Raises:
-            ValueError: fewer than two rows, a wrong shape, values that float32 cannot square, over 16,384 dimensions, k > d.
+            ValueError: fewer than two rows, a wrong shape, values whose squares overflow float32, over 16,384 dimensions, or
+                k > d.
         """
         d = math.prod(self.shape)
         if self.k > d:
@@ -65,7 +66,7 @@ class LinearAutoencoder(Autoencoder):
         if d > LARGEST_COVARIANCE:
             raise ValueError(
                 f"Expected at most {LARGEST_COVARIANCE:,} dimensions: the covariance has d² entries. Received: d={d:,}. "
-                "Try model.fit(data), which reaches the same subspace by gradient descent."
+                "Try model.fit(data), which finds the same subspace by gradient descent."
             )
         mean, covariance = _moments(self._chunks(data), d)
         variances, axes = _principal_axes(covariance, self.k)
@@ -73,8 +74,8 @@ class LinearAutoencoder(Autoencoder):
         self.head.set_weights([axes.T, mean])
         return variances
 
-    def _chunks(self, data):
-        """Float32 matrices `(n, d)`; batches of few rows are joined, since every product costs d² on top."""
+    def _chunks(self, data: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Float32 matrices `(n, d)`; small batches are joined, since every product costs another d²."""
         size = max(CHUNK // math.prod(self.shape), SMALLEST_CHUNK)
         waiting, rows, seen = [], 0, 0
         for batch in _batches(data, self.shape, size):
@@ -90,8 +91,8 @@ class LinearAutoencoder(Autoencoder):
             yield np.concatenate(waiting)
 
 
-def _batches(data, shape: tuple[int, ...], size: int) -> Iterable:
-    """Batches as they are, or rows cut into some of `size`."""
+def _batches(data: np.ndarray | Iterable[np.ndarray], shape: tuple[int, ...], size: int) -> Iterable:
+    """Batches as they are; rows in slices of `size`."""
     if inputs.is_dataset(data) or (isinstance(data, (list, tuple)) and data and np.ndim(data[0]) == len(shape) + 1):
         return data
     data = inputs.array(data)
@@ -103,16 +104,16 @@ def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] 
 
     Args:
         data: as in `LinearAutoencoder.solve`.
-        k: number of components, below d.
-        shape: of one example; read off the data where they are an array.
+        k: number of components, less than d.
+        shape: of one example; needed for batches, else taken from the data.
 
     Raises:
-        ValueError: as `solve`; batches without `shape`; k ≥ d.
+        ValueError: as `solve`; k ≥ d; or batches without `shape`.
     """
     if shape is None:
         if inputs.is_dataset(data):
             raise ValueError(
-                "Expected the shape of one example beside batches. Received: shape=None. Try pca(batches, k, shape)."
+                "Expected the shape of one example with batches. Received: shape=None. Try pca(batches, k, shape)."
             )
         data = inputs.array(data)
         shape = tuple(data.shape[1:])
@@ -122,7 +123,7 @@ def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] 
 
 
 def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `(d,)` and covariance `(d, d)` in one pass: float32 products, float64 sums, around the first chunk's mean."""
+    """Mean `(d,)` and covariance `(d, d)` in one pass: float32 products, float64 sums, relative to the first chunk's mean."""
     count, shift, room = 0, None, np.empty((0, d), "float32")
     total, products = np.zeros(d), np.zeros((d, d))
     for chunk in chunks:
@@ -133,13 +134,13 @@ def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarr
         total += np.ones(len(chunk), "float32") @ centred
         count += len(chunk)
     if count < 2:
-        raise ValueError(f"Expected at least two rows to find principal components in. Received: {count}. Try more data.")
+        raise ValueError(f"Expected at least two rows to find principal components. Received: {count}. Try more data.")
     offset = total / count
     return shift + offset, (products - count * np.outer(offset, offset)) / (count - 1)
 
 
 def _principal_axes(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest variances `(k,)` and their unit axes `(d, k)` as columns, the largest entry of each positive."""
+    """The k largest variances `(k,)` and their unit axes, the columns of `(d, k)`; the largest entry of each is positive."""
     d = len(covariance)
     if d <= LARGEST_DECOMPOSITION or k > d // 8:
         variances, axes = np.linalg.eigh(covariance)

@@ -1,10 +1,11 @@
-"""What people hand over, made tensors at one door: rows of numbers, integers, labels, texts."""
+"""Conversion and checks of all that users pass in: rows of numbers, integers, labels, texts."""
 
 import decimal
 import itertools
 import math
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,13 +16,13 @@ SHOWN = 40  # characters of a value in an error
 
 
 def array(values: ArrayLike) -> np.ndarray | keras.KerasTensor:
-    """Values as an array of numbers; tensors of the backend stay as they are.
+    """Values as an array of numbers; tensors of the backend are returned as they are.
 
     It takes NumPy arrays, lists and generators of rows, columns and tables (pandas, Polars), sparse matrices (SciPy), and
     arrays of Python objects that are numbers.
 
     Raises:
-        ValueError: rows of unequal shapes; text, dates, missing or masked values, complex numbers; anything without an order.
+        ValueError: rows of unequal shapes; text, dates, missing or masked values, complex numbers; sets and the like.
     """
     if is_tensor(values):
         return values
@@ -42,32 +43,32 @@ def array(values: ArrayLike) -> np.ndarray | keras.KerasTensor:
     if result.dtype.kind not in "buif" and result.dtype.name != "bfloat16":
         received = f"{result.flat[0].item()!r:.{SHOWN}}" if result.size else str(result.dtype)
         raise _not_numbers(received, 0 if result.ndim else None)
-    # Backends know no float of more than 64 bits, and no byte order but the machine's.
+    # Backends know no floats of more than 64 bits, and only the machine's byte order.
     dtype = np.dtype("float64") if result.dtype.kind == "f" and result.itemsize > 8 else result.dtype.newbyteorder("=")
-    with np.errstate(over="ignore"):  # what is infinite then is refused where data must be finite
+    with np.errstate(over="ignore"):  # infinity is refused later, where data must be finite
         return result.astype(dtype, copy=False)
 
 
-def is_tensor(values) -> bool:
-    """Whether values are a tensor of the backend, of a value or symbolic."""
+def is_tensor(values: Any) -> bool:
+    """Whether values are a tensor of the backend, eager or symbolic."""
     return isinstance(values, keras.KerasTensor) or ops.is_tensor(values)
 
 
-def is_dataset(values) -> bool:
-    """Whether values give batches, one after the other, as `keras.Model.fit` takes them, and are no rows themselves."""
+def is_dataset(values: Any) -> bool:
+    """Whether values are not rows but yield batches, in a form that `keras.Model.fit` takes."""
     kinds = (keras.utils.PyDataset, Iterator)
     return isinstance(values, kinds) or hasattr(values, "element_spec") or hasattr(values, "batch_sampler")
 
 
-def batch_inputs(batch):
-    """The inputs of a batch of a data set, which may have targets and weights behind them."""
+def batch_inputs(batch: Any) -> Any:
+    """The inputs of a batch of a data set, which may be a tuple of inputs, targets and weights."""
     return batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
-def opened(x, shape: tuple[int, ...]) -> tuple:
-    """What Keras can train on: rows of `shape`, or a data set of batches as it is; and its first batch, or all rows.
+def opened(x: Any, shape: tuple[int, ...]) -> tuple:
+    """What Keras can train on, rows of `shape` or a data set of batches, and its first batch, or all rows.
 
-    An iterator gives rows or batches, which is seen from its first item.
+    Whether an iterator yields rows or batches is decided by its first item.
 
     Raises:
         ValueError: as `rows`; a data set without batches.
@@ -92,7 +93,7 @@ def _is_row(item, shape: tuple[int, ...]) -> bool:
 
 
 def rows(x: ArrayLike, shape: tuple[int, ...]) -> np.ndarray | keras.KerasTensor:
-    """`x` as rows `(B, *shape)`, 8-bit integers on [0, 1] in float32, other numbers as they are; `[]` is no rows.
+    """`x` as rows `(B, *shape)`, 8-bit integers scaled to [0, 1] as float32, other numbers as they are; `[]` is zero rows.
 
     Raises:
         ValueError: as `array`; another shape.
@@ -108,26 +109,26 @@ def rows(x: ArrayLike, shape: tuple[int, ...]) -> np.ndarray | keras.KerasTensor
 
 
 def scaled(x: np.ndarray | keras.KerasTensor) -> np.ndarray | keras.KerasTensor:
-    """8-bit integers on [0, 1] as float32; everything else as it is."""
+    """8-bit integers scaled to [0, 1] as float32; everything else as it is."""
     if isinstance(x, np.ndarray):
         return x / np.float32(255) if x.dtype == np.uint8 else x
     return ops.cast(x, "float32") / 255.0 if keras.backend.standardize_dtype(x.dtype) == "uint8" else x
 
 
 def float_rows(x: ArrayLike, shape: tuple[int, ...]) -> keras.KerasTensor:
-    """As `rows`, in a float32 tensor."""
+    """As `rows`, but a float32 tensor."""
     x = rows(x, shape)
     return ops.cast(ops.convert_to_tensor(x), "float32")
 
 
-def require_some(x) -> None:
-    """Raises ValueError where there is no row to learn from."""
+def require_some(x: Sized) -> None:
+    """Raises ValueError if there are no rows."""
     if not len(x):
         raise ValueError("Expected at least one row to learn from. Received: no rows. Try more data.")
 
 
 def integers(values: ArrayLike, low: int = -(2**31), high: int = 2**31 - 1) -> keras.KerasTensor:
-    """`values` `(B,)` as int32; ValueError where they are not integers in [low, high]."""
+    """`values` `(B,)` as int32; ValueError if they are not integers in [low, high]."""
     values = array(values)
     if not is_tensor(values):
         values = np.asarray(values, "int32") if values.shape == (0,) else values
@@ -137,12 +138,12 @@ def integers(values: ArrayLike, low: int = -(2**31), high: int = 2**31 - 1) -> k
 
 
 def labels(values: ArrayLike, classes: int, count: int | None = None) -> np.ndarray:
-    """Numbers of classes `(n,)` as int32; whole numbers in floats are taken, and so is a column `(n, 1)`.
+    """Class labels `(n,)` as int32; floats without a fraction are taken, and so is a column `(n, 1)`.
 
     Raises:
-        ValueError: not numbers, not whole, outside [0, classes), or not `count` of them.
+        ValueError: not numbers, not integers, outside [0, classes), or not `count` of them.
     """
-    values = _plain(values)
+    values = _numpy(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.ndim == 2:
         raise ValueError(f"Expected one label for each row, (n,). Received: shape {values.shape}. Try labels.argmax(axis=1).")
@@ -161,12 +162,12 @@ def labels(values: ArrayLike, classes: int, count: int | None = None) -> np.ndar
 
 
 def targets(values: ArrayLike, count: int) -> np.ndarray:
-    """Numbers to predict, `(n,)`, float32; a column `(n, 1)` is taken.
+    """Numbers to predict, `(n,)`, as float32; a column `(n, 1)` is taken too.
 
     Raises:
-        ValueError: not finite numbers, or not one for each of `count` rows.
+        ValueError: not finite numbers, or not `count` of them.
     """
-    values = _plain(values)
+    values = _numpy(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.shape != (count,):
         raise ValueError(f"Expected one target for each row, of shape ({count},). Received: shape {values.shape}. Try y[:, 0].")
@@ -179,15 +180,15 @@ def targets(values: ArrayLike, count: int) -> np.ndarray:
 
 
 def texts(values: Sequence[str]) -> list[str]:
-    """Texts `(B,)` as a list: of a sequence, a generator, an array or a column of them.
+    """Texts `(B,)` as a list, from a sequence, a generator, an array or a column.
 
     Raises:
-        ValueError: a single text, or something that is none.
+        ValueError: a single text, or an element that is not one.
     """
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
         raise ValueError(f"Expected a sequence of strings. Received: {values!r:.{SHOWN}}. Try [{str(values)[:SHOWN]!r}].")
     if getattr(values, "ndim", 1) != 1:
-        raise ValueError(f"Expected a sequence of strings. Received: shape {tuple(values.shape)}. Try one column of it.")
+        raise ValueError(f"Expected a sequence of strings. Received: shape {tuple(values.shape)}. Try a single column.")
     values = [*values]
     row = next((row for row, text in enumerate(values) if not isinstance(text, str)), None)
     if row is not None:
@@ -197,23 +198,23 @@ def texts(values: Sequence[str]) -> list[str]:
 
 
 def known_shape(encoder: keras.Model) -> tuple[int, ...]:
-    """The shape of one input of a Keras model; ValueError where that is open."""
+    """The shape of one input of a Keras model; ValueError if it is not known."""
     try:
         shape = tuple(encoder.input_shape[1:])
     except (AttributeError, ValueError):
         shape = None
     if not shape or None in shape:
         raise ValueError(
-            f"Expected an encoder that knows the shape of its input. Received: encoder={encoder!r} with shape {shape}. "
+            f"Expected an encoder with a known input shape. Received: encoder={encoder!r} with shape {shape}. "
             "Try keras.Input((28, 28, 1)) as its first layer, or zoo.dense(widths, shape=(28, 28, 1))."
         )
     return shape
 
 
-# Inside
+# Helpers
 
 
-def _plain(values) -> np.ndarray:
+def _numpy(values) -> np.ndarray:
     values = array(values)
     return ops.convert_to_numpy(values) if is_tensor(values) else values
 
@@ -225,15 +226,15 @@ def _objects(values) -> np.ndarray:
 
 
 def _of_objects(values: np.ndarray) -> np.ndarray:
-    """Numbers that lie in an array as Python objects, or rows that do."""
+    """The numbers, or rows of numbers, of an array of Python objects."""
     if values.ndim == 0:
         raise _not_numbers(f"{values[()]!r:.{SHOWN}}", None)
     if values.ndim == 1 and all(hasattr(value, "__len__") and not isinstance(value, (str, bytes, dict)) for value in values):
-        return _stacked([_plain(value) for value in values])
+        return _stacked([_numpy(value) for value in values])
     for place, value in enumerate(values.flat):
         if not isinstance(value, (numbers.Real, np.bool_, decimal.Decimal)):
             raise _not_numbers(f"{value!r:.{SHOWN}}", place // math.prod(values.shape[1:]))
-    flat = np.array(values.ravel().tolist())  # NumPy finds the type of the numbers anew
+    flat = np.array(values.ravel().tolist())  # NumPy infers their type again
     if flat.dtype == object:
         flat = flat.astype("float64")  # integers beyond 64 bits, fractions, decimals
     return flat.reshape(values.shape)
@@ -244,7 +245,7 @@ def _stacked(parts: list[np.ndarray]) -> np.ndarray:
     if row is not None:
         raise ValueError(
             f"Expected rows of one shape. Received: {parts[0].shape} in row 0, {parts[row].shape} in row {row}. "
-            "Try cutting or filling them to one length."
+            "Try truncating or padding them to one length."
         )
     return np.stack(parts)
 
@@ -252,7 +253,7 @@ def _stacked(parts: list[np.ndarray]) -> np.ndarray:
 def _not_numbers(received: str, row: int | None) -> ValueError:
     where = "" if row is None else f" in row {row}"
     return ValueError(
-        f"Expected numbers. Received: {received}{where}. Try leaving out what is no number, or filling in what is missing."
+        f"Expected numbers. Received: {received}{where}. Try leaving out what is not a number, or filling in what is missing."
     )
 
 
@@ -273,5 +274,5 @@ def _require_column(values, name: str) -> None:
 
 
 def _first(wrong: np.ndarray) -> int:
-    """The first row in which something is true."""
+    """The first row in which anything is true."""
     return int(np.flatnonzero(wrong)[0]) // math.prod(wrong.shape[1:])

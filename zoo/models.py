@@ -1,4 +1,4 @@
-"""Ready-made combinations, under the names that people search for."""
+"""Common autoencoders under their usual names."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from zoo.likelihoods import Likelihood, SquaredError
 
 
 def linear_autoencoder(shape: tuple[int, ...], k: int, **kwargs) -> LinearAutoencoder:
-    """Two projections; `fit` trains them, `solve` gives the principal components."""
+    """Two linear projections; `fit` trains them, `solve` sets them to the principal components."""
     return LinearAutoencoder.of(shape, k, **kwargs)
 
 
@@ -23,16 +23,16 @@ def dense_autoencoder(
     likelihood: Likelihood | None = None,
     **kwargs,
 ) -> Autoencoder:
-    """Fully connected encoder and its mirror image (a "deep" or "stacked" autoencoder; with no widths, a single layer).
+    """A fully connected encoder and its mirror image (a "deep" or "stacked" autoencoder; with no widths, a single layer).
 
     Args:
         shape: of one example.
         k: dimensions of the code.
-        widths: units of the encoder's layers; the decoder has them in reverse.
+        widths: units of the encoder's layers; the decoder has them in reverse order.
         activation: of the hidden layers.
-        code_activation: f₁, of the code.
-        likelihood: `SquaredError()` unless given; its activation is f₂, of the output.
-        **kwargs: of `Autoencoder`.
+        code_activation: f₁, the activation of the code.
+        likelihood: `SquaredError()` unless given; its activation is f₂, that of the output.
+        **kwargs: passed to `Autoencoder`.
     """
     return Autoencoder(
         bodies.dense(widths, activation, shape, name="encoder"),

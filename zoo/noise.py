@@ -1,6 +1,6 @@
-"""Counter-based noise: a row's seed and a position give its random bits, whatever the batch around the row.
+"""Counter-based noise: a row's random bits depend on its seed and the position alone, not on the batch around it.
 
-Integer arithmetic only, so every backend and the exported graph draw the same bits; the normals differ by rounding.
+It is integer arithmetic, so every backend and the exported graph draw the same bits; normals may differ by rounding.
 """
 
 import math
@@ -8,17 +8,17 @@ import math
 import keras
 from keras import ops
 
-DROPPED = 11  # bits of a float32's mantissa that rounding may change
-GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio: consecutive multiples are spread evenly
+DROPPED = 11  # low bits of a float32's mantissa that `key` ignores, since rounding may change them
+GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio: its multiples are spread evenly
 
 
 def bits(seed: keras.KerasTensor, count: int, stream: int = 0) -> keras.KerasTensor:
-    """Hashes each seed with the positions 0 … count − 1.
+    """Random bits: a hash of each seed and each position 0 … count − 1.
 
     Args:
-        seed: int32 tensor `(B,)`, one seed a row.
-        count: numbers wanted for a row.
-        stream: another stream gives independent numbers for the same seeds.
+        seed: int32 tensor `(B,)`, one per row.
+        count: numbers per row.
+        stream: different streams give independent numbers for the same seeds.
 
     Returns:
         uint32 tensor `(B, count)`.
@@ -42,23 +42,24 @@ def normal(seed: keras.KerasTensor, count: int, stream: int = 0) -> keras.KerasT
 
 
 def key(x: keras.KerasTensor) -> keras.KerasTensor:
-    """A seed for each row of float32 data `(B, …)`, int32 `(B,)`: a hash of its values, each to 12 bits of its mantissa.
+    """A seed for each row of float32 data `(B, …)`, int32 `(B,)`: a hash of its values, rounded to 12 bits of mantissa.
 
-    Equal rows have equal seeds, and rows that differ by rounding alone hardly ever have others: in 8-bit levels never.
+    Equal rows have equal seeds. Rows that differ only by rounding errors almost always have equal seeds too, and always if
+    their values are 8-bit levels.
     """
     x = ops.reshape(x, (-1, math.prod(x.shape[1:])))  # (B, d)
-    x = ops.where(ops.equal(x, 0.0), 0.0, x)  # −0 too
+    x = ops.where(ops.equal(x, 0.0), 0.0, x)  # −0 becomes 0
     rounded = ops.right_shift(ops.view(x, "uint32") + _uint32(1 << (DROPPED - 1)), _uint32(DROPPED))
     position = ops.cast(ops.arange(1, x.shape[1] + 1, dtype="int32"), "uint32") * _uint32(GOLDEN)  # (d,)
     hashed = _mix(rounded + position[None, :])
-    while (width := hashed.shape[1]) > 1:  # exclusive-or of all, half onto half: integers have no sums on every device
+    while (width := hashed.shape[1]) > 1:  # XOR of all, by halves: not every device can sum integers
         half = -(-width // 2)
         hashed = hashed[:, :half] ^ ops.pad(hashed[:, half:], [[0, 0], [0, 2 * half - width]])
     return ops.view(_mix(hashed), "int32")[:, 0]
 
 
 def _mix(x):
-    # The 32-bit finalizer "lowbias32" found by C. Wellons' search: xor-shift, multiply, twice over.
+    # The 32-bit finalizer "lowbias32" found by C. Wellons' search: xor-shift and multiply, twice.
     x = (x ^ ops.right_shift(x, _uint32(16))) * _uint32(0x7FEB352D)
     x = (x ^ ops.right_shift(x, _uint32(15))) * _uint32(0x846CA68B)
     return x ^ ops.right_shift(x, _uint32(16))

@@ -1,4 +1,4 @@
-"""What a model answers: the declaration that export, server, client and tests read."""
+"""Signatures: the inputs and outputs of a model's verbs, as export, server, client and tests read them."""
 
 import math
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from zoo.vocabulary import Vocabulary
 
 
 class Tensor(NamedTuple):
-    """Shape and dtype of one named tensor; None is the batch axis. Strings are texts of the tokens of a vocabulary: behind
-    each the verb itself sees a further axis, of token numbers. Numbers with `bounds` are finite and in [low, high]."""
+    """Shape and dtype of one named tensor; None is the batch axis. Strings are texts in the tokens of `vocabulary`; the verb
+    itself sees token numbers, with one more axis. Numbers with `bounds` are finite and in [low, high]."""
 
     shape: tuple[int | None, ...]
     dtype: str = "float32"
@@ -18,13 +18,13 @@ class Tensor(NamedTuple):
     bounds: tuple[float, float] | None = None
 
     def demand(self, name: str) -> str:
-        """What is expected of the numbers of an input of this name, which has bounds."""
+        """The "Expected …" of an error for an input of this name, which has bounds."""
         low, high = self.bounds
         kind = "integers" if self.dtype.startswith("int") else "finite numbers"
         return f"Expected {kind} {f'in [{low:g}, {high:.10g}]' if math.isfinite(high) else f'of at least {low:g}'} as {name}."
 
     def require(self, values: np.ndarray, name: str) -> None:
-        """Raises ValueError, with the row, where numbers `()` or `(B,)` are not what this tensor, which has bounds, takes."""
+        """Raises ValueError, with the row, if numbers `()` or `(B,)` are not within the bounds of this tensor."""
         kinds = "iu" if self.dtype.startswith("int") else "iuf"
         if values.size and values.dtype.kind not in kinds:
             raise ValueError(f"{self.demand(name)} Received: {values.dtype}. Try {name}={self.bounds[0]:g}.")
@@ -38,7 +38,7 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Names of the inputs and outputs of one verb, in the order of its arguments and results."""
+    """Inputs and outputs of one verb by name, in the order of its arguments and results."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]

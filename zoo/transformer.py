@@ -1,9 +1,9 @@
-"""The transformer: an encoder and a decoder for sequences of tokens, strings in and strings out."""
+"""The transformer: an encoder and a decoder for sequences of tokens, from strings to strings."""
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs, noise, search
-from zoo.attention import Block, per_head, turns
+from zoo.attention import Block, per_head, rotary_angles
 from zoo.autoencoder import PerExample
 from zoo.finite import watched
 from zoo.inputs import integers
@@ -24,32 +24,32 @@ from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 @register("model", "transformer", bfloat16=True)
 class Transformer(Model):
-    """p(target | source) for texts, token after token (Vaswani et al., 2017); with the same language on both sides, an
-    autoencoder of texts, denoising where it is trained on corrupted sources.
+    """p(target | source) for texts, token by token (Vaswani et al., 2017). With equal vocabularies it is an autoencoder of
+    texts, a denoising one if it is trained on corrupted sources.
 
     Args:
         source_vocabulary: of the texts that are read. Equal vocabularies share their embedding.
         target_vocabulary: of the texts that are written.
-        width: numbers of a position's state; an even multiple of `heads`.
-        depth: blocks of the encoder. They work on all positions at once, where the decoder takes a step for each token.
-        decoder_depth: blocks of the decoder.
-        heads: of every attention.
+        width: size of the state of a position; an even multiple of `heads`.
+        depth: number of encoder blocks. They run on all positions at once, the decoder's once per token.
+        decoder_depth: number of decoder blocks.
+        heads: number of attention heads.
         hidden: units of the hidden layer of every block; three times the width unless given.
-        dropout: share of the numbers that a block adds, in training.
-        label_smoothing: share of the probability that training wants spread over all tokens that may be written.
-        beams: sequences that `generate_beam` follows and returns.
-        choices: next tokens that `next` returns.
-        seed: of the dropout, an integer, from which every layer gets one of its own; drawn unless given.
+        dropout: dropout rate of what each block adds, in training.
+        label_smoothing: share of the target probability that is spread over all tokens that may be written.
+        beams: number of sequences that `generate_beam` follows and returns.
+        choices: number of next tokens that `next` returns.
+        seed: of the dropout, an integer; every layer gets its own seed from it. Drawn unless given.
 
-    Texts, `source` and `target`, are sequences of strings, or int32 token numbers `(B, T)` as `Vocabulary.numbers` gives
-    them; answers are of the kind of the source, several together in a dict.
+    Texts, `source` and `target`, are sequences of strings, or int32 token numbers `(B, T)` as `Vocabulary.numbers` returns
+    them; outputs are strings or token numbers as the source is, and several outputs come in a dict.
 
     `fit({"source": texts, "target": texts})` minimizes −log p(target | source) with smoothed labels, and reports
-    `cross_entropy`, the same without smoothing, in nats for a text, and `sequence_error`, the share of the targets of which
-    some token is not the likeliest after the tokens before it.
+    `cross_entropy`, the same without smoothing, in nats per text, and `sequence_error`, the share of targets in which some
+    token is not the likeliest one given the tokens before it.
 
     Raises:
-        ValueError: a width that the heads cannot share.
+        ValueError: the width is not an even multiple of the heads.
     """
 
     parts: ClassVar = {name: name for name in ("source_vocabulary", "target_vocabulary")}
@@ -93,10 +93,10 @@ class Transformer(Model):
         self.dropout = dropout
         self.label_smoothing = label_smoothing
         self.beams = beams
-        self.choices = min(choices, target_vocabulary.size - len(search.NEVER))
+        self.choices = min(choices, target_vocabulary.size - len(search.FORBIDDEN))
 
         self.seed = seed
-        own = itertools.repeat(None) if seed is None else itertools.count(seed)  # neighbouring seeds draw nothing alike
+        own = itertools.repeat(None) if seed is None else itertools.count(seed)  # consecutive seeds give unrelated draws
         policy = {"dtype": self.dtype_policy}
         self.target_embedding = _embedding(target_vocabulary, width, "target_embedding", policy)
         self.source_embedding = (
@@ -122,7 +122,7 @@ class Transformer(Model):
 
     @property
     def autoencoder(self) -> bool:
-        """Whether source and target are of the same language."""
+        """Whether source and target have equal vocabularies."""
         return self.source_vocabulary == self.target_vocabulary
 
     # Verbs
@@ -130,55 +130,56 @@ class Transformer(Model):
     serving_default = "generate"
 
     def encode(self, source: Sequence[str] | ArrayLike) -> keras.KerasTensor:
-        """Texts `(B,)` to codes `(B, width)`: the mean of the states of their tokens and end."""
+        """Texts `(B,)` to codes `(B, width)`: the mean of the states of their tokens and end token."""
         states, present = self._states(self._source(source))
         weight = ops.cast(present, "float32")[..., None]  # (B, S, 1)
         return ops.sum(ops.cast(states, "float32") * weight, axis=1) / ops.sum(weight, axis=1)
 
     def encode_states(self, source: Sequence[str] | ArrayLike) -> keras.KerasTensor:
-        """Texts `(B,)` to the states `(B, length + 1, width)` of their tokens and end, 0 after it."""
+        """Texts `(B,)` to the states `(B, length + 1, width)` of their tokens and end token, 0 after that."""
         states, present = self._states(self._source(source))
         states = ops.where(present[..., None], ops.cast(states, "float32"), 0.0)
         return _padded(states, 1, self.source_vocabulary.length + 1)
 
     def decode(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> keras.KerasTensor:
-        """log p of every token of the targets `(B,)` and of their end, each after the tokens before it, in nats:
+        """log p in nats of every token and the end token of the targets `(B,)`, each given the tokens before it:
         `(B, length + 1)`, 0 after the end."""
         source, target = self._source(source), self._target(target)
         return _padded(self._log_prob(source, target), 1, self.target_vocabulary.length + 1)
 
     def next(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> dict:
-        """What may follow the targets `(B,)`, which may be empty: the `choices` likeliest tokens, `token` `(B, choices)`, ""
-        being the end, and their `probability` `(B, choices)`. Only the end may follow a target of the greatest length; where
-        there are no more, the others are "" with the probability 0."""
+        """The `choices` likeliest next tokens after the targets `(B,)`, which may be empty: `token` `(B, choices)`, where "" is
+        the end, and their `probability` `(B, choices)`. A target of the greatest length can only end. If fewer tokens are
+        possible, the rest are "" with probability 0."""
         tokens = self._target(target)
         logits = self._logits(self._source(source), tokens)  # (B, T, V)
-        last = ops.sum(ops.cast(ops.not_equal(tokens, PAD), "int32"), axis=1) - 1  # where <end> stands (B,)
+        last = ops.sum(ops.cast(ops.not_equal(tokens, PAD), "int32"), axis=1) - 1  # index of <end> (B,)
         here = ops.equal(ops.arange(ops.shape(tokens)[1], dtype="int32")[None], last[:, None])
         logits = ops.sum(ops.where(here[..., None], logits, 0.0), axis=1)  # (B, V)
         may = search.may_follow(last, self.target_vocabulary.length + 1, logits.shape[-1])
-        log_prob = ops.where(may, ops.log_softmax(ops.where(may, logits, search.LOWEST)), search.LOWEST)
-        log_prob, token = ops.top_k(log_prob, self.choices)  # probabilities may round to equal ones
+        log_prob = ops.where(may, ops.log_softmax(ops.where(may, logits, search.LOG_ZERO)), search.LOG_ZERO)
+        log_prob, token = ops.top_k(log_prob, self.choices)  # not of the probabilities, which may round to equal ones
         token = ops.where(search.possible(log_prob), ops.cast(token, "int32"), PAD)
         probability = ops.exp(log_prob)
         return {"token": self._written(source, token[..., None]), "probability": probability}
 
     def generate(self, source: Sequence[str] | ArrayLike) -> dict:
-        """For texts `(B,)` the `target` `(B,)` that taking the likeliest token at every step leads to, its log p in nats,
-        `score` `(B,)`, and how many characters of the source the vocabulary lacks, `unknown` `(B,)`."""
+        """Greedy search: for texts `(B,)` the `target` `(B,)` made of the likeliest token at each step, its log p in nats,
+        `score` `(B,)`, and the number of source characters that are not in the vocabulary, `unknown` `(B,)`."""
         tokens = self._source(source)
         target, score = search.greedy(*self._stepper(tokens))
         return {"target": self._written(source, target), "score": score, "unknown": self._unknown(tokens)}
 
     def generate_beam(self, source: Sequence[str] | ArrayLike, length_penalty: ArrayLike = 0.0) -> dict:
-        """For texts `(B,)` the `beams` best that beam search finds, best first: `target` and `score` `(B, beams)`, and
-        `unknown` `(B,)`.
+        """Beam search: for texts `(B,)` the `beams` best targets, best first: `target` and `score` `(B, beams)`, and `unknown`
+        `(B,)`.
 
-        The score is log p / ((5 + length) / 6)^α (Wu et al., 2016), the end being part of the length; the `length_penalty` α,
-        finite and 0 or above, for every row `(B,)` or for all of them, prefers longer targets the higher it is.
+        The score is log p / ((5 + length) / 6)^α (Wu et al., 2016), where the length includes the end token. The
+        `length_penalty` α is a finite number of at least 0, one for all rows or one per row `(B,)`; a higher one favours
+        longer targets.
 
-        Every target is there once. Where the vocabulary allows fewer than `beams`, the others are "" (token numbers: padding
-        alone) with the score −1e30, whose probability is 0.
+        No target is returned twice. If the vocabulary allows fewer than `beams`, the rest are "" (as token numbers: only
+        padding) with the score −1e30, which means impossible.
 
         Raises:
             ValueError: a length penalty out of range.
@@ -201,14 +202,14 @@ class Transformer(Model):
         Args:
             seed: int32 `(B,)`; the same seed gives a source the same target.
             temperature: divides the logits before the draw, finite; 0 takes the likeliest token.
-            top_k: draw among so many likeliest tokens; 0: among all.
-            top_p: draw among the fewest likeliest tokens, one at least, whose probabilities sum to this or more (Holtzman et
-                al., 2020); in [0, 1], where 0 takes the likeliest token.
+            top_k: draws from this many of the likeliest tokens; 0: from all.
+            top_p: draws from the smallest set of likeliest tokens whose probabilities sum to at least this (Holtzman et al.,
+                2020); in [0, 1], where 0 takes the likeliest token.
 
-        The last three are of every row, `(B,)`, or of all of them.
+        Each of the last three is one number for all rows, or one per row `(B,)`.
 
         Raises:
-            ValueError: one of them out of range.
+            ValueError: one of them is out of range.
         """
         tokens = self._source(source)
         given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -225,32 +226,32 @@ class Transformer(Model):
         return ops.sum(self._log_prob(self._source(source), self._target(target)), axis=1)
 
     def reconstruct(self, source: Sequence[str] | ArrayLike) -> dict:
-        """As `generate`, where both sides are of the same language."""
+        """The same as `generate`, for a model with equal vocabularies."""
         return self.generate(source)
 
     def attend(self, source: Sequence[str] | ArrayLike, target: Sequence[str] | ArrayLike) -> keras.KerasTensor:
-        """How much the writing of each target token, and of the end, looks at each source token and the end: the weights
-        of the last block's heads, `(B, heads, target length + 1, source length + 1)`, 0 outside the texts."""
+        """The cross-attention weights of the last block, from each target token to each source token, end tokens included:
+        `(B, heads, target length + 1, source length + 1)`, 0 outside the texts."""
         source, target = self._source(source), self._target(target)
         states, present = self._states(source)
-        seen = []
-        self._decode(states, present, target, look=seen.append)
+        weights = []
+        self._decode(states, present, target, on_weights=weights.append)
         written = ops.not_equal(target, PAD)[:, None, :, None]
-        maps = ops.where(written & present[:, None, None], seen[-1], 0.0)
+        maps = ops.where(written & present[:, None, None], weights[-1], 0.0)
         maps = _padded(maps, 2, self.target_vocabulary.length + 1)
         return _padded(maps, 3, self.source_vocabulary.length + 1)
 
     def signatures(self) -> dict[str, Signature]:
-        """What this model answers, by verb."""
+        """The signatures of this model, by verb."""
         source = Tensor((None,), "string", self.source_vocabulary)
         target = Tensor((None,), "string", self.target_vocabulary)
         read, written = self.source_vocabulary.length + 1, self.target_vocabulary.length + 1
-        number, whole = Tensor((None,)), Tensor((None,), "int32")
+        number, integer = Tensor((None,)), Tensor((None,), "int32")
         pair = {"source": source, "target": target}
-        answer = {"target": target, "score": number, "unknown": whole}
+        answer = {"target": target, "score": number, "unknown": integer}
         several = {name: Tensor((None, self.beams), *tensor[1:]) for name, tensor in (("target", target), ("score", number))}
         likely = Tensor((None, self.choices), "string", self.target_vocabulary)
-        sampling = {"seed": whole, **{name: _OPTIONS[name] for name in ("temperature", "top_k", "top_p")}}
+        sampling = {"seed": integer, **{name: _OPTIONS[name] for name in ("temperature", "top_k", "top_p")}}
         penalty = {"length_penalty": _OPTIONS["length_penalty"]}
         verbs = {
             "encode": Signature({"source": source}, {"code": Tensor((None, self.width))}),
@@ -258,7 +259,7 @@ class Transformer(Model):
             "decode": Signature(pair, {"log_prob": Tensor((None, written))}),
             "next": Signature(pair, {"token": likely, "probability": Tensor((None, self.choices))}),
             "generate": Signature({"source": source}, answer),
-            "generate_beam": Signature({"source": source, **penalty}, {**several, "unknown": whole}),
+            "generate_beam": Signature({"source": source, **penalty}, {**several, "unknown": integer}),
             "generate_sample": Signature({"source": source, **sampling}, answer),
             "score": Signature(pair, {"score": number}),
             "attend": Signature(pair, {"attention": Tensor((None, self.heads, written, read))}),
@@ -269,11 +270,13 @@ class Transformer(Model):
 
     # Training
 
-    def call(self, x, training=None):
+    def call(self, x: dict, training: bool | None = None) -> keras.KerasTensor:
         """`{"source": (B, S), "target": (B, T)}` to logits `(B, T, V)`."""
         return self._logits(x["source"], x["target"], training)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> keras.KerasTensor:
         log_prob = ops.log_softmax(y_pred)  # (B, T, V)
         wanted = ops.one_hot(x["target"], self.target_vocabulary.size, dtype="float32")
         steps = ops.arange(ops.shape(x["target"])[1], dtype="int32")
@@ -284,7 +287,7 @@ class Transformer(Model):
         loss = -ops.sum(ops.sum(wanted * log_prob, axis=-1) * present, axis=1)  # (B,)
         return self._mean_loss(loss, loss, sample_weight)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         target = x["target"]
         present = ops.not_equal(target, PAD)
         self.cross_entropy.update_state(-ops.sum(_taken(ops.log_softmax(y_pred), target), axis=1), sample_weight)
@@ -292,9 +295,9 @@ class Transformer(Model):
         self.sequence_error.update_state(ops.cast(ops.any(wrong, axis=1), "float32"), sample_weight)
         return self.get_metrics_result()
 
-    def fit(self, x=None, **kwargs) -> keras.callbacks.History:
-        """As in Keras, on `{"source": …, "target": …}` alone; compiles with Adam where `compile` was not called.
-        `zoo.Finite` watches."""
+    def fit(self, x: Any = None, **kwargs) -> keras.callbacks.History:
+        """As in Keras, on `{"source": …, "target": …}`; compiles with Adam unless `compile` was called. Adds a `zoo.Finite`
+        callback."""
         if not self.compiled:
             self.compile("adam")
         if isinstance(x, dict):
@@ -305,22 +308,22 @@ class Transformer(Model):
                     f"Expected a target for each source. Received: {len(x['source']):,} sources, {len(x['target']):,} targets."
                 )
         else:
-            kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
+            kwargs.setdefault("shuffle", False)  # a data set has its own order; Keras would warn
         if kwargs.get("sample_weight") is not None:
-            kwargs["y"] = x["target"]  # without targets Keras drops the weights
+            kwargs["y"] = x["target"]  # without y, Keras drops the weights
         kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         return super().fit(x, **kwargs)
 
-    # Inside
+    # Helpers
 
-    def _source(self, source):
+    def _source(self, source: Sequence[str] | ArrayLike) -> keras.KerasTensor:
         return _tokens(source, self.source_vocabulary, empty=False)
 
-    def _target(self, target):
+    def _target(self, target: Sequence[str] | ArrayLike) -> keras.KerasTensor:
         return _tokens(target, self.target_vocabulary)
 
     def _written(self, source, tokens):
-        """Tokens `(…, T)` in the kind that the source came in: texts `(…)` for texts."""
+        """Tokens `(…, T)` if the source is token numbers, else as texts `(…)`."""
         return tokens if _is_numbers(source) else self.target_vocabulary.texts(ops.convert_to_numpy(tokens))
 
     def _unknown(self, tokens):
@@ -328,60 +331,60 @@ class Transformer(Model):
 
     @staticmethod
     def _column(name, value, tokens):
-        """An option of a search as a column `(B,)`; a graph that is being made knows no values, and the export checks them."""
+        """A search option as a column `(B,)`, checked; the export adds the checks for symbolic values, which are not known."""
         rows, option = ops.shape(tokens)[0], _OPTIONS[name]
         if (known := _known(value)) is not None:
             option.require(known, name)
             if known.shape not in ((), (rows,)) and isinstance(rows, int):
                 raise ValueError(
-                    f"Expected one number as {name}, or one a row, of shape {(rows,)}. Received: shape {known.shape}. "
+                    f"Expected one number as {name}, or one per row, of shape {(rows,)}. Received: shape {known.shape}. "
                     f"Try {name}={option.bounds[0]:g}."
                 )
         return ops.broadcast_to(ops.cast(ops.convert_to_tensor(value), option.dtype), (rows,))
 
     def _states(self, source, training=None):
-        """States `(B, S, width)` of source tokens `(B, S)`, and where there are tokens, `(B, S)`."""
+        """States `(B, S, width)` of source tokens `(B, S)`, and which of them are not padding, `(B, S)`."""
         present = ops.not_equal(source, PAD)
-        positions, mask = self._turns(ops.shape(source)[1]), per_head(present, self.heads)
+        angles, mask = self._rotary_angles(ops.shape(source)[1]), per_head(present, self.heads)
         x = self._embedded(self.source_embedding, source, training)
         for block in self.encoder:
-            x, _ = block(x, positions, mask, training=training)
+            x, _ = block(x, angles, mask, training=training)
         return self.norm_encoder(x), present
 
-    def _decode(self, states, present, target, training=None, look=None):
-        """Logits `(B, T, V)` for targets; `look` is called with each block's attention to the source."""
+    def _decode(self, states, present, target, training=None, on_weights=None):
+        """Logits `(B, T, V)` for targets; `on_weights` is called with the cross-attention weights of each block."""
         shifted = ops.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)
         length = ops.shape(target)[1]
-        source_turns, positions = self._turns(ops.shape(states)[1]), self._turns(length)
+        source_angles, angles = self._rotary_angles(ops.shape(states)[1]), self._rotary_angles(length)
         mask, steps = per_head(present, self.heads), ops.arange(length)
         causal = (steps[None, :] <= steps[:, None])[None, None]  # (1, 1, T, T)
         x = self._embedded(self.target_embedding, shifted, training)
         for block in self.decoder:
-            memory = block.attention_source.memory(states, source_turns)
-            x, _ = block(x, positions, causal, memory, mask, look=look, training=training)
+            keys_values = block.attention_source.keys_values(states, source_angles)
+            x, _ = block(x, angles, causal, keys_values, mask, on_weights=on_weights, training=training)
         return self._head(x)
 
     def _stepper(self, source, copies=1):
-        """What a search needs: the function from tokens `(R,)` at step t, and a cache, to the logits `(R, V)` of what follows
-        and the cache after it; the first cache; R, which is `copies` rows for each source; and the most steps."""
+        """The arguments of a search: a function from tokens `(R,)`, their step t and a cache to the logits `(R, V)` of the next
+        tokens and the new cache; an empty cache; R, `copies` rows per source; and the greatest number of steps."""
         states, present = (ops.repeat(part, copies, axis=0) for part in self._states(source))
-        source_turns, seen = self._turns(ops.shape(source)[1]), per_head(present, self.heads)
-        memories = [block.attention_source.memory(states, source_turns) for block in self.decoder]
+        source_angles, mask = self._rotary_angles(ops.shape(source)[1]), per_head(present, self.heads)
+        attended = [block.attention_source.keys_values(states, source_angles) for block in self.decoder]
         rows = ops.shape(states)[0]
         first = ops.zeros((rows * self.heads, 0, 1, self.width // self.heads), states.dtype)
 
         def step(token, t, cache):
             x = self._embedded(self.target_embedding, token[:, None], False)  # (R, 1, width)
-            position = turns(ops.cast(t, "float32")[None], self.width // self.heads)
+            angles = rotary_angles(ops.cast(t, "float32")[None], self.width // self.heads)
             times = ops.arange(cache[0][0].shape[1])
             here, past = ops.equal(times, t)[None, :, None, None], (times <= t)[None, None, None]
             after = []
-            for block, memory, before in zip(self.decoder, memories, cache, strict=True):
+            for block, keys_values, before in zip(self.decoder, attended, cache, strict=True):
 
-                def kept(new, before=before):
+                def update(new, before=before):
                     return tuple(ops.where(here, *pair) for pair in zip(new, before, strict=True))
 
-                x, cached = block(x, position, past, memory, seen, kept=kept)
+                x, cached = block(x, angles, past, keys_values, mask, update=update)
                 after.append(cached)
             return self._head(x)[:, 0], tuple(after)
 
@@ -391,18 +394,18 @@ class Transformer(Model):
         return self._decode(*self._states(source, training), target, training)
 
     def _log_prob(self, source, target):
-        """log p `(B, T)` of target tokens, 0 where there are none."""
+        """log p `(B, T)` of target tokens, 0 for padding."""
         return _taken(ops.log_softmax(self._logits(source, target)), target)
 
     def _head(self, x):
-        """Logits in float32, by the target's embedding."""
+        """Float32 logits, by the target embedding."""
         return ops.cast(ops.matmul(self.norm_decoder(x), ops.transpose(self.target_embedding.embeddings)), "float32")
 
     def _embedded(self, embedding, tokens, training):
         return self.drop(embedding(tokens) * self.width**0.5, training=training)
 
-    def _turns(self, length):
-        return turns(ops.arange(length, dtype="float32"), self.width // self.heads)
+    def _rotary_angles(self, length):
+        return rotary_angles(ops.arange(length, dtype="float32"), self.width // self.heads)
 
 
 _OPTIONS = {
@@ -421,7 +424,7 @@ def _embedding(vocabulary: Vocabulary, width: int, name: str, policy: dict) -> k
 
 
 def _known(value) -> np.ndarray | None:
-    """A value as an array; None for a tensor of a graph that is being made."""
+    """A value as an array; None for a symbolic tensor, whose value is not known."""
     try:
         return np.asarray(value)
     except (NotImplementedError, TypeError):
@@ -447,13 +450,13 @@ def _tokens(texts, vocabulary: Vocabulary, empty: bool = True):
 
 
 def _taken(log_prob, target):
-    """The entries `(B, T)` of log p `(B, T, V)` for the target tokens `(B, T)`, 0 where there are none."""
+    """The entries `(B, T)` of log p `(B, T, V)` for the target tokens `(B, T)`, 0 for padding."""
     taken = ops.take_along_axis(log_prob, ops.cast(target, "int32")[..., None], axis=-1)[..., 0]
     return ops.where(ops.not_equal(target, PAD), taken, 0.0)
 
 
 def _padded(x, axis: int, length: int):
-    """`x` with zeros at the end of an axis, up to `length`."""
+    """`x` with zeros appended along an axis, up to `length`."""
     pads = [[0, 0] for _ in x.shape]
     pads[axis][1] = length - ops.shape(x)[axis]
     return ops.pad(x, pads)

@@ -1,4 +1,4 @@
-"""Tokens of a language of sequences, and their numbers."""
+"""Vocabularies: tokens and their numbers."""
 
 import functools
 import unicodedata
@@ -9,27 +9,27 @@ import numpy as np
 
 PAD, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
-JOINERS = "\u200c\u200d"  # invisible, and part of how Persian, Indic words and emoji are written
-LOST = "\ufffd\ufffe\uffff"  # what a wrong decoding leaves
+JOINERS = "\u200c\u200d"  # invisible, but needed to write Persian and Indic words, and emoji
+LOST = "\ufffd\ufffe\uffff"  # traces of text decoded with the wrong encoding
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Vocabulary:
-    """Numbers of tokens: 0 `<pad>`, 1 `<start>`, 2 `<end>`, 3 `<unk>`, then the tokens in their order.
+    """Numbers the tokens: 0 `<pad>`, 1 `<start>`, 2 `<end>`, 3 `<unk>`, then the given ones in order.
 
     Args:
-        tokens: distinct, none empty; single characters where `separator` is empty, otherwise without whitespace. None has a
-            character that no text has (`stray`).
-        length: most tokens of a sequence, without the end.
-        separator: between the tokens of a text: "" for a text of characters, " " for one of words.
+        tokens: distinct and not empty; single characters if `separator` is empty, otherwise words without whitespace. They may
+            not contain characters that `stray` finds.
+        length: greatest number of tokens in a sequence, without the end token.
+        separator: between the tokens of a text: "" for texts of characters, " " for texts of words.
 
-    A character that is no token is replaced by its compatibility decomposition (NFKD), then by that one's case folding,
-    less combining marks that are no tokens either: "É" is read as "e" where only lower-case letters are tokens. What is no
-    token even so is `<unk>`. A letter with combining marks behind it is read as one character where that is a token. Words are
-    taken as they are.
+    A character that is not a token is replaced by its compatibility decomposition (NFKD), or else by the case folding of
+    that, in each without combining marks that are not tokens: "É" is read as "e" if only lower-case letters are tokens. If
+    that is not made of tokens either, it is `<unk>`. A letter followed by combining marks is read as one character if that is
+    a token. Words are taken as they are.
 
     Raises:
-        ValueError: tokens that no text can be told apart by; a length below 1.
+        ValueError: tokens that are not as above; another separator; a length below 1.
     """
 
     def __init__(self, tokens: Iterable[str], length: int, separator: str = ""):
@@ -56,17 +56,17 @@ class Vocabulary:
 
     @classmethod
     def of(cls, texts: Sequence[str], separator: str = "", length: int = 0) -> "Vocabulary":
-        """The tokens that occur in texts, sorted; `length` that of the longest text unless given."""
+        """The vocabulary of the tokens in `texts`, sorted; `length` is that of the longest text unless given."""
         split = [text.split() if separator else [*text] for text in texts]
         return cls(sorted({token for tokens in split for token in tokens}), length or max(map(len, split)), separator)
 
     @property
     def size(self) -> int:
-        """How many numbers there are, those of the four special tokens too."""
+        """Number of tokens, including the four special ones."""
         return len(SPECIAL) + len(self.tokens)
 
     def spelling(self, character: str) -> str:
-        """What a character is read as: a text of tokens; itself where there is none."""
+        """What a character is read as: a text of tokens, or the character itself if there is none."""
         decomposed = unicodedata.normalize("NFKD", character)
         for candidate in (character, decomposed, unicodedata.normalize("NFKD", decomposed.casefold())):
             kept = "".join(c for c in candidate if c in self._numbers or not unicodedata.combining(c))
@@ -76,13 +76,13 @@ class Vocabulary:
 
     @functools.cached_property
     def compositions(self) -> dict[str, str]:
-        """The tokens that Unicode writes as a letter and combining marks too, by that writing, the longest first."""
-        writings = {unicodedata.normalize("NFD", token): token for token in self.tokens if not self.separator}
-        marked = (text for text in writings if len(text) > 1 and all(map(unicodedata.combining, text[1:])))
-        return {text: writings[text] for text in sorted(marked, key=len, reverse=True)}
+        """Tokens that can also be written as a letter with combining marks, by that form (NFD), longest first."""
+        decomposed = {unicodedata.normalize("NFD", token): token for token in self.tokens if not self.separator}
+        marked = (text for text in decomposed if len(text) > 1 and all(map(unicodedata.combining, text[1:])))
+        return {text: decomposed[text] for text in sorted(marked, key=len, reverse=True)}
 
     def split(self, text: str) -> list[str]:
-        """The tokens of a text, its characters spelt by tokens."""
+        """The tokens of a text, after replacing characters as described above."""
         if self.separator:
             return text.split()
         for decomposed, token in self.compositions.items():
@@ -90,7 +90,7 @@ class Vocabulary:
         return [*"".join(map(self._spelling, text))]
 
     def numbers(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts `(B,)` to int32 `(B, T)`: tokens, `<end>`, then `<pad>` up to the longest.
+        """Texts `(B,)` to int32 `(B, T)`: tokens, `<end>`, then `<pad>` up to the longest text.
 
         Raises:
             ValueError: a text of more than `length` tokens.
@@ -141,8 +141,8 @@ class Vocabulary:
 
 
 def stray(text: str) -> str:
-    """The first character that has no place in a text of one line, "" where there is none: controls (line ends and tabs too),
-    separators of lines, invisible formatting such as a byte order mark or a zero-width space (but not the two joiners),
-    lone surrogates, and what a wrong decoding leaves."""
+    """The first character that does not belong in a line of text, or "": control characters (line ends and tabs too), line and
+    paragraph separators, invisible formatting such as a byte order mark or a zero-width space (but not the two joiners), lone
+    surrogates, and traces of a wrong decoding."""
     found = (c for c in text if c in LOST or (unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in JOINERS))
     return next(found, "")

@@ -9,18 +9,18 @@ import sys
 from peers.peers import WIDTH
 
 from serving import json_tensors, quiet, transport
-from serving.messages import Answer, Request
-from serving.servable import Endpoint, Place
+from serving.messages import Request, Response
+from serving.servable import Endpoint, TensorSpec
 
-PLACE = Place(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
-ENDPOINT = Endpoint({"x": PLACE}, {"x": PLACE}, None, True)
+SPEC = TensorSpec(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
+ENDPOINT = Endpoint({"x": SPEC}, {"x": SPEC}, None, True)
 
 
 def handle(request: Request, respond) -> None:
     body = request.body
     if request.path == "/json":
         body = json_tensors.write(json_tensors.read(body, lambda name: ENDPOINT).values, rows=True)
-    respond(Answer(body))
+    respond(Response(body))
 
 
 transport.run(handle, [socket.create_server(("127.0.0.1", int(sys.argv[1])))], lambda: print("ready", flush=True), grace=0)

@@ -160,8 +160,8 @@ class Experiment:
                 )
 
     def changes(self, other: "Experiment") -> dict[str, Value]:
-        """The choices and settings in which this one differs from another, with its values; from the defaults where the other one
-        does not have them."""
+        """The choices and settings in which this one differs from another, with its values; those that the other does not have
+        where they are not the defaults."""
         defaults = {key: setting.default for key, setting in self.schema.items()}
         return {key: value for key, value in self.settings.items() if other.get(key, defaults[key]) != value}
 

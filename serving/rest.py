@@ -1,4 +1,4 @@
-"""The REST front end: TensorFlow Serving's API, and what it has besides."""
+"""The REST front end: TensorFlow Serving's API and some additions."""
 
 import asyncio
 import functools
@@ -17,15 +17,15 @@ from serving import binary_tensors, bodies, json_tensors, metrics, openapi
 from serving.batcher import Batcher
 from serving.bodies import LARGE
 from serving.budget import BODIES, Share
-from serving.messages import JSON, Answer, Request
+from serving.messages import JSON, Request, Response
 from serving.models import Models
 from serving.servable import Servable
-from serving.status import Code, RequestError, as_json, invalid, told
+from serving.status import Code, RequestError, as_json, invalid, request_error
 
-# As in `http_rest_api_util.cc` of TensorFlow Serving; there the last word must be in small letters, here it need not.
+# As in `http_rest_api_util.cc` of TensorFlow Serving, where the last word must be in lower case; here it need not be.
 VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){VERSION}:(?P<verb>classify|regress|predict)")
-LOOK = re.compile(rf"(?i)/v1/models(?:/|(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata))?)")
+STATUS = re.compile(rf"(?i)/v1/models(?:/|(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata))?)")
 
 TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
 CORS = b"""access-control-allow-origin: *\r
@@ -33,35 +33,35 @@ access-control-allow-methods: POST, GET\r
 access-control-allow-headers: Content-Type\r
 """
 
-Respond = Callable[[Answer], None]
+Respond = Callable[[Response], None]
 
 
 class Application:
-    """Answers for `models`; `handle` is for `serving.transport`.
+    """The REST API for `models`; `handle` is called by `serving.transport`.
 
     Args:
-        timeout: of one request, seconds.
-        cors: whether pages of other sites may ask.
-        metrics_path: of the numbers for Prometheus; None for none.
+        timeout: of one request, in seconds.
+        cors: whether to allow requests from pages of other origins.
+        metrics_path: URL path of the metrics for Prometheus; None for none.
     """
 
     def __init__(self, models: Models, timeout: float = 30.0, cors: bool = False, metrics_path: str | None = None):
         self.models, self.timeout = models, timeout
         self._cors = CORS if cors else b""
         self._waiting: set[Batcher] = set()
-        self._pages: dict[str, Callable[[], Answer]] = {
-            "/livez": lambda: Answer(b"ok", TEXT),
+        self._pages: dict[str, Callable[[], Response]] = {
+            "/livez": lambda: Response(b"ok", TEXT),
             "/readyz": self._ready,
-            "/openapi.json": lambda: Answer(orjson.dumps(openapi.document(self.models))),
-            "/docs": lambda: Answer(openapi.PAGE, HTML),
+            "/openapi.json": lambda: Response(orjson.dumps(openapi.document(self.models))),
+            "/docs": lambda: Response(openapi.PAGE, HTML),
         }
         if metrics_path:
-            self._pages[metrics_path] = lambda: Answer(metrics.page(), metrics.CONTENT_TYPE)
+            self._pages[metrics_path] = lambda: Response(metrics.page(), metrics.CONTENT_TYPE)
 
     def handle(self, request: Request, respond: Respond) -> Callable[[], None] | None:
-        """Answers one request, in the event loop's thread; large ones are read and written in another.
+        """Answers one request, in the event loop's thread; large ones are read and written in another thread.
 
-        Returns what is to be called if the client goes before it has its answer.
+        Returns a function to be called if the client disconnects before the response, or None.
         """
         if self._cors:
             respond = functools.partial(_with_headers, respond, self._cors)
@@ -72,9 +72,9 @@ class Application:
                 return respond(_preflight(request))
             name, verb, wanted = _parsed(request.method, request.path)
             if request.method != "POST":
-                return respond(self._look(name, verb, wanted))
+                return respond(self._status(name, verb, wanted))
         except Exception as error:
-            return respond(_failed(told(error)))
+            return respond(_failed(request_error(error)))
         call = _Call(self, request, name, verb, wanted, respond)
         if len(request.body) < LARGE:
             call.start()
@@ -82,27 +82,27 @@ class Application:
             call.start_beside()
         return call.abandon
 
-    def _page(self, request: Request) -> Answer:
+    def _page(self, request: Request) -> Response:
         page = self._pages.get(request.path)
         if page is not None and request.method in ("GET", "HEAD"):
             return page()
         message = f"Not found: {request.method} {request.path}. Expected /v1/models/… or {', '.join(self._pages)}."
-        return Answer(as_json(message), JSON, 404)
+        return Response(as_json(message), JSON, 404)
 
-    def _ready(self) -> Answer:
+    def _ready(self) -> Response:
         if self.models.ready:
-            return Answer(b"ok", TEXT)
+            return Response(b"ok", TEXT)
         reasons = [f"{name}: {why}" for name in sorted(self.models.names) if (why := self.models.why(name))]
-        return Answer("\n".join(reasons or ["models are loading"]).encode(), TEXT, 503)
+        return Response("\n".join(reasons or ["models are loading"]).encode(), TEXT, 503)
 
-    def _look(self, name: str, verb: str, wanted: dict) -> Answer:
+    def _status(self, name: str, verb: str, wanted: dict) -> Response:
         if not name and (verb or wanted):
             raise invalid("Missing model name in request.")
         if not name:
-            return Answer(orjson.dumps({"models": [self._state(name) for name in sorted(self.models.names)]}))
+            return Response(orjson.dumps({"models": [self._state(name) for name in sorted(self.models.names)]}))
         if verb == "metadata":
-            return Answer(_metadata(self.models.get(name, **wanted), name))
-        return Answer(orjson.dumps(_states(self.models.status(name, **wanted))))
+            return Response(_metadata(self.models.get(name, **wanted), name))
+        return Response(orjson.dumps(_states(self.models.status(name, **wanted))))
 
     def _state(self, name: str) -> dict:
         """A model in the list of all: the states of its versions, or why it has none."""
@@ -112,7 +112,7 @@ class Application:
             return {"name": name, **_states([]), "error": error.message}
 
     def step_soon(self, batcher: Batcher) -> None:
-        """Has a batcher take a step when everything that arrived in this turn of the event loop is queued."""
+        """Lets a batcher take a step once all requests of this iteration of the event loop are queued."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._step)
         self._waiting.add(batcher)
@@ -124,9 +124,9 @@ class Application:
 
 
 class _Call:
-    """One call of a model on its way: read, queued, run with others, written.
+    """One call of a model: it is read, queued, run in a batch, and its outputs are written.
 
-    What is quick is done in the event loop's thread; the model's outputs may come from any.
+    Quick work is done in the event loop's thread; the outputs of the model may come from any thread.
     """
 
     def __init__(self, application: Application, request: Request, name: str, verb: str, wanted: dict, respond: Respond):
@@ -134,10 +134,10 @@ class _Call:
         self._name, self._verb, self._wanted = name, verb, wanted
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._started, self._timer = time.perf_counter(), None
-        self._ends: list[Callable[[], None]] = []  # of waiting in other threads
+        self._ends: list[Callable[[], None]] = []  # cancel the waiting of other threads
 
     def start(self) -> None:
-        """Reads the request and queues it; one that unpacks to a large one goes another way."""
+        """Reads the request and queues it; if it is large when unpacked, `start_beside` takes over."""
         try:
             self._read(LARGE, _uncounted)
             batcher = self._endpoint.batcher
@@ -150,7 +150,7 @@ class _Call:
             self._fail(error)
 
     def start_beside(self) -> None:
-        """Has all of it done in another thread."""
+        """Does everything in another thread."""
         share = Share(BODIES)
         try:
             share.grow(len(self._request.body))
@@ -163,11 +163,11 @@ class _Call:
         self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
 
     def abandon(self) -> None:
-        """The client has gone: what has not begun is not done any more."""
+        """Cancels the call: the client has disconnected. Work that has not begun is dropped."""
         self._finish(_GONE, Code.CANCELLED)
 
     def _is_wanted(self) -> bool:
-        """Whether somebody waits for the answer: not after the time-out, nor when the client has gone."""
+        """Whether the client still waits for the response: there was no timeout, and it has not disconnected."""
         return self._respond is not None
 
     def _until(self, end: Callable[[], None]) -> None:
@@ -209,7 +209,7 @@ class _Call:
 
     def _done(self, result: list[np.ndarray] | BaseException) -> None:
         if isinstance(result, BaseException):
-            return self._fail(self._endpoint.told(result, self._values))
+            return self._fail(self._endpoint.request_error(result, self._values))
         outputs = dict(zip(self._endpoint.outputs, result, strict=True))
         if threading.get_ident() == self._thread and sum(map(_size, result)) >= LARGE:
             self._loop.run_in_executor(None, self._give, outputs)
@@ -223,18 +223,18 @@ class _Call:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        problem = told(error)
+        problem = request_error(error)
         self._end(_failed(problem), problem.code)
 
-    def _end(self, answer: Answer, code: Code) -> None:
+    def _end(self, response: Response, code: Code) -> None:
         if threading.get_ident() == self._thread:
-            self._finish(answer, code)
+            self._finish(response, code)
         else:
-            self._loop.call_soon_threadsafe(self._finish, answer, code)
+            self._loop.call_soon_threadsafe(self._finish, response, code)
 
-    def _finish(self, answer: Answer, code: Code) -> None:
+    def _finish(self, response: Response, code: Code) -> None:
         respond, self._respond = self._respond, None
-        if respond is None:  # it was too late already
+        if respond is None:  # timed out or abandoned before
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -242,15 +242,15 @@ class _Call:
             end()
         if self._name in self._application.models.names:
             metrics.record(self._name, self._verb, "REST", code, time.perf_counter() - self._started)
-        respond(answer)
+        respond(response)
 
 
 def _uncounted(size: int) -> None:
-    """What the event loop reads is small, and read before the next comes."""
+    """Takes nothing: bodies in the event loop are small, and are read one at a time."""
 
 
 def _size(output: np.ndarray) -> int:
-    """Bytes, those of strings too."""
+    """Size in bytes, with the contents of strings."""
     return sum(map(len, output.flat)) if output.dtype.hasobject else output.nbytes
 
 
@@ -259,35 +259,35 @@ def _states(versions: list[ModelVersionStatus]) -> dict:
     return json_format.MessageToDict(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
-def _rows(outputs: dict[str, np.ndarray]) -> Answer:
-    return Answer(json_tensors.write(outputs, rows=True))
+def _rows(outputs: dict[str, np.ndarray]) -> Response:
+    return Response(json_tensors.write(outputs, rows=True))
 
 
-def _columns(outputs: dict[str, np.ndarray]) -> Answer:
-    return Answer(json_tensors.write(outputs, rows=False))
+def _columns(outputs: dict[str, np.ndarray]) -> Response:
+    return Response(json_tensors.write(outputs, rows=False))
 
 
-def _written(accepted: str, outputs: dict[str, np.ndarray]) -> Answer:
+def _written(accepted: str, outputs: dict[str, np.ndarray]) -> Response:
     written = None if JSON in accepted else binary_tensors.write(outputs, accepted)
-    return Answer(*written) if written else _columns(outputs)
+    return Response(*written) if written else _columns(outputs)
 
 
-def _failed(problem: RequestError) -> Answer:
-    return Answer(as_json(problem.message), JSON, problem.status)
+def _failed(problem: RequestError) -> Response:
+    return Response(as_json(problem.message), JSON, problem.status)
 
 
 _TOO_LATE = _failed(RequestError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model"))
-_GONE = _failed(RequestError(Code.CANCELLED, "The client has gone"))
+_GONE = _failed(RequestError(Code.CANCELLED, "The client has disconnected"))
 
 
-def _with_headers(respond: Respond, headers: bytes, answer: Answer) -> None:
-    respond(answer._replace(headers=headers))
+def _with_headers(respond: Respond, headers: bytes, response: Response) -> None:
+    respond(response._replace(headers=headers))
 
 
 @functools.lru_cache(maxsize=1024)
 def _parsed(method: str, path: str) -> tuple[str, str, dict]:
-    """Model, verb and what else names a version, of a path under /v1/."""
-    pattern = {"POST": PREDICT, "GET": LOOK}.get(method)
+    """Model, verb, and version or label, from a path under /v1/."""
+    pattern = {"POST": PREDICT, "GET": STATUS}.get(method)
     match = pattern.fullmatch(path) if pattern else None
     if match is None:
         raise invalid(f"Malformed request: {method} {path}")
@@ -299,10 +299,10 @@ def _parsed(method: str, path: str) -> tuple[str, str, dict]:
     return name, verb, {"label": urllib.parse.unquote(match["label"])} if match["label"] else {}
 
 
-def _preflight(request: Request) -> Answer:
+def _preflight(request: Request) -> Response:
     if not re.search(rb"https?://", request.headers.get(b"origin", b"")):
         raise RequestError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
-    return Answer(b"")
+    return Response(b"")
 
 
 def _metadata(servable: Servable, name: str) -> bytes:
