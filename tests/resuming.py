@@ -24,14 +24,19 @@ class Halfway(keras.callbacks.Callback):
 
 
 def assert_two_parts_are_one_whole(experiment, data, half: int, folder: pathlib.Path) -> None:
-    """A new model that goes on from the checkpoint after `half` of the epochs ends with the very weights of the first."""
-    whole, halfway, weights = folder / "whole.npz", folder / "halfway.npz", []
-    for path, part in ((whole, range(experiment.epochs)), (halfway, range(half, experiment.epochs))):
-        model = kinds.build(experiment, data)
-        loop.compile(model, data, experiment)
-        checkpoint = Checkpoint(path)
-        assert checkpoint.restore(model) == part.start
-        loop.fit_epochs(model, data, experiment, part, [checkpoint, Halfway(whole, halfway, half)])
-        weights.append(model.get_weights())
-    for one, other in zip(*weights, strict=True):
+    """A model that goes back to the checkpoint after `half` of the epochs ends with the very weights that it had at the end.
+
+    What the checkpoint left out would keep its last value. It is the same model, which is not compiled again; a process that
+    was killed goes on with a new one in `test_training.py`.
+    """
+    whole, halfway = folder / "whole.npz", folder / "halfway.npz"
+    model = kinds.build(experiment, data)
+    loop.compile(model, data, experiment)
+    callbacks = [Checkpoint(whole), Halfway(whole, halfway, half)]
+    loop.fit_epochs(model, data, experiment, range(experiment.epochs), callbacks)
+    weights, checkpoint = model.get_weights(), Checkpoint(halfway)
+    assert checkpoint.restore(model) == half
+    assert any(np.any(one != other) for one, other in zip(weights, model.get_weights(), strict=True))
+    loop.fit_epochs(model, data, experiment, range(half, experiment.epochs), [checkpoint])
+    for one, other in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

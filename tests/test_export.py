@@ -89,11 +89,19 @@ def test_every_signature_answers_as_python_does(model, session, batch):
         np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1.01 if output == "png_bytes" else 1e-5, err_msg=name)
 
 
-def test_a_session_without_settings_answers_alike(tmp_path):
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    """A model with signatures of all kinds, and its export."""
     model = MODELS["vae"]()
-    path = export(model, tmp_path, "model")
+    return model, export(model, tmp_path_factory.mktemp("vae"), "model")
+
+
+def test_a_session_without_settings_answers_alike(vae):
+    model, path = vae
     (default, graph), (quick, _) = _loaded(path), _loaded(path, servable.config())
     for name, verb in verbs(model).items():
+        if name.endswith(("_bytes", "_png")) and name != "reconstruct_png":  # which reads pictures and gives them
+            continue
         served, (output,) = graph.signature_def[name], verb.signature.outputs
         feeds = {served.inputs[key].name: _value(key, tensor, 3) for key, tensor in verb.signature.inputs.items()}
         one, other = (session.run(served.outputs[output].name, feeds) for session in (default, quick))
@@ -167,8 +175,8 @@ def test_a_request_of_every_signature_is_kept_for_warming_up(model, path):
     assert {request.model_spec.name for request in requests} == {"model"}
 
 
-def test_a_class_that_is_not_there_is_refused_in_the_graph(tmp_path):
-    session, graph = _loaded(export(MODELS["vae"](), tmp_path, "model"))
+def test_a_class_that_is_not_there_is_refused_in_the_graph(vae):
+    session, graph = _loaded(vae[1])
     signature = graph.signature_def["generate_class"]
     for label in (-1, 10):
         feeds = {signature.inputs["label"].name: [label], signature.inputs["seed"].name: [0]}

@@ -1,5 +1,6 @@
 """Every notebook of colab/, executed as a fresh Colab would: the package is absent until the install cell has brought it.
 
+One kernel runs all of them, since each would import TensorFlow anew; none sees a name or a file of another.
 They are stored without outputs, with their badge, on public names only.
 """
 
@@ -22,8 +23,13 @@ PARTS = ("zoo", "training", "serving")
 
 # What a machine without the package and with pip is to a notebook; the address cannot be reached from here.
 FRESH = """
+%reset -f
+import os
 import sys
 from IPython.core.magic import register_line_magic
+
+os.chdir({folder!r})
+hidden = {{name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] in {parts}}}
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -37,8 +43,9 @@ sys.meta_path.insert(0, absent)
 def pip(line):
     print("pip", line)
     sys.meta_path.remove(absent)
+    sys.modules.update(hidden)
 
-del Absent, pip
+del Absent, pip, os
 """
 
 
@@ -53,12 +60,18 @@ def notebook(path):
 
 
 @pytest.fixture(scope="module")
-def executed(notebook, tmp_path_factory):
+def client():
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=600, kernel_name="python3")
+    with client.setup_kernel():
+        yield client
+
+
+@pytest.fixture(scope="module")
+def executed(notebook, client, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("notebook"))
-    fresh = copy.deepcopy(notebook)
-    fresh.cells.insert(0, nbformat.v4.new_code_cell(FRESH.format(parts=PARTS)))
-    resources = {"metadata": {"path": folder}}
-    return NotebookClient(fresh, timeout=600, kernel_name="python3", resources=resources).execute()
+    client.nb = copy.deepcopy(notebook)
+    client.nb.cells.insert(0, nbformat.v4.new_code_cell(FRESH.format(parts=PARTS, folder=folder)))
+    return client.execute(cleanup_kc=False)
 
 
 def _address() -> str:

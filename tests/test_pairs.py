@@ -33,23 +33,23 @@ def experiment(file):
     )
 
 
-def test_no_word_and_no_family_of_words_is_in_two_splits():
-    data = pairs.load("cmudict/stem")
-    words = {name: set(split.source) for name, split in data.splits.items()}
-    assert sum(split.size for split in data.splits.values()) == 135_164  # of 135,166 lines two are there twice
-    assert (data.source_vocabulary.length, data.target_vocabulary.length, data.target_vocabulary.size) == (28, 28, 73)
-    assert data.reduced("HH AH0 L OW1") == "HH AH L OW"
+def test_no_word_and_no_family_of_words_is_in_two_splits(tmp_path):
+    examples = Cmudict(config="stem", data_dir=tmp_path)._split_generators(None)  # as they are before they are written
+    rows = {name: [row["word"] for _, row in split] for name, split in examples.items()}
+    assert sum(map(len, rows.values())) == 135_164
+    words = {name: set(column) for name, column in rows.items()}
     _assert_assigned(words)
     every = set.union(*words.values())
     stems = {name: {stem(word, every) for word in part} for name, part in words.items()}
     assert not stems["train"] & stems["test"]
 
 
-def test_a_random_deal_parts_families_of_words(tmp_path):
-    examples = Cmudict(config="random", data_dir=tmp_path)._split_generators(None)  # as they are before they are written
-    rows = {name: [row["word"] for _, row in split] for name, split in examples.items()}
-    assert sum(map(len, rows.values())) == 135_164
-    words = {name: set(column) for name, column in rows.items()}
+def test_a_random_deal_parts_families_of_words():
+    data = pairs.load("cmudict/random")
+    words = {name: set(split.source) for name, split in data.splits.items()}
+    assert sum(split.size for split in data.splits.values()) == 135_164  # of 135,166 lines two are there twice
+    assert (data.source_vocabulary.length, data.target_vocabulary.length, data.target_vocabulary.size) == (28, 28, 73)
+    assert data.reduced("HH AH0 L OW1") == "HH AH L OW"
     _assert_assigned(words)
     every = set.union(*words.values())
     stems = {name: {stem(word, every) for word in words[name]} for name in ("train", "test")}

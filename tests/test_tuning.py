@@ -6,36 +6,44 @@ import numpy as np
 import pytest
 
 import training
+from training.run import Run
 
 tune = functools.partial(training.tune, report=False)
 
 
-def test_the_best_of_the_trials_goes_on_as_a_run(small, tmp_path):
-    choices = {"width": "8,32", "k": "4", "learning_rate": "1e-5,3e-3", "depth": "1", "epochs": "2"}
-    run = tune(small, choices, tmp_path / "best", tuner="random", trials=3)
+@pytest.fixture(scope="module")
+def search(small, digits, tmp_path_factory):
+    """The experiment, choices and folder of a finished search over data that the experiment does not have."""
+    folder = tmp_path_factory.mktemp("search")
+    np.save(folder / "a,b.npy", digits[:200, :4, :4])
+    choices = {
+        "dataset": f"npy:{folder}/a,b.npy",
+        "width": "8,32",
+        "depth": "1",
+        "k": "4",
+        "epochs": "2",
+        "learning_rate": "1e-5,3e-3",
+    }
+    tune(small, choices, folder / "best", tuner="random", trials=3)
+    return small, choices, folder / "best"
+
+
+def test_the_best_of_the_trials_goes_on_as_a_run(search):
+    run = Run(search[2])
     assert run.finished and run.experiment().k == 4 and run.experiment().epochs == 2
     assert run.experiment().learning_rate == 3e-3
-    assert len(list((tmp_path / "best-trials").glob("trial_*"))) == 3
+    assert len(list((run.folder.parent / "best-trials").glob("trial_*"))) == 3
+
+
+def test_the_data_of_the_search_are_those_of_the_run(search):
+    run = Run(search[2])
+    assert run.load_model().shape == (4, 4, 1) and run.experiment().dataset.endswith("a,b.npy")
+    assert run.experiment().validation == search[0].validation
 
 
 def test_hyperband_is_the_default(small, tmp_path):
     run = tune(small.override(epochs=2), {"width": "8,16", "depth": "1", "k": "2"}, tmp_path / "best")
     assert run.finished
-
-
-def test_the_data_of_the_search_are_those_of_the_run(small, digits, tmp_path):
-    np.save(tmp_path / "a,b.npy", digits[:200, :4, :4])
-    choices = {
-        "dataset": f"npy:{tmp_path}/a,b.npy",
-        "width": "4,8",
-        "depth": "1",
-        "k": "2",
-        "epochs": "2",
-        "learning_rate": "1e-3",
-    }
-    run = tune(small, choices, tmp_path / "best", tuner="random", trials=2)
-    assert run.load_model().shape == (4, 4, 1) and run.experiment().dataset.endswith("a,b.npy")
-    assert run.experiment().validation == small.validation
 
 
 @pytest.mark.parametrize(
@@ -53,15 +61,16 @@ def test_choices_that_cannot_be_trained_are_told_before_the_search(small, choice
     assert not (tmp_path / "best-trials").exists()
 
 
-def test_another_search_does_not_get_the_trials(small, tmp_path):
-    choices = {"width": "8,16", "depth": "1", "k": "2", "epochs": "1", "learning_rate": "1e-3"}
-    first = tune(small, choices, tmp_path / "best", tuner="random", trials=1)
-    assert tune(small, choices, tmp_path / "best", tuner="random", trials=1).experiment() == first.experiment()
-    other = choices | {"width": "24,32"}
+def test_another_search_does_not_get_the_trials(search):
+    small, choices, folder = search
+    before = Run(folder).experiment()
+    assert tune(small, choices, folder, tuner="random", trials=3).experiment() == before
+    other = choices | {"width": "24,36"}
     with pytest.raises(ValueError, match=r"Expected the same search.*--restart"):
-        tune(small, other, tmp_path / "best", tuner="random", trials=1)
-    again = tune(small, other, tmp_path / "best", tuner="random", trials=1, restart=True)
-    assert again.experiment().width in (24, 32)
+        tune(small, other, folder, tuner="random", trials=3)
+    assert Run(folder).experiment() == before
+    again = tune(small, other, folder, tuner="random", trials=1, restart=True)
+    assert again.experiment().width in (24, 36)
 
 
 def test_a_search_without_a_finite_trial(small, tmp_path):
