@@ -76,7 +76,7 @@ def test_grey_levels_are_those_of_the_data(small, tmp_path, capsys):
     train(experiment, run.folder)  # the same experiment, which is finished
     with pytest.raises(ValueError, match="levels is 17, not 256"):
         train(experiment.override({"levels": "256"}), tmp_path / "run")
-    with pytest.raises(ValueError, match="Expected levels, a whole number of at least 2"):
+    with pytest.raises(ValueError, match="Expected levels to be an integer of at least 2"):
         kinds.build(experiment.override({"levels": "1"}), data)
 
 

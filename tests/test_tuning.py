@@ -50,7 +50,7 @@ def test_hyperband_is_the_default(small, tmp_path):
     ("choices", "message"),
     [
         ({"activation": "relu,gelo"}, "Expected body.activation to be one of"),
-        ({"width": "8,0"}, "Expected width, a whole number of at least 1"),
+        ({"width": "8,0"}, "Expected width to be an integer of at least 1"),
         ({"k": "2,64"}, "the identity would win"),
         ({"epochs": "2,3"}, "Expected an integer for training.epochs"),
     ],

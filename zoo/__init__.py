@@ -1,4 +1,4 @@
-"""Autoencoders as the free combination of encoder, bottleneck, decoder and likelihood, on any Keras backend."""
+"""Autoencoders as free combinations of encoder, bottleneck, decoder and likelihood, on any Keras backend."""
 
 from zoo.autoencoder import Autoencoder
 from zoo.bodies import conv, conv_decoder, dense, linear

@@ -1,8 +1,8 @@
-"""The autoencoder: encoder → bottleneck → decoder, judged by a likelihood."""
+"""The autoencoder: encoder → bottleneck → decoder, trained by a likelihood."""
 
 import inspect
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs, noise
+from zoo.bodies import applied
 from zoo.bottlenecks import Bottleneck
 from zoo.density import Mixture
 from zoo.finite import watched
@@ -21,9 +22,9 @@ from zoo.signatures import Signature, Tensor
 
 
 class PerExample(keras.losses.Loss):
-    """Hands per-example losses to Keras, which averages them rightly over replicas too."""
+    """Passes per-example losses to Keras, which averages them correctly, over replicas too."""
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         return y_pred
 
 
@@ -32,21 +33,21 @@ class Autoencoder(Model):
     """h(g(x)) ≈ x through k < d numbers; x of shape `(B, *shape)`, codes `(B, k)`.
 
     Args:
-        encoder: g without its projection: any Keras model with a known input shape, which is the shape of the data.
+        encoder: g without its projection: any Keras model with a known input shape, that of the data.
         bottleneck: layer from features `(B, …)` to codes `(S, B, k)` and their cost in nats `(S, B)`.
         decoder: h without its projection: any Keras model that takes `(B, k)`.
-        likelihood: how x is judged given its reconstruction; it also owns the last layer.
-        density: over the codes, what `generate` draws from; a mixture of ten Gaussians unless given.
-        corruption: a layer that the input passes on its way to the encoder in training, `keras.layers.GaussianNoise(0.3)`
-            say: a denoising autoencoder, which is judged by the input as it was.
-        overcomplete: allow k ≥ d, where nothing forces the model to learn more than the identity.
+        likelihood: of x given its reconstruction; it also owns the last layer.
+        density: over the codes; `generate` draws from it. A mixture of ten Gaussians unless given.
+        corruption: a layer applied to the input of the encoder in training, such as `keras.layers.GaussianNoise(0.3)`, for a
+            denoising autoencoder; the likelihood is that of the clean input.
+        overcomplete: allow k ≥ d, where the model may learn nothing but the identity.
 
-    Verbs take rows in any of the forms of `zoo.inputs.array`: arrays, lists, tables, tensors. 8-bit integers are scaled to
-    [0, 1], everywhere; other numbers are taken as they are. No rows get an empty answer.
+    Verbs take rows in any form that `zoo.inputs.array` takes: arrays, lists, tables, tensors. 8-bit integers are always scaled
+    to [0, 1]; other numbers are taken as they are. For zero rows the outputs have zero rows.
 
-    `fit(x)` takes inputs alone and minimizes −log p, averaged over examples, plus what regularizers of the parts add. Calling
-    the model on x gives a dict of batch-first tensors from one pass: `code`, `x` (the reconstruction, averaged over drawn
-    codes), `score`, `reconstruction` (−log p(x | code)) and, where codes have a prior, `kl`; `fit` reports the last two.
+    `fit(x)` takes only inputs and minimizes −log p, averaged over examples, plus the regularizers of the parts. Calling the
+    model on x returns a dict of batch-first tensors from one pass: `code`, `x` (the reconstruction, averaged over drawn codes),
+    `score`, `reconstruction` (−log p(x | code)) and, if codes have a prior, `kl`; `fit` reports the last two.
 
     Raises:
         ValueError: the encoder's input shape is unknown; k ≥ d without `overcomplete`.
@@ -95,7 +96,7 @@ class Autoencoder(Model):
         codes = (None, self.k)
         inputs = {self.bottleneck: features, self.decoder: codes, self.density: codes}
         for part, shape in inputs.items():
-            if not part.built:  # parts read from a file are
+            if not part.built:  # parts read from a file are built
                 part.build(shape)
         if self.corruption is not None and not self.corruption.built:
             self.corruption.build((None, *self.shape))
@@ -109,8 +110,8 @@ class Autoencoder(Model):
     serving_default = "reconstruct"
 
     def encode(self, x: ArrayLike) -> keras.KerasTensor:
-        """Data `(B, *shape)` to codes `(B, k)`, without chance."""
-        code = self.bottleneck.encode(self.encoder(float_rows(x, self.shape), training=False))
+        """Data `(B, *shape)` to codes `(B, k)`, deterministically."""
+        code = self.bottleneck.encode(applied(self.encoder, float_rows(x, self.shape)))
         return ops.cast(code, "float32")
 
     def decode(self, code: ArrayLike) -> keras.KerasTensor:
@@ -125,64 +126,65 @@ class Autoencoder(Model):
     def generate(self, seed: ArrayLike) -> keras.KerasTensor:
         """New data `(B, *shape)`, one for each int32 seed `(B,)`; a seed always gives the same example.
 
-        They are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
+        Their codes are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
         """
         return self.decode(self.density(integers(seed)))
 
     def generate_class(self, label: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
-        """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), where the density has classes.
+        """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), if the density has classes.
 
         Raises:
-            ValueError: a density without classes; a class that is not there, or of which it saw no rows.
+            ValueError: the density has no classes; a class outside [0, C), or one without rows when it was fitted.
         """
         return self.decode(self.density(integers(seed), self.density.known(label)))
 
     def generate_prior(self, seed: ArrayLike) -> keras.KerasTensor:
-        """As `generate`, from the standard normal prior, where the bottleneck has one."""
+        """As `generate`, but from the standard normal prior, if the bottleneck has one."""
         self._require_prior("generate_prior")
         return self.decode(noise.normal(integers(seed), self.k))
 
     def vary(self, x: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
-        """For each of the data `(B, *shape)` another one like it: from a code drawn from its posterior by its seed `(B,)`,
-        where the bottleneck has a prior."""
+        """A variation of each x `(B, *shape)`: decoded from a draw of its posterior, by its seed `(B,)`; if the bottleneck
+        has a prior."""
         self._require_prior("vary")
-        features = self.encoder(float_rows(x, self.shape), training=False)
+        features = applied(self.encoder, float_rows(x, self.shape))
         draws = noise.normal(integers(seed), self.k, stream=3)
         return self.decode(self.bottleneck.draw(features, draws[None])[0][0])
 
     def score(self, x: ArrayLike) -> keras.KerasTensor:
-        """log p(x) or its bound in nats, `(B,)`: higher is more typical.
+        """log p(x) or a bound on it in nats, `(B,)`: higher is more typical.
 
-        Where codes are drawn, a row's draws hang on its values alone: it is judged alike in every batch.
+        If codes are drawn, the draws of a row depend only on its values, so its score is the same in every batch.
         """
         return self(float_rows(x, self.shape), training=False)["score"]
 
     def score_code(self, x: ArrayLike) -> keras.KerasTensor:
         """log p(g(x)) in nats, `(B,)`, under the density over codes: higher is more typical.
 
-        It tells what `score` does not: an example that is easy to reconstruct but unlike the data in the codes' terms.
+        It detects what `score` does not: an example that is easy to reconstruct, but whose code is unlike those of the data.
         """
         return self.density.log_prob(self.encode(x))
 
     def log_likelihood(self, x: ArrayLike, seed: ArrayLike, samples: int) -> keras.KerasTensor:
-        """log p(x) `(B,)` in nats, estimated with codes drawn from the posterior, where the bottleneck has a prior.
+        """An estimate of log p(x) `(B,)` in nats, with codes drawn from the posterior, if the bottleneck has a prior.
 
         It is the importance-weighted bound of Burda et al. (2016), which rises to log p(x) with the number of samples.
 
         Args:
-            x: data `(B, *shape)`; the memory of samples · B decoded examples is needed.
-            seed: of each row, `(B,)`.
+            x: data `(B, *shape)`; takes the memory of samples · B decoded examples.
+            seed: one per row, `(B,)`.
+            samples: codes drawn for each row.
         """
         self._require_prior("log_likelihood")
         x = float_rows(x, self.shape)
         draws = ops.reshape(noise.normal(integers(seed), samples * self.k, stream=4), (-1, samples, self.k))
-        features = self.encoder(x, training=False)
+        features = applied(self.encoder, x)
         codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)))  # (S, B, k), (S, B, k)
         log_weight = self.likelihood.log_prob(x, self._judged(codes)) - ops.sum(cost, axis=-1)  # (S, B)
         return ops.logsumexp(log_weight, axis=0) - math.log(samples)
 
     def signatures(self) -> dict[str, Signature]:
-        """What this model answers, by verb."""
+        """The signatures of this model, by verb."""
         x, code, integer = Tensor((None, *self.shape)), Tensor((None, self.k)), Tensor((None,), "int32")
         verbs = {
             "encode": Signature({"x": x}, {"code": code}),
@@ -201,11 +203,11 @@ class Autoencoder(Model):
 
     # Training
 
-    def call(self, x, training=None):
+    def call(self, x: ArrayLike, training: bool | None = None) -> dict[str, keras.KerasTensor]:
         x = float_rows(x, self.shape)
         seen = x if self.corruption is None else self.corruption(x, training=training)
-        features = self.encoder(seen, training=training)
-        key = {"key": noise.key(x)} if self._keyed and not training else {}  # in training a seed generator draws
+        features = applied(self.encoder, seen, training)
+        key = {"key": noise.key(x)} if self._keyed and not training else {}  # in training, a seed generator is used
         codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
         parameters = self._judged(codes, training)  # (S, B, *shape)
         log_prob = self.likelihood.log_prob(x, parameters)  # (S, B)
@@ -222,8 +224,8 @@ class Autoencoder(Model):
     def center(self, x: ArrayLike) -> None:
         """Sets the last layer's bias so that reconstructions start around the mean of data `(n, *shape)`.
 
-        A convolution has one bias for all pixels: far from it, the first steps of training blacken whole images, and a
-        saturated f₂ does not come back.
+        A convolution has one bias for all pixels: if it starts far off, the first training steps turn whole images black, and a
+        saturated f₂ does not recover.
         """
         x = inputs.rows(x, self.shape)
         bias = self.head.weights[-1]
@@ -232,29 +234,30 @@ class Autoencoder(Model):
         if start is not None:
             bias.assign(np.reshape(start, bias.shape))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> keras.KerasTensor:
         loss = -y_pred["score"]  # (B,)
         total = self._mean_loss(loss, loss, sample_weight)
-        for extra in self.losses:  # regularizers and `add_loss` of the parts
+        for extra in self.losses:  # from regularizers and `add_loss` of the parts
             total += self._aggregate_additional_loss(extra)
         return total
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         error = ops.square(float_rows(x, self.shape) - y_pred["x"])
         self.squared_error.update_state(ops.sum(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
         for name, metric in self._nats.items():
             metric.update_state(y_pred[name], sample_weight)
         return self.get_metrics_result()
 
-    def fit(self, x=None, **kwargs) -> keras.callbacks.History:
-        """As in Keras, on inputs alone; compiles with Adam where `compile` was not called.
+    def fit(self, x: Any = None, **kwargs) -> keras.callbacks.History:
+        """As in Keras, on inputs only; compiles with Adam unless `compile` was called.
 
-        Rows, of any of the forms that `encode` takes too, are checked whole before the first step, of a data set the first
-        batch.
+        Rows, in any form that `encode` takes, are all checked before the first step; of a data set, only the first batch.
 
         Raises:
             ValueError: compiled with a loss or metrics, no rows, a wrong shape, NaN or Inf, or values that the likelihood
-                cannot take; an epoch that is not finite, before which the model then is (`zoo.Finite`).
+                cannot take; an epoch that is not finite, after which the model is restored (`zoo.Finite`).
         """
         if not self.compiled:
             self.compile("adam")
@@ -266,35 +269,35 @@ class Autoencoder(Model):
         x, first = inputs.opened(x, self.shape)
         self.check(inputs.batch_inputs(first))
         if inputs.is_dataset(x):
-            kwargs.setdefault("shuffle", False)  # a data set has its own order, and Keras would warn of it
+            kwargs.setdefault("shuffle", False)  # a data set has its own order; Keras would warn
         if kwargs.get("validation_data") is not None:
             held_out, *more = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
             held_out, _ = inputs.opened(held_out, self.shape)
             kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(held_out, *more)
         kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         if kwargs.get("sample_weight") is not None:
-            kwargs["y"] = x  # without targets Keras drops the weights
+            kwargs["y"] = x  # without y, Keras drops the weights
         return super().fit(x, **kwargs)
 
-    def evaluate(self, x=None, *args, **kwargs):
-        """As in Keras, on inputs alone."""
+    def evaluate(self, x: Any = None, *args, **kwargs) -> Any:
+        """As in Keras, on inputs only."""
         return super().evaluate(inputs.opened(x, self.shape)[0], *args, **kwargs)
 
-    def predict(self, x, *args, **kwargs):
-        """As in Keras: what calling the model gives, as NumPy arrays."""
+    def predict(self, x: Any, *args, **kwargs) -> dict[str, np.ndarray]:
+        """As in Keras: the outputs of calling the model, as NumPy arrays."""
         return super().predict(inputs.opened(x, self.shape)[0], *args, **kwargs)
 
     def check(self, x: ArrayLike) -> None:
-        """Raises ValueError unless x is data `(B, *shape)`, one row or more, that this model can be trained on."""
+        """Raises ValueError unless x is data `(B, *shape)`, at least one row, that this model can be trained on."""
         x = inputs.rows(x, self.shape)
         inputs.require_some(x)
         self.likelihood.check(ops.convert_to_numpy(x))
 
-    # Inside
+    # Helpers
 
     def _parameters(self, codes, training=False):
-        parameters = self.head(self.decoder(codes, training=training))  # (B, k) -> (B, *shape)
-        return ops.cast(parameters, "float32")  # judged in full precision, whatever the bodies compute in
+        parameters = applied(self.head, applied(self.decoder, codes, training), training)  # (B, k) -> (B, *shape)
+        return ops.cast(parameters, "float32")  # the likelihood is computed in float32, whatever the bodies compute in
 
     def _judged(self, codes, training=False):
         """Parameters `(S, B, *shape)` of codes `(S, B, k)`."""

@@ -23,7 +23,7 @@ def dense(
     Args:
         widths: units of each layer, in the order of the data flow.
         activation: of every layer, a Keras name.
-        shape: of one example, `(28, 28, 1)` say. An encoder needs it, a decoder takes the bottleneck's.
+        shape: of one example, such as `(28, 28, 1)`. Only an encoder needs it.
         name: of the Keras model.
     """
     body = [layers.Flatten(name="flatten"), *_dense_layers(widths, activation)]
@@ -31,7 +31,7 @@ def dense(
 
 
 def linear(shape: tuple[int, ...] | None = None, name: str | None = None) -> keras.Sequential:
-    """No layers at all: with it, the two projections are the whole network."""
+    """An empty body: the network is then just its two projections."""
     return dense((), shape=shape, name=name)
 
 
@@ -43,15 +43,15 @@ def conv(
     activation: str = "relu",
     name: str | None = None,
 ) -> keras.Sequential:
-    """Convolutional encoder for images of any `(height, width, channels)`: its depth follows their size.
+    """Convolutional encoder for images of any `(height, width, channels)`; its depth depends on their size.
 
     Every level halves the image (odd sides are rounded up) and doubles the channels, until the shorter side is at most 7:
-    28×28 becomes 14×14 and 7×7, 64×64 four levels down 4×4.
+    28×28 becomes 14×14 and 7×7; 64×64 becomes 4×4 after four levels.
 
     Args:
         shape: of one image.
         width: channels of the first level.
-        blocks: residual blocks of a level, after its strided convolution.
+        blocks: residual blocks per level, after its strided convolution.
         hidden: units of fully connected layers after the last level.
         activation: of every layer, a Keras name.
         name: of the Keras model.
@@ -75,10 +75,10 @@ def conv_decoder(
 ) -> keras.Sequential:
     """The mirror image of `conv`: from codes to features `(height, width, channels)` of the image's size.
 
-    Images grow by repeating pixels and convolving the result, which leaves no checkerboard as strided transposed
-    convolutions do (Odena, Dumoulin and Olah, 2016), and are cropped to odd sizes.
+    Images are enlarged by repeating pixels and convolving the result, which avoids the checkerboard artefacts of strided
+    transposed convolutions (Odena, Dumoulin and Olah, 2016), and are cropped to odd sizes.
 
-    Args: as of `conv`; `hidden` in the order of the data flow.
+    The arguments are those of `conv`; `hidden` is in the order of the data flow.
     """
     sizes = _sizes(shape)
     levels = len(sizes) - 1
@@ -157,22 +157,22 @@ class ResidualBlock(layers.Layer):
         self.activation = activation
         self._activation = keras.activations.get(activation)
         self.first = _conv(channels, activation, "first", dtype=self.dtype_policy)
-        # Zero at the start, so that blocks begin as the identity and depth does not blow up what passes (Goyal et al., 2017).
+        # Zero at first: blocks start as the identity, so activations do not grow with depth (Goyal et al., 2017).
         self.second = layers.Conv2D(
             channels, 3, padding="same", kernel_initializer="zeros", name="second", dtype=self.dtype_policy
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.first.build(input_shape)
         self.second.build(input_shape)
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         return self._activation(ops.add(x, self.second(self.first(x))))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "channels": self.channels, "activation": self.activation}
 
 
@@ -193,3 +193,16 @@ def _sizes(shape) -> list[tuple[int, int]]:
     while min(sizes[-1]) > SMALLEST_SIDE:
         sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
     return sizes
+
+
+def applied(body: keras.Model, x: keras.KerasTensor, training: bool | None = False) -> keras.KerasTensor:
+    """A body's outputs for x `(B, …)`, B = 0 included.
+
+    Convolutions do not see an empty batch: with oneDNN, on some processors, they return it in a wrong shape.
+    """
+    if training or x.shape[0] or not any(len(weight.shape) > 2 for weight in body.weights):
+        return body(x, training=training)
+    rows = ops.shape(x)[0]
+    spare = 1 - min(rows, 1) if isinstance(rows, int) else 1 - ops.minimum(rows, 1)
+    filled = ops.concatenate([x, ops.zeros((spare, *x.shape[1:]), x.dtype)])
+    return body(filled, training=training)[:rows]

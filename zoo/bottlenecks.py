@@ -1,4 +1,4 @@
-"""Bottlenecks: from the encoder's features to codes a ∈ R^k and what each code costs."""
+"""Bottlenecks: from the encoder's features to codes a ∈ R^k and their cost."""
 
 import abc
 import math
@@ -10,24 +10,24 @@ from zoo import noise
 from zoo.arguments import require_amount, require_whole
 from zoo.registry import Activation, Steps, register
 
-LOG_VARIANCE = 12.0  # posteriors have log-variances in ± this: outside, exp would overflow sooner or later
+LOG_VARIANCE = 12.0  # log-variances of posteriors are clipped to ± this, before exp overflows
 
 
 class Bottleneck(keras.layers.Layer, abc.ABC):
-    """What every bottleneck has.
+    """Base class of all bottlenecks.
 
-    Called on features `(B, …)` it returns codes `(S, B, k)` and their cost in nats `(S, B)`: S codes drawn for every input,
-    and log q(code | x) − log p(code) or its mean, such that log p(x | code) − cost bounds log p(x) when not in training. In
-    training it charges what the model is to be trained with. Its call may take seeds of the rows besides, `key` int32
-    `(B,)`, which their draws hang on when not in training.
+    Called on features `(B, …)`, it returns S codes for every input, `(S, B, k)`, and their cost in nats `(S, B)`:
+    log q(code | x) − log p(code) or its mean, so that log p(x | code) − cost is a bound on log p(x) when not in training. In
+    training the cost is what the loss should contain. The call may also take `key`, a seed for each row, int32 `(B,)`, that
+    determines its draws when not in training.
 
     Args:
         k: dimensions of the code.
-        outputs: of the projection from features; k unless given.
+        outputs: units of the projection from features; k unless given.
         activation, use_bias: of the projection.
     """
 
-    prior = False  # whether codes have a standard normal prior that they are charged for
+    prior = False  # whether the cost is relative to a standard normal prior
 
     def __init__(self, k: int, outputs: int | None = None, activation: str = "linear", use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)
@@ -37,7 +37,7 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
             outputs or k, activation=activation, use_bias=use_bias, name="projection", dtype=self.dtype_policy
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.projection.build((None, math.prod(input_shape[1:])))
 
     def project(self, features: keras.KerasTensor) -> keras.KerasTensor:
@@ -49,22 +49,22 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
         """Features `(B, …)` to the code that stands for them, `(B, k)`, deterministically."""
 
     def snap(self, codes: keras.KerasTensor) -> keras.KerasTensor:
-        """The nearest codes `(B, k)` that the bottleneck can give."""
+        """The nearest codes `(B, k)` that the bottleneck can produce."""
         return codes
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "k": self.k}
 
 
 @register("bottleneck", "deterministic")
 class Deterministic(Bottleneck):
-    """One code for an input, a = f₁(W h + b); S = 1.
+    """One code per input, a = f₁(W h + b); S = 1.
 
     Args:
         k: dimensions of the code.
         activation: f₁, a Keras name.
-        use_bias: whether b is there.
-        sparsity: λ ≥ 0; in training a code costs λ Σⱼ |aⱼ| nats (a Laplace prior up to its constant), otherwise nothing.
+        use_bias: whether there is a bias b.
+        sparsity: λ ≥ 0; in training a code costs λ Σⱼ |aⱼ| nats (a Laplace prior up to a constant), otherwise nothing.
     """
 
     def __init__(self, k: int, activation: Activation = "linear", use_bias: bool = True, sparsity: float = 0.0, **kwargs):
@@ -82,7 +82,7 @@ class Deterministic(Bottleneck):
     def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
         return self.project(features)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "activation": self.activation, "use_bias": self.use_bias, "sparsity": self.sparsity}
 
 
@@ -93,13 +93,13 @@ class Gaussian(Bottleneck):
     Args:
         k: dimensions of the code.
         beta: weight of the KL divergence in training (Higgins et al., 2017); 1 is the bound on log p(x).
-        free_bits: nats that each dimension may use for nothing in training, averaged over the batch (Kingma et al., 2016).
-        warmup: training steps on which the weight of the KL divergence rises from 0 to `beta`.
-        samples: S codes for every input; above 1 the loss is the importance-weighted bound (Burda et al., 2016).
+        free_bits: nats per dimension, averaged over the batch, that are free in training (Kingma et al., 2016).
+        warmup: training steps over which the weight of the KL divergence rises from 0 to `beta`.
+        samples: number S of codes per input; above 1 the loss is the importance-weighted bound (Burda et al., 2016).
         seed: of the noise in training, an integer; drawn unless given.
 
-    When not in training a row's S draws hang on its `key` alone (on its features where none is given), so that they are the
-    same in every batch.
+    When not in training, the S draws of a row depend only on its `key` (without one, on its features), so they are the same in
+    every batch.
     """
 
     prior = True
@@ -124,7 +124,7 @@ class Gaussian(Bottleneck):
         self.seed = seed
         self._seeds = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
         if self.warmup:
             settings = {"trainable": False, "dtype": "float32", "autocast": False, "aggregation": "mean"}
@@ -157,8 +157,8 @@ class Gaussian(Bottleneck):
         return mean, ops.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE)
 
     def draw(self, features: keras.KerasTensor, draws: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Codes `(S, B, k)` at standard normal `draws`, and their cost by dimension: the KL divergence for S = 1, which has
-        a closed form, otherwise log q(a | x) − log p(a)."""
+        """Codes `(S, B, k)` from standard normal `draws`, and their cost per dimension: for S = 1 the KL divergence, in closed
+        form, otherwise log q(a | x) − log p(a)."""
         mean, log_variance = self.posterior(features)
         codes = mean + ops.exp(0.5 * log_variance) * draws
         if draws.shape[0] == 1:
@@ -166,10 +166,10 @@ class Gaussian(Bottleneck):
         return codes, 0.5 * (ops.square(codes) - ops.square(draws) - log_variance)
 
     def kl(self, features: keras.KerasTensor) -> keras.KerasTensor:
-        """KL(q(a | x) ‖ p(a)) in nats, by dimension, `(B, k)`."""
+        """KL(q(a | x) ‖ p(a)) in nats per dimension, `(B, k)`."""
         return _kl(*self.posterior(features))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {"beta": self.beta, "free_bits": self.free_bits, "warmup": self.warmup, "samples": self.samples}
         config["seed"] = self.seed
         return {**super().get_config(), **config}

@@ -1,4 +1,5 @@
-"""Corruptions: what the encoder's input passes in training, so that codes forget it. Any Keras layer is one."""
+"""Corruptions: layers that change the encoder's input in training, so that codes become invariant to the change. Any Keras
+layer can be one."""
 
 import math
 
@@ -13,9 +14,10 @@ from zoo.registry import register
 class RandomNoise(keras.layers.Layer):
     """Adds Gaussian noise in training; each row's standard deviation is drawn uniformly from [0, `highest`].
 
-    One model then serves all strengths of noise, where `keras.layers.GaussianNoise` trains for one.
+    One model then copes with all noise levels; `keras.layers.GaussianNoise` trains for a single one.
 
     Args:
+        highest: greatest standard deviation.
         highest: the largest standard deviation.
         seed: of the noise, an integer; drawn unless given.
     """
@@ -34,7 +36,7 @@ class RandomNoise(keras.layers.Layer):
         deviation = keras.random.uniform(rows, 0.0, self.highest, seed=self._seeds)
         return x + deviation * keras.random.normal(ops.shape(x), seed=self._seeds)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "highest": self.highest, "seed": self.seed}
 
 
@@ -42,7 +44,7 @@ class RandomNoise(keras.layers.Layer):
 class RandomAffine(keras.layers.Layer):
     """Shifts, rotates, scales and shears each image `(height, width, channels)` in training, by uniformly drawn amounts.
 
-    An autoencoder that gives the image back as it was has to leave these out of its codes.
+    An autoencoder that reconstructs the original image learns to leave these changes out of its codes.
 
     Args:
         shift: maximum shift along height and width, in pixels.
@@ -71,7 +73,7 @@ class RandomAffine(keras.layers.Layer):
         self.seed = seed
         self._seeds = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 4:
             raise ValueError(
                 f"Expected images (height, width, channels) to shift and rotate. Received: shape {tuple(input_shape[1:])}. "
@@ -81,7 +83,7 @@ class RandomAffine(keras.layers.Layer):
     def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         return ops.image.affine_transform(x, self._transforms(x)) if training else x
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = ("shift", "rotation", "scale", "shear", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

@@ -1,8 +1,8 @@
-"""Likelihoods: how a reconstruction is judged, and the last layer that gives it its parameters.
+"""Likelihoods p(x | parameters), and the last layer, which computes the parameters.
 
-A likelihood holds no weights. `head` makes the layer from the decoder's features to the parameters, `(…, *shape)` or
-`(…, *shape, p)` where a value is modelled by p > 1 of them; `mean` turns parameters into a reconstruction and `log_prob`
-judges data by them.
+A likelihood has no weights. `head` makes the layer from the decoder's features to the parameters, `(…, *shape)`, or
+`(…, *shape, p)` with p > 1 parameters per value; `mean` turns parameters into a reconstruction, and `log_prob` gives the
+log-probability of data.
 """
 
 import abc
@@ -17,7 +17,7 @@ from zoo.arguments import require_whole
 from zoo.registry import Activation, Serializable, register
 
 MOST_LEVELS = 256
-LARGEST = 1e15  # of a value: the squares of 10⁸ such values still have a sum in float32
+LARGEST = 1e15  # greatest value: the squares of 10⁸ such values can be summed in float32
 _GAUSS = [part.tolist() for part in np.polynomial.legendre.leggauss(8)]  # nodes, weights
 _LOG_ROOT = 0.5 * math.log(2 * math.pi)
 # log((1 − Φ(x)) / φ(x)) − log s by powers of s = 1 / (1 + 0.3 x): interpolated at Chebyshev nodes, to 3e-8 for x ≥ 0
@@ -37,9 +37,9 @@ _MILLS = (
 
 
 class Likelihood(Serializable, abc.ABC):
-    """What every likelihood has.
+    """Base class of all likelihoods.
 
-    `low` and `high` bound the values that it can take, None for no bound; `parameters` model one value.
+    `low` and `high` are bounds of the data, None for no bound; `parameters` is the number of parameters per value.
     """
 
     low: float | None = None
@@ -47,9 +47,9 @@ class Likelihood(Serializable, abc.ABC):
     parameters: int = 1
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
-        """The projection from decoder features to the parameters of one example, by their shapes.
+        """The projection from decoder features to the parameters of one example of `shape`.
 
-        It is a convolution where the features are an image of the example's height and width, otherwise fully connected.
+        It is a convolution if the features are an image of the example's height and width, otherwise fully connected.
         """
         image = len(shape) == len(features) == 3 and shape[:2] == features[:2]
         if image:
@@ -65,7 +65,7 @@ class Likelihood(Serializable, abc.ABC):
 
     @abc.abstractmethod
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
-        """log p(x | parameters) in nats, `(S, B)`, for x `(B, *shape)` and the parameters of S · B examples."""
+        """log p(x | parameters) in nats, `(S, B)`, for x `(B, *shape)` and parameters `(S, B, …)`."""
 
     @classmethod
     def settings(cls, x: np.ndarray) -> dict[str, object]:
@@ -73,11 +73,11 @@ class Likelihood(Serializable, abc.ABC):
         return {}
 
     def start(self, mean: np.ndarray) -> np.ndarray | None:
-        """Parameters of values with this mean, which the head's bias may start from; None where zeros do as well."""
+        """Parameters whose mean is `mean`, as initial bias of the head; None if zeros are as good."""
         return None
 
     def check(self, x: np.ndarray) -> None:
-        """Raises ValueError where `x` holds NaN, Inf, or a value that this likelihood cannot take."""
+        """Raises ValueError if `x` holds NaN, Inf, or a value out of bounds."""
         if x.size == 0:
             return
         low, high = require_finite(x)
@@ -86,7 +86,7 @@ class Likelihood(Serializable, abc.ABC):
             outside = ((x < bounds[0]) | (x > bounds[1])).reshape(len(x), -1).any(axis=1)
             raise ValueError(
                 f"Expected values in [{bounds[0]:g}, {bounds[1]:g}] for {type(self).__name__}. Received: values in "
-                f"[{low:g}, {high:g}], outside in {outside.sum():,} of {len(x):,} rows, the first of them row "
+                f"[{low:g}, {high:g}], out of bounds in {outside.sum():,} of {len(x):,} rows, first in row "
                 f"{outside.argmax()}. Try {_scaling(low, high)}, or another likelihood."
             )
 
@@ -95,7 +95,7 @@ class Likelihood(Serializable, abc.ABC):
 class SquaredError(Likelihood):
     """L_SE = Σᵢ (xᵢ − x̃ᵢ)², read as a Gaussian of fixed variance σ² = ½ in every dimension.
 
-    With that variance −log p(x | x̃) = L_SE + (d/2) log π: minimizing one minimizes the other, and gradients agree.
+    With that variance −log p(x | x̃) = L_SE + (d/2) log π: both have the same minimum and the same gradients.
 
     Args:
         activation: f₂ of the output layer, a Keras name.
@@ -116,16 +116,16 @@ class SquaredError(Likelihood):
         d = math.prod(x.shape[1:])
         return -_sum_per_example(error) - 0.5 * d * math.log(math.pi)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"activation": self.activation}
 
 
 @register("likelihood", "bernoulli")
 class Bernoulli(Likelihood):
-    """Each value is 0 or 1 with a probability of its own; f₂ is the logistic function.
+    """Each value is 0 or 1, with its own probability; f₂ is the logistic function.
 
-    log p = Σᵢ xᵢ log x̃ᵢ + (1 − xᵢ) log(1 − x̃ᵢ). Grey levels in [0, 1] are taken as probabilities (cross-entropy), which
-    is the custom of the field and no longer a log-probability of the data.
+    log p = Σᵢ xᵢ log x̃ᵢ + (1 − xᵢ) log(1 − x̃ᵢ). Grey levels in [0, 1] are taken as probabilities (cross-entropy): this is
+    common, but then it is not a log-probability of the data.
     """
 
     low, high = 0.0, 1.0
@@ -142,15 +142,16 @@ class Bernoulli(Likelihood):
 
 @register("likelihood", "discretized_gaussian")
 class DiscretizedGaussian(Likelihood):
-    """Grey levels 0, 1/n, …, 1 for n = `levels` − 1, each with a Gaussian's mean and variance of its own.
+    """Grey levels 0, 1/n, …, 1 for n = `levels` − 1, each with its own Gaussian mean and variance.
 
-    A level has the probability that N(μ, σ²) gives to the bin around it, 1/n wide; the outermost bins are open (as in
-    Salimans et al., 2017, with their logistic distribution). `log_prob` is a log-probability of the data, so
+    The probability of a level is that of the bin around it, 1/n wide, under N(μ, σ²); the outermost bins are open (as in
+    Salimans et al., 2017, for the logistic distribution). `log_prob` is a log-probability of the data, so
     −`log_prob` / (d log 2) are bits per dimension. f₂ is the logistic function for μ; σ ≥ 1/(4 n). In float32 a level's
-    log-probability is right to 1e-5 of it, or 1e-5 nats, but for the rounding of μ: 3e-8 of it, n · 1e-7 of the narrowest σ.
+    log-probability has an error of at most 1e-5, relative or in nats, besides the rounding of μ: 3e-8 of it, n · 1e-7 of the
+    narrowest σ.
 
-    A value between two levels is judged by the bin of that width around itself, which is open where the value is nearer to
-    the outermost level than to the next: the Gaussian's density blurred over a bin, no longer a probability.
+    The score of a value between two levels is that of a bin of the same width around it, open if the value is nearest to an
+    outermost level: the Gaussian density blurred over a bin, which is not a probability.
 
     Args:
         levels: of a value, 256 for 8-bit images; None: 256, and in an experiment those of the training data.
@@ -180,24 +181,25 @@ class DiscretizedGaussian(Likelihood):
 
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         n = self.levels - 1
-        scale = 0.25 + n * ops.softplus(parameters[..., 1] - 2.0)  # bins, as all lengths here
-        offset = n * x[None] - n * self.mean(parameters)  # levels are whole here, so that their bins meet
+        scale = 0.25 + n * ops.softplus(parameters[..., 1] - 2.0)  # in bins, as are all lengths here
+        offset = n * x[None] - n * self.mean(parameters)  # levels are integers here, so that their bins meet
         lowest, highest = x[None] < 0.5 / n, x[None] > 1 - 0.5 / n
         edge = ops.logical_or(lowest, highest)
-        end = (0.5 + ops.where(lowest, offset, -offset)) / scale  # of an open bin, from the mean
+        end = (0.5 + ops.where(lowest, offset, -offset)) / scale  # the finite end of an open bin, from the mean
         inner = _log_bin(ops.where(edge, 0.0, offset), scale)
         return _sum_per_example(ops.where(edge, _log_cdf(ops.where(edge, end, 0.0)), inner))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"levels": self.levels}
 
 
 def _log_bin(offset, scale):
-    """log(Φ((o + ½) / σ) − Φ((o − ½) / σ)) for offsets o and σ ≥ ¼, to about 1e-6 of it, or 1e-6 where that is more.
+    """log(Φ((o + ½) / σ) − Φ((o − ½) / σ)) for offsets o and σ ≥ ¼, with an error of about 1e-6, relative or
+    absolute.
 
-    With t = |o| / σ and h = 1 / (2 σ) it is log Φ(h − t) + log(1 − Φ(−h − t) / Φ(h − t)). The ratio tends to 1 as t h does to
-    0; there the density, φ(t) exp(−t v − v² / 2) over v in [−h, h], is integrated by the eight-point rule of Gauss, all of
-    whose terms are positive.
+    With t = |o| / σ and h = 1 / (2 σ) it is log Φ(h − t) + log(1 − Φ(−h − t) / Φ(h − t)). The ratio tends to 1 as t h tends
+    to 0; there the density, φ(t) exp(−t v − v² / 2) over v in [−h, h], is integrated by the eight-point Gauss-Legendre rule,
+    all of whose terms are positive.
     """
     t, h = ops.abs(offset) / scale, 0.5 / scale
     far = t * h > 4.0  # then h ≤ 2 < t
@@ -211,7 +213,7 @@ def _log_bin(offset, scale):
 
 
 def _log_cdf(x):
-    """log Φ(x). Below 0 it is −x² / 2 − log √(2π) and the logarithm of Mills' ratio, a polynomial in s less log s."""
+    """log Φ(x). Below 0 it is −x² / 2 − log √(2π) and the logarithm of Mills' ratio, a polynomial in s minus log s."""
     below = ops.maximum(-x, 0.0)
     s = 1.0 / (1.0 + 0.3 * below)
     ratio = ops.full_like(s, _MILLS[-1])
@@ -227,21 +229,23 @@ def _logit(mean):
 
 
 def require_finite(x: np.ndarray, names: Sequence | None = None) -> tuple[float, float]:
-    """The lowest and the highest value of rows `(n, …)`; ValueError, with the row and the value, where x holds NaN, Inf or a
-    value beyond `LARGEST`.
+    """The least and the greatest value of rows `(n, …)`.
 
     Args:
-        names: of the rows, their numbers unless given.
+        names: of the rows, for the error; their numbers unless given.
+
+    Raises:
+        ValueError: with the row and the value, if x holds NaN, Inf or a value beyond ± `LARGEST`.
     """
-    low, high = (float(np.min(x)), float(np.max(x))) if x.size else (0.0, 0.0)  # NaN where any value is
+    low, high = (float(np.min(x)), float(np.max(x))) if x.size else (0.0, 0.0)  # NaN if any value is
     if not -LARGEST <= low <= high <= LARGEST:
         values = np.reshape(x, (len(x), -1) if np.ndim(x) else (1, 1))
         bad = np.argwhere(~(np.abs(values) <= LARGEST))
-        row, place = bad[0]
+        row, column = bad[0]
         raise ValueError(
             f"Expected finite values: no NaN or Inf, and none beyond ±{LARGEST:g}, whose squares float32 can sum. Received: "
-            f"{values[row, place]!s} in row {row if names is None else names[row]}, and {len(bad) - 1:,} more such values. "
-            "Try dropping those rows, filling them in, or other units."
+            f"{values[row, column]!s} in row {row if names is None else names[row]}, and {len(bad) - 1:,} more such values. "
+            "Try dropping those rows, replacing the values, or other units."
         )
     return low, high
 

@@ -1,4 +1,4 @@
-"""Trained models in folders: those that come with the package, and anybody's own. JSON and plain arrays, no pickle."""
+"""Presets: trained models in folders, those of the package or your own. JSON and NumPy arrays, no pickle."""
 
 import builtins
 import json
@@ -19,7 +19,7 @@ DTYPES = ("float32", "float16")
 
 
 def list() -> builtins.list[str]:
-    """Names of the presets that come with the package, for `load`."""
+    """Names of the presets in the package, for `load`."""
     return sorted(path.parent.name for path in FOLDER.glob(f"[!.]*/{CONFIG}"))
 
 
@@ -30,7 +30,7 @@ def load(name: str | os.PathLike) -> Model:
         name: of a preset, or the path of a folder that `save_preset` wrote.
 
     Raises:
-        ValueError: no preset of this name and no such folder; a folder of something else, or a damaged one.
+        ValueError: there is no such preset or folder; the folder holds something else, or is damaged.
     """
     folder = _folder(name)
     kind, advice = f"the folder of a preset, with {CONFIG} and {WEIGHTS}", f"{_names()}, or zoo.save_preset(model, folder) anew"
@@ -47,18 +47,18 @@ def load(name: str | os.PathLike) -> Model:
 
 
 def save_preset(model: Model, folder: str | os.PathLike, dtype: str = "float32") -> pathlib.Path:
-    """Writes a model to a folder that `load` reads, whole or not at all; a preset that is there already is replaced, card and
-    examples too. A symbolic link to a folder stays one.
+    """Writes a model to a folder that `load` reads, atomically. A preset that is there already is replaced, with its card and
+    examples. A symbolic link to a folder stays one.
 
     Args:
-        dtype: of the stored weights, `float32` or `float16`, half the size; they are float32 again once loaded.
+        dtype: of the stored weights, `float32`, or `float16` for half the size; they are loaded as float32.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: another dtype; weights that float16 cannot hold; a folder that holds something else, or a file.
-        OSError: it cannot be written there; what was there stays.
+        ValueError: another dtype; weights that float16 cannot hold; `folder` holds something else, or is a file.
+        OSError: it cannot be written; an existing preset stays.
     """
     if dtype not in DTYPES:
         raise ValueError(f"Expected a dtype of {', '.join(DTYPES)}. Received: {dtype!r}. Try float32.")
@@ -75,10 +75,10 @@ def save_preset(model: Model, folder: str | os.PathLike, dtype: str = "float32")
 
 
 def require_place(folder: str | os.PathLike) -> pathlib.Path:
-    """Where a preset is to be written, without symbolic links.
+    """The path at which to write a preset, without symbolic links.
 
     Raises:
-        ValueError: something else is there.
+        ValueError: the folder holds something else.
     """
     place = files.resolved(folder)
     if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / CONFIG).exists())):
@@ -91,7 +91,7 @@ def _arrays(model, dtype: str) -> dict[str, np.ndarray]:
     arrays = {}
     for key, variable in _variables(model).items():
         value = keras.ops.convert_to_numpy(variable)
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # the error below says so
             arrays[key] = value.astype(dtype) if value.dtype == np.float32 else value
         if not np.isfinite(arrays[key]).all() and np.isfinite(value).all():
             raise ValueError(
@@ -101,13 +101,13 @@ def _arrays(model, dtype: str) -> dict[str, np.ndarray]:
 
 
 def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Model:
-    """The model of a `.keras` file.
+    """The model in a `.keras` file.
 
     Raises:
-        ValueError: a damaged file, or another model's; it ends with the advice.
+        ValueError: the file is damaged, or holds another kind of model; the message ends with `advice`.
     """
     with files.reading(path, "a fitted model", advice):
-        zipfile.ZipFile(path).close()  # Keras takes a file that is cut for one that is not there
+        zipfile.ZipFile(path).close()  # Keras reports a truncated file as missing
         model = keras.saving.load_model(path, compile=compile)
         if not isinstance(model, Model):
             raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
@@ -115,8 +115,8 @@ def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Mo
 
 
 def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Some test examples that lie beside a preset: `x` `(n, *shape)`, float32, and `label` `(n,)` where there are labels; of
-    texts `source` and `target` `(n,)`.
+    """Some test examples of a preset: `x` `(n, *shape)`, float32, and `label` `(n,)` if there are labels; for texts, `source`
+    and `target` `(n,)`.
 
     Raises:
         ValueError: no such preset, or one without examples.
@@ -132,7 +132,7 @@ def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def card(name: str | os.PathLike) -> str:
-    """The model card of a preset: data, licence, figures, the command that made it, limits.
+    """The model card of a preset: data, licence, metrics, the command that trained it, limitations.
 
     Raises:
         ValueError: no such preset, or one without a card.
@@ -155,7 +155,7 @@ def _names() -> str:
 
 
 def _variables(model) -> dict[str, keras.Variable]:
-    """The weights by number and path, in an order that the configuration fixes."""
+    """The weights by number and path; the configuration determines their order."""
     return {f"{i:03d}/{variable.path}": variable for i, variable in enumerate(model.weights)}
 
 

@@ -9,27 +9,27 @@ from zoo.arguments import require_amount, require_whole
 from zoo.bottlenecks import Bottleneck
 from zoo.registry import register
 
-LEAST = 1e-12  # share of the vectors due to an entry that its moving average counts at least: 0 / 0 has no direction
+LEAST = 1e-12  # least moving average of an entry, as a share of 1 / K; it avoids 0 / 0
 
 
 @register("bottleneck", "vector_quantized")
 class VectorQuantized(Bottleneck):
     """`tokens` vectors of `width` numbers, each the nearest of `entries` in a codebook: the VQ-VAE (van den Oord et al., 2017).
 
-    The codebook follows the vectors that choose its entries by exponential moving averages (their appendix A.1); an entry
-    that hardly any vector chooses starts again from a vector of the batch.
+    Each entry is an exponential moving average of the vectors assigned to it (their appendix A.1); an entry with hardly any
+    vectors is restarted at a vector of the batch.
 
     Args:
-        tokens: vectors in a code; k = tokens · width.
+        tokens: number of vectors in a code; k = tokens · width.
         entries: K, size of the codebook. A code takes tokens · log₂ K bits.
-        width: numbers in a vector.
+        width: size of a vector.
         commitment: weight β of ‖h − sg(e)‖² in training, in nats.
         decay: of the moving averages, in [0, 1).
-        restart: an entry starts again when its moving average falls below this share of the vectors that are due to it, 1 / K
-            of all; in [0, 1). With 0 it stays where it is until a vector chooses it.
-        seed: of the first codebook and of what entries start again from, an integer; drawn unless given.
+        restart: an entry is restarted when its moving average falls below this share of an even one (1 / K of all vectors); in
+            [0, 1). With 0, unused entries stay as they are.
+        seed: of the initial codebook and the restarts, an integer; drawn unless given.
 
-    When not in training a code costs tokens · log K nats, which is −log p(code) under a uniform prior: `score` is a bound.
+    When not in training, a code costs tokens · log K nats, −log p(code) under a uniform prior, so `score` is a bound.
     """
 
     def __init__(
@@ -59,21 +59,21 @@ class VectorQuantized(Bottleneck):
 
     @property
     def bits(self) -> float:
-        """Size of one code."""
+        """Size of one code in bits."""
         return self.tokens * math.log2(self.entries)
 
     @property
     def codebook(self) -> keras.KerasTensor:
-        """The entries, `(K, width)`, float32."""
+        """The codebook, `(K, width)`, float32."""
         return self.sums / self.counts[:, None]
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         super().build(input_shape)
-        # Both are averages over the vectors of a batch, so their mean over replicas is that of the whole batch; the codebook
-        # is their ratio and has no copy of its own that could drift.
+        # Both are averages over the vectors of a batch, so their mean over replicas is that of the whole batch; the codebook is
+        # their ratio, not a copy that could drift.
         settings = {"trainable": False, "dtype": "float32", "autocast": False, "aggregation": "mean"}
-        start = (2 * self.restart or 1.0) / self.entries  # entries that nothing chooses at first soon start again
-        first = None if self.seed is None else self.seed + 1  # a stream other than that of the restarts
+        start = (2 * self.restart or 1.0) / self.entries  # entries that are unused at first are soon restarted
+        first = None if self.seed is None else self.seed + 1  # not the stream of the restarts
         constant, random = keras.initializers.Constant(start), keras.initializers.RandomNormal(stddev=start, seed=first)
         self.counts = self.add_weight(shape=(self.entries,), initializer=constant, name="counts", **settings)
         self.sums = self.add_weight(shape=(self.entries, self.width), initializer=random, name="sums", **settings)
@@ -97,10 +97,10 @@ class VectorQuantized(Bottleneck):
         return ops.reshape(ops.take(self.codebook, self.indices(codes), axis=0), (-1, self.k))
 
     def indices(self, codes: keras.KerasTensor) -> keras.KerasTensor:
-        """Codes `(B, k)` to the entries that stand for them, `(B, tokens)`, int32: what a compressed file would hold."""
+        """Codes `(B, k)` to the indices of their entries, `(B, tokens)`, int32: what a compressed file would store."""
         return self._nearest(ops.reshape(ops.cast(codes, "float32"), (-1, self.tokens, self.width)))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         del config["k"]
         names = ("tokens", "entries", "width", "commitment", "decay", "restart", "seed")
@@ -111,7 +111,7 @@ class VectorQuantized(Bottleneck):
 
     def _nearest(self, vectors):
         codebook = self.codebook  # (K, width)
-        # ‖v − e‖² less ‖v‖², which is the same for every entry
+        # ‖v − e‖² − ‖v‖²; ‖v‖² is the same for every entry
         distance = ops.sum(ops.square(codebook), axis=-1) - 2.0 * ops.matmul(vectors, ops.transpose(codebook))
         return ops.argmin(distance, axis=-1)  # (B, tokens), int32
 

@@ -58,7 +58,7 @@ class PairSplit(Split):
         became numbers."""
         order = np.lexsort(self._lengths())
         starts = range(0, self.size - batch_size + 1 if drop_remainder else self.size, batch_size)
-        return self._batches(lambda: (order[start : start + batch_size] for start in starts), len(starts))
+        return self._pipeline(lambda: (order[start : start + batch_size] for start in starts), len(starts))
 
     def training(
         self, batch_size: int, steps: int, epochs: range, seed: int = 0, check: Callable | None = None
@@ -72,7 +72,7 @@ class PairSplit(Split):
             for epoch in epochs:
                 yield from self._epoch(np.random.default_rng((seed, epoch)), batch_size, steps)
 
-        return self._batches(rows, steps * len(epochs))
+        return self._pipeline(rows, steps * len(epochs))
 
     def _epoch(self, random: np.random.Generator, batch_size: int, steps: int) -> Iterator[np.ndarray]:
         order = random.permutation(self.size)[: steps * batch_size]
@@ -100,7 +100,7 @@ class PairSplit(Split):
         """Of the targets and the sources, which `lexsort` sorts by first."""
         return [np.count_nonzero(tokens, axis=1) for tokens in map(self.tokens, reversed(SIDES))]
 
-    def _batches(self, rows: Callable[[], Iterator[np.ndarray]], count: int) -> tf.data.Dataset:
+    def _pipeline(self, rows: Callable[[], Iterator[np.ndarray]], count: int) -> tf.data.Dataset:
         columns = {name: self.tokens(name) for name in SIDES}
         multiple = 1 if keras.backend.backend() == "tensorflow" else 8  # few shapes, where each of them is compiled
 
