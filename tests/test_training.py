@@ -233,7 +233,7 @@ def test_bad_values_in_a_stream_end_the_run_with_a_clear_error(small, digits, tm
         train(small.override(settings), tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["pca_digits_k8", "single_layer_digits_k3"])
+@pytest.mark.parametrize("name", ["pca_digits_k8", pytest.param("single_layer_digits_k3", marks=pytest.mark.exhaustive)])
 def test_other_experiments(name, tmp_path):
     experiment = dataclasses.replace(training.EXPERIMENTS[name], epochs=3)
     metrics = files.read_json(train(experiment, tmp_path / "run").metrics)
