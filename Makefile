@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install -qq --disable-pip-version-check
 RUN ?= runs/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all lint clean
 
 demo: .venv/demo  ## train, look at, export and serve an autoencoder of handwritten digits
 	@$(BIN)/python -m training train dense_digits_k8 --workdir=$(RUN) --restart
@@ -13,6 +13,10 @@ demo: .venv/demo  ## train, look at, export and serve an autoencoder of handwrit
 test: .venv/test  ## lint, then the whole test suite
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+test-all: .venv/test  ## as test, with every instance of every check
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest -m "" --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 lint: .venv/test  ## put the code into the house's format
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

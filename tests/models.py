@@ -1,6 +1,7 @@
 """Every model and builder that has to pass the contract, by name, each for images `(8, 8, 1)`."""
 
 import keras
+import pytest
 
 import zoo
 
@@ -68,6 +69,8 @@ MODELS = {
     "importance_weighted": importance_weighted,
     "vector_quantized": vector_quantized,
 }
+ALIKE = ("dense_bernoulli", "single_layer", "overcomplete")  # whose parts others have
+NAMES = [pytest.param(name, marks=pytest.mark.exhaustive) if name in ALIKE else name for name in MODELS]
 
 
 def classifier() -> zoo.Predictor:

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from models import MODELS
+from models import MODELS, NAMES
 
 SEEDS = np.array([0, 1, -7, 2**31 - 1], dtype="int32")
 
 
-@pytest.fixture(params=MODELS, scope="module")
+@pytest.fixture(params=NAMES, scope="module")
 def name(request) -> str:
     return request.param
 

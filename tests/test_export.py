@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from models import MODELS, PREDICTORS
+from models import MODELS, NAMES, PREDICTORS
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -21,7 +21,7 @@ from serving.servable import Limits, Servable
 from serving.status import RequestError
 
 
-@pytest.fixture(params=[*MODELS, *PREDICTORS], scope="module")
+@pytest.fixture(params=[*NAMES, *PREDICTORS], scope="module")
 def model(request):
     keras.utils.set_random_seed(0)
     return {**MODELS, **PREDICTORS}[request.param]()

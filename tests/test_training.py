@@ -240,7 +240,7 @@ def test_bad_values_in_a_stream_end_the_run_with_a_clear_error(small, digits, tm
         train(small.override(settings), tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["pca_digits_k8", "single_layer_digits_k3"])
+@pytest.mark.parametrize("name", ["pca_digits_k8", pytest.param("single_layer_digits_k3", marks=pytest.mark.exhaustive)])
 def test_other_experiments(name, tmp_path):
     solved = name.startswith("pca")
     experiment = training.EXPERIMENTS[name].override({} if solved else {"epochs": 3})
