@@ -4,7 +4,6 @@ import ast
 import dataclasses
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ from conftest import ROOT
 
 import serving
 import training
+from serving.__main__ import main as serving_main
 from training import files
 from training.__main__ import main
 from training.experiments import config, parts
@@ -174,42 +174,34 @@ def test_the_configuration_of_a_run_gives_its_experiment_again(run, small, capsy
     assert config.from_dict(config.read(run.config)) == small == run.experiment()
 
 
-def test_parts_of_the_users_own_are_trained_tuned_exported_and_served(tmp_path, monkeypatch):
+def test_parts_of_the_users_own_are_trained_tuned_exported_and_served(tmp_path, capsys):
     """A bottleneck, a likelihood and a body, from one file that is outside the project, by the command line."""
     (tmp_path / "my_parts.py").write_text(PARTS.read_text())
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TFDS_DATA_DIR": os.environ["TFDS_DATA_DIR"]}
-
-    def ran(*words: str) -> str:
-        line = [sys.executable, "-m", *words]
-        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
     mine = ["dense_digits_k8", "--import=my_parts", *MINE]
-    shown = ran("training", "show", *mine)
-    assert "nats in training for each unit of distance from the circle." in shown and "Codes on the unit circle" in shown
-    ran("training", "tune", *mine, *QUICK, "--pull=0.1,0.2", "--learning_rate=1e-3", "--tuner=random", "--trials=2")
+    searched = ["--pull=0.1,0.2", "--learning_rate=1e-3", "--tuner=random", "--trials=2"]
+    line = [sys.executable, "-m", "training", "tune", *mine, *QUICK, *searched]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
     run = Run(tmp_path / "runs" / "dense_digits_k8-tuned")
     experiment = run.experiment()
     assert experiment["bottleneck"] == "circle" and experiment["bottleneck.pull"] in (0.1, 0.2)
     assert "--import=my_parts" in command(experiment) and files.read_json(run.config)["likelihood"]["scale"] == 0.5
-    ran("training", "evaluate", str(run.folder))
-    card = pathlib.Path(ran("training", "preset", str(run.folder), "--output", "presets").strip())
-    assert "bottleneck=circle" in (tmp_path / card / "card.md").read_text()
-    ran("serving", "export", str(run.folder), "--output", "models")
+    assert main(["evaluate", str(run.folder)]) == 0
+    assert main(["preset", str(run.folder), "--output", str(tmp_path / "presets")]) == 0
+    assert "bottleneck=circle" in (tmp_path / "presets" / "dense_digits_k8" / "card.md").read_text()
+    assert serving_main(["export", str(run.folder), "--output", str(tmp_path / "models")]) == 0
     with serving.Server(tmp_path / "models") as server:
         client = serving.Client(server.url, "dense_digits_k8")
         codes = client.encode(training.load("digits").test.arrays["x"][:5])
     assert codes.shape == (5, 2)
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-3)
-    wrong = subprocess.run(
-        [sys.executable, "-m", "training", "train", "dense_digits_k8", "--import=my_parts", "--bottleneck=circel"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert wrong.returncode == 2 and "Try circle." in wrong.stderr
+    capsys.readouterr()
+    assert main(["show", *mine]) == 0
+    shown = capsys.readouterr().out
+    assert "nats in training for each unit of distance from the circle." in shown and "Codes on the unit circle" in shown
+    assert main(["train", *mine[:2], "--bottleneck=circel"]) == 2
+    assert "Try circle." in capsys.readouterr().err
 
 
 def test_two_parts_of_one_name(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from PIL import Image
 
 import zoo
 from training.evaluation import measures
+from training.experiments.named import command
 from training.reporting import arrays as illustrations
 from training.reporting import pictures
 
@@ -57,8 +58,8 @@ def test_the_pictures_are_there_and_show_something(run):
 
 
 def test_the_command_in_the_page_repeats_the_run(run):
-    command = "python -m training train dense_digits_k8 --width=32 --depth=1 --epochs=4"
-    assert command in run.report.read_text() and command == run.experiment().command
+    expected = "python -m training train dense_digits_k8 --width=32 --depth=1 --epochs=4"
+    assert expected in run.report.read_text() and expected == command(run.experiment())
     assert "Two cores" not in run.report.read_text()  # the project's own run, which this one need not be
 
 
