@@ -157,26 +157,24 @@ def test_every_epoch_is_a_new_order_of_the_same_rows(memory_gib):
 @pytest.mark.parametrize("memory_gib", [1.0, 1e-9])
 @pytest.mark.parametrize("shift", [0, 1])
 def test_batches_depend_on_seed_and_step_alone(memory_gib, shift):
-    train = training.load("digits", memory_gib=memory_gib).train
-    whole = [x.numpy() for x in train.training(100, 14, range(3), seed=5, shift=shift)]
-    rest = [x.numpy() for x in train.training(100, 14, range(2, 3), seed=5, shift=shift)]
+    train = training.load("digits", memory_gib=memory_gib, shift=shift).train
+    whole = [x.numpy() for x in train.training(100, 14, range(3), seed=5)]
+    rest = [x.numpy() for x in train.training(100, 14, range(2, 3), seed=5)]
     np.testing.assert_array_equal(whole[28:], rest)
-    other = [x.numpy() for x in train.training(100, 14, range(2, 3), seed=6, shift=shift)]
+    other = [x.numpy() for x in train.training(100, 14, range(2, 3), seed=6)]
     assert np.abs(np.stack(rest) - np.stack(other)).max() > 0
 
 
 def test_a_shift_moves_whole_batches():
-    train = training.load("digits").train
-    plain = next(iter(train.training(50, 28, range(1))))
-    moved = next(iter(train.training(50, 28, range(1), shift=3)))
+    still, moved = (next(iter(training.load("digits", shift=shift).train.training(50, 28, range(1)))) for shift in (0, 3))
     moves = [(a, b) for a in range(-3, 4) for b in range(-3, 4)]
-    assert any(np.array_equal(tf.roll(plain, move, [1, 2]), moved) for move in moves)
+    assert any(np.array_equal(tf.roll(still, move, [1, 2]), moved) for move in moves)
 
 
 def test_only_images_are_shifted(tmp_path, digits):
     np.save(tmp_path / "a.npy", digits.reshape(-1, 64))
     with pytest.raises(ValueError, match=r"Expected images.*shape \(64,\)"):
-        training.load(f"npy:{tmp_path}/a.npy").train.training(10, 5, range(1), shift=1)
+        training.load(f"npy:{tmp_path}/a.npy", shift=1)
 
 
 def test_a_bad_value_in_a_stream_is_a_clear_error(tmp_path, digits):

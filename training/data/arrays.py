@@ -57,6 +57,10 @@ def load(
     require_whole(-1, left_out=left_out)
     source = _open(dataset, image_size)
     rows = _rows(source, validation, dataset)
+    spec = source.test.blocks.element_spec["x"]
+    if shift and len(spec.shape) != 4:
+        shape = tuple(spec.shape[1:])
+        raise ValueError(f"Expected images (height, width, channels) to shift. Received: shape {shape}. Try --shift=0.")
     if binarize != "none":
         once = rows if binarize == "static" else {name: part for name, part in rows.items() if name != "train"}
         rows |= {name: _drawn_once(part, SPLITS.index(name)) for name, part in once.items()}
@@ -68,7 +72,7 @@ def load(
         for name in splits.keys() - {"test"}:
             splits[name] = _without(splits[name], left_out, source.classes)
     splits["train"] = dataclasses.replace(splits["train"], shift=shift)
-    schema = {"x": Feature.of(tuple(source.test.blocks.element_spec["x"].shape[1:]), _range(splits["train"]))}
+    schema = {"x": Feature.of(tuple(spec.shape[1:]), _range(splits["train"], spec.dtype))}
     if source.classes is not None:
         schema["label"] = Feature("class", classes=source.classes)
     return Data(dataset, schema, splits["train"], splits.get("validation"), splits["test"])
@@ -82,9 +86,11 @@ def sample(split: Split) -> np.ndarray:
     return split.arrays["x"][:: -(-split.size // SAMPLE)]
 
 
-def _range(split: Split) -> tuple[float, float]:
-    """The lowest and highest value of a split in memory, of a stream those of its beginning."""
-    x = next(split.batches(SAMPLE))["x"] if split.arrays is None else split.arrays["x"]
+def _range(split: Split, dtype: tf.DType) -> tuple[float, float] | None:
+    """The lowest and highest value of a split in memory; of a stream, which has not been read, what 8-bit integers become."""
+    if split.arrays is None:
+        return (0.0, 1.0) if dtype == tf.uint8 else None
+    x = split.arrays["x"]
     return (float(x.min()), float(x.max()))
 
 

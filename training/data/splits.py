@@ -75,9 +75,6 @@ class Split:
 
         Args:
             check: called on every batch of a stream, raises ValueError where it is not to be trained on.
-
-        Raises:
-            ValueError: a shift of examples that are no images.
         """
         if self.arrays is None:
             batches = self._stream_batches(batch_size, steps, epochs, seed, check)
@@ -153,8 +150,6 @@ class Data:
 
 
 def _shifted(x, shift, key):
-    if len(x.shape) != 4:
-        raise ValueError(f"Expected images (height, width, channels) to shift. Received: shape {x.shape[1:]}. Try --shift=0.")
     moves = tf.random.stateless_uniform([2], key, -shift, shift + 1, dtype=tf.int32)
     return tf.roll(x, moves, axis=[1, 2])
 

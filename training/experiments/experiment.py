@@ -248,6 +248,7 @@ def _hint(key: str, experiment: Experiment) -> str:
         if key in part.slots or wanted & {full for setting in part.settings for full in (setting, f"{slot}.{setting}")}
     ]
     choices = {choice: None for slot, name in having for choice in _choices(slot, name, experiment)}
+    choices = [choice for choice in choices if not choice.startswith("kind=")] or [*choices]  # another kind is the last resort
     if choices:
         return f"Try it with --{' or --'.join(choices)}."
     meant = OTHER_NAMES.get(key, key)
