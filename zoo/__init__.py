@@ -13,6 +13,7 @@ from zoo.predictor import Predictor, coder
 from zoo.presets import card, list, load, sample, save_preset
 from zoo.quantization import VectorQuantized
 from zoo.registry import register
+from zoo.scaling import Standardize
 from zoo.signatures import Signature, Tensor
 from zoo.transformer import Transformer
 from zoo.vocabulary import Vocabulary
@@ -34,6 +35,7 @@ __all__ = [
     "RandomNoise",
     "Signature",
     "SquaredError",
+    "Standardize",
     "Tensor",
     "Transformer",
     "VectorQuantized",

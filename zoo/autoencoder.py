@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs, noise
-from zoo.bodies import applied
+from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
 from zoo.density import Mixture
 from zoo.finite import watched
@@ -40,6 +40,8 @@ class Autoencoder(Model):
         density: over the codes; `generate` draws from it. A mixture of ten Gaussians unless given.
         corruption: a layer applied to the input of the encoder in training, such as `keras.layers.GaussianNoise(0.3)`, for a
             denoising autoencoder; the likelihood is that of the clean input.
+        scaling: a layer with an `inverse` and a `log_volume`, `zoo.Standardize` say, from the units of the data to those in
+            which the model computes and is judged. Verbs take and return the units of the data.
         overcomplete: allow k ≥ d, where the model may learn nothing but the identity.
 
     Verbs take rows in any form that `zoo.inputs.array` takes: arrays, lists, tables, tensors. 8-bit integers are always scaled
@@ -53,7 +55,9 @@ class Autoencoder(Model):
         ValueError: the encoder's input shape is unknown; k ≥ d without `overcomplete`.
     """
 
-    parts: ClassVar = {name: name for name in ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption")}
+    parts: ClassVar = {
+        name: name for name in ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption", "scaling")
+    }
     settings: ClassVar = ("overcomplete",)
 
     def __init__(
@@ -64,6 +68,7 @@ class Autoencoder(Model):
         likelihood: Likelihood,
         density: keras.layers.Layer | None = None,
         corruption: keras.layers.Layer | None = None,
+        scaling: keras.layers.Layer | None = None,
         overcomplete: bool = False,
         **kwargs,
     ):
@@ -74,6 +79,7 @@ class Autoencoder(Model):
         self.likelihood = likelihood
         self.density = density if density is not None else Mixture()
         self.corruption = corruption
+        self.scaling = scaling
         self.overcomplete = overcomplete
 
         self.shape = known_shape(encoder)
@@ -98,8 +104,9 @@ class Autoencoder(Model):
         for part, shape in inputs.items():
             if not part.built:  # parts read from a file are built
                 part.build(shape)
-        if self.corruption is not None and not self.corruption.built:
-            self.corruption.build((None, *self.shape))
+        for part in (self.corruption, self.scaling):
+            if part is not None and not part.built:
+                part.build((None, *self.shape))
         features = self.decoder.compute_output_shape(codes)
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)
@@ -111,13 +118,13 @@ class Autoencoder(Model):
 
     def encode(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to codes `(B, k)`, deterministically."""
-        code = self.bottleneck.encode(applied(self.encoder, float_rows(x, self.shape)))
+        code = self.bottleneck.encode(applied(self.encoder, self._scaled(x)))
         return ops.cast(code, "float32")
 
     def decode(self, code: ArrayLike) -> keras.KerasTensor:
         """Codes `(B, k)` to data `(B, *shape)`: the likelihood's mean."""
         code = self.bottleneck.snap(float_rows(code, (self.k,)))
-        return self.likelihood.mean(self._parameters(code))
+        return self._unscaled(self.likelihood.mean(self._parameters(code)))
 
     def reconstruct(self, x: ArrayLike) -> keras.KerasTensor:
         """Data `(B, *shape)` to h(g(x)), of the same shape."""
@@ -147,7 +154,7 @@ class Autoencoder(Model):
         """A variation of each x `(B, *shape)`: decoded from a draw of its posterior, by its seed `(B,)`; if the bottleneck
         has a prior."""
         self._require_prior("vary")
-        features = applied(self.encoder, float_rows(x, self.shape))
+        features = applied(self.encoder, self._scaled(x))
         draws = noise.normal(integers(seed), self.k, stream=3)
         return self.decode(self.bottleneck.draw(features, draws[None])[0][0])
 
@@ -176,11 +183,11 @@ class Autoencoder(Model):
             samples: codes drawn for each row.
         """
         self._require_prior("log_likelihood")
-        x = float_rows(x, self.shape)
+        x = self._scaled(x)
         draws = ops.reshape(noise.normal(integers(seed), samples * self.k, stream=4), (-1, samples, self.k))
         features = applied(self.encoder, x)
         codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)))  # (S, B, k), (S, B, k)
-        log_weight = self.likelihood.log_prob(x, self._judged(codes)) - ops.sum(cost, axis=-1)  # (S, B)
+        log_weight = self._log_prob(x, self._judged(codes)) - ops.sum(cost, axis=-1)  # (S, B)
         return ops.logsumexp(log_weight, axis=0) - math.log(samples)
 
     def signatures(self) -> dict[str, Signature]:
@@ -204,16 +211,16 @@ class Autoencoder(Model):
     # Training
 
     def call(self, x: ArrayLike, training: bool | None = None) -> dict[str, keras.KerasTensor]:
-        x = float_rows(x, self.shape)
+        x = self._scaled(x)
         seen = x if self.corruption is None else self.corruption(x, training=training)
         features = applied(self.encoder, seen, training)
         key = {"key": noise.key(x)} if self._keyed and not training else {}  # in training, a seed generator is used
         codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
         parameters = self._judged(codes, training)  # (S, B, *shape)
-        log_prob = self.likelihood.log_prob(x, parameters)  # (S, B)
+        log_prob = self._log_prob(x, parameters)  # (S, B)
         outputs = {
             "code": ops.cast(self.bottleneck.encode(features), "float32"),
-            "x": ops.mean(self.likelihood.mean(parameters), axis=0),
+            "x": self._unscaled(ops.mean(self.likelihood.mean(parameters), axis=0)),
             "score": ops.logsumexp(log_prob - ops.cast(cost, "float32"), axis=0) - math.log(codes.shape[0]),
             "reconstruction": -ops.mean(log_prob, axis=0),
         }
@@ -227,12 +234,44 @@ class Autoencoder(Model):
         A convolution has one bias for all pixels: if it starts far off, the first training steps turn whole images black, and a
         saturated f₂ does not recover.
         """
-        x = inputs.rows(x, self.shape)
+        x = self._scaled(x)
         bias = self.head.weights[-1]
         axes = 0 if bias.shape[0] == math.prod(self.shape) * self.likelihood.parameters else (0, 1, 2)
         start = self.likelihood.start(ops.convert_to_numpy(x).mean(axis=axes))
         if start is not None:
             bias.assign(np.reshape(start, bias.shape))
+
+    def start_as_pca(self, pca: "Autoencoder") -> None:
+        """Sets the projections so that the model reconstructs as PCA of equal k does, in the units in which it computes.
+
+        The bodies have a path that leaves what they are given as it is (`zoo.bodies.LinearPath`); what the others make of it has
+        the weight 0 at first. Codes have the variance 1, and where they are drawn, the posterior of the linear model.
+
+        Args:
+            pca: a linear autoencoder, solved, of the same shape, k and scaling.
+
+        Raises:
+            ValueError: bodies without such a path, or activations of the code or the output.
+        """
+        d, projection = math.prod(self.shape), self.bottleneck.projection
+        linear = [getattr(each, "activation", "linear") for each in (self.bottleneck, self.likelihood)] == ["linear", "linear"]
+        paths = [any(isinstance(layer, LinearPath) for layer in body.layers) for body in (self.encoder, self.decoder)]
+        if not (linear and all(paths) and self.likelihood.parameters == 1):
+            raise ValueError(
+                "Expected bodies with a linear path, and no activation of the code or the output, to start as PCA. Received: "
+                f"{type(self.bottleneck).__name__} and {type(self.likelihood).__name__} on {self.encoder.name}. "
+                "Try start=random."
+            )
+        axes, _ = pca.bottleneck.projection.get_weights()  # (d, k)
+        mean, deviation = pca.head.get_weights()[1], np.sqrt(np.maximum(pca.variances, 1e-8 * max(pca.variances.max(), 1e-30)))
+        kernel, bias = (np.zeros(weight.shape, "float32") for weight in projection.weights)
+        kernel[:d, : self.k] = axes / deviation
+        bias[: self.k] = -(mean @ axes) / deviation
+        bias[self.k :] = np.log(0.5 / (0.5 + deviation**2))[: len(bias) - self.k]  # σ² = ½ of the squared error
+        projection.set_weights([kernel, bias])
+        kernel, bias = (np.zeros(weight.shape, "float32") for weight in self.head.weights)
+        kernel[: self.k] = axes.T * deviation[:, None]
+        self.head.set_weights([kernel, mean])
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -291,9 +330,23 @@ class Autoencoder(Model):
         """Raises ValueError unless x is data `(B, *shape)`, at least one row, that this model can be trained on."""
         x = inputs.rows(x, self.shape)
         inputs.require_some(x)
-        self.likelihood.check(ops.convert_to_numpy(x))
+        self.likelihood.check(ops.convert_to_numpy(self._scaled(x)))
 
     # Helpers
+
+    def _scaled(self, x):
+        """Rows `(B, *shape)` in the units in which the model computes."""
+        x = float_rows(x, self.shape)
+        return x if self.scaling is None else self.scaling(x)
+
+    def _unscaled(self, x):
+        """Rows in the units in which the model computes, in those of the data."""
+        return x if self.scaling is None else self.scaling.inverse(x)
+
+    def _log_prob(self, x, parameters):
+        """log p of scaled x given the parameters `(S, B, …)`, per unit of the data, in nats `(S, B)`."""
+        log_prob = self.likelihood.log_prob(x, parameters)
+        return log_prob if self.scaling is None else log_prob - self.scaling.log_volume()
 
     def _parameters(self, codes, training=False):
         parameters = applied(self.head, applied(self.decoder, codes, training), training)  # (B, k) -> (B, *shape)

@@ -5,6 +5,7 @@ A `body` of the registry makes both for data of a shape, the decoder being the e
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import keras
 from keras import layers, ops
@@ -107,7 +108,11 @@ def linear_body(shape: tuple[int, ...]) -> tuple[keras.Model, keras.Model]:
 
 @register("body", "dense")
 def dense_body(
-    shape: tuple[int, ...], width: int = 512, depth: int = 2, activation: Activation = "gelu"
+    shape: tuple[int, ...],
+    width: int = 512,
+    depth: int = 2,
+    activation: Activation = "gelu",
+    start: Literal["random", "pca"] = "random",
 ) -> tuple[keras.Model, keras.Model]:
     """Fully connected layers of width, width / 2, width / 4 … units in the encoder.
 
@@ -116,11 +121,45 @@ def dense_body(
         width: units of the encoder's first layer.
         depth: layers of the encoder; with 0 the two projections are the whole network.
         activation: of every layer.
+        start: random, or pca: a linear path beside the layers, on which training begins where PCA ends.
     """
     require_whole(1, width=width)
     require_whole(0, depth=depth)
     widths = tuple(max(1, width >> layer) for layer in range(depth))
-    return dense(widths, activation, shape, "encoder"), dense(widths[::-1], activation, name="decoder")
+    if start == "random":
+        return dense(widths, activation, shape, "encoder"), dense(widths[::-1], activation, name="decoder")
+    beside = [LinearPath(dense(each, activation), name="path") for each in (widths, widths[::-1])]
+    flat = layers.Flatten(name="flatten")
+    return keras.Sequential([keras.Input(shape), flat, beside[0]], name="encoder"), keras.Sequential([beside[1]], name="decoder")
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LinearPath(layers.Layer):
+    """x `(B, n)` itself, followed by what a body makes of it: `(B, n + m)`.
+
+    Args:
+        body: a Keras model from `(B, n)` to `(B, m)`.
+    """
+
+    def __init__(self, body: keras.Model, **kwargs):
+        super().__init__(**kwargs)
+        self.body = body
+
+    def build(self, input_shape: tuple) -> None:
+        self.body.build(input_shape)
+
+    def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        return ops.concatenate([ops.cast(x, self.compute_dtype), self.body(x, training=training)], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], input_shape[-1] + self.body.compute_output_shape(input_shape)[-1])
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "body": keras.saving.serialize_keras_object(self.body)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "LinearPath":
+        return cls(**{**config, "body": keras.saving.deserialize_keras_object(config["body"])})
 
 
 @register("body", "conv", bfloat16=True)

@@ -41,6 +41,8 @@ class LinearAutoencoder(Autoencoder):
                 "Try zoo.linear_autoencoder(shape, k)."
             )
 
+    variances: np.ndarray | None = None  # along the principal axes, `(k,)`, once it is solved
+
     @classmethod
     def of(cls, shape: tuple[int, ...], k: int, **kwargs) -> "LinearAutoencoder":
         """The linear autoencoder for data of `shape` and codes of k dimensions."""
@@ -70,6 +72,7 @@ class LinearAutoencoder(Autoencoder):
             )
         mean, covariance = _moments(self._chunks(data), d)
         variances, axes = _principal_axes(covariance, self.k)
+        self.variances = variances
         self.bottleneck.projection.set_weights([axes, -mean @ axes])
         self.head.set_weights([axes.T, mean])
         return variances
@@ -81,6 +84,7 @@ class LinearAutoencoder(Autoencoder):
         for batch in _batches(data, self.shape, size):
             batch = ops.convert_to_numpy(inputs.rows(inputs.batch_inputs(batch), self.shape))
             require_finite(batch, range(seen, seen + len(batch)))
+            batch = batch if self.scaling is None else ops.convert_to_numpy(self.scaling(batch))
             seen += len(batch)
             waiting.append(batch.reshape(len(batch), -1).astype("float32", copy=False))
             rows += len(batch)
@@ -99,13 +103,19 @@ def _batches(data: np.ndarray | Iterable[np.ndarray], shape: tuple[int, ...], si
     return (data[i : i + size] for i in range(0, len(data), size))
 
 
-def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] | None = None) -> LinearAutoencoder:
+def pca(
+    data: np.ndarray | Iterable[np.ndarray],
+    k: int,
+    shape: tuple[int, ...] | None = None,
+    scaling: keras.layers.Layer | None = None,
+) -> LinearAutoencoder:
     """The k principal components of `data` as a linear autoencoder.
 
     Args:
         data: as in `LinearAutoencoder.solve`.
         k: number of components, less than d.
         shape: of one example; needed for batches, else taken from the data.
+        scaling: to the units in which the components are found, fitted; see `Autoencoder`.
 
     Raises:
         ValueError: as `solve`; k ≥ d; or batches without `shape`.
@@ -117,7 +127,7 @@ def pca(data: np.ndarray | Iterable[np.ndarray], k: int, shape: tuple[int, ...] 
             )
         data = inputs.array(data)
         shape = tuple(data.shape[1:])
-    model = LinearAutoencoder.of(shape, k)
+    model = LinearAutoencoder.of(shape, k, scaling=scaling)
     model.solve(data)
     return model
 

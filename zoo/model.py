@@ -49,7 +49,9 @@ class Model(keras.Model, abc.ABC):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Model":
-        parts = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in cls.parts}
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in cls.parts if name in config
+        }
         schema = config.get("schema")
         model = cls(**{**{key: value for key, value in config.items() if key != "schema"}, **parts})
         model._schema = json.dumps(schema)
