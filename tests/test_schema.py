@@ -21,9 +21,9 @@ LABELS = {"type": "class", "classes": list("0123456789")}
 def test_data_bring_their_schema(digits, tmp_path):
     assert described(training.load("digits").schema) == {"x": DIGITS, "label": LABELS}
     np.save(tmp_path / "a.npy", 3 * digits.reshape(-1, 64) - 1)
-    for memory_gib in (2.0, 1e-9):
+    for memory_gib, found in ((2.0, (-1.0, 2.0)), (1e-9, None)):  # a stream has not been read
         schema = training.load(f"npy:{tmp_path}/a.npy", memory_gib=memory_gib).schema
-        assert schema == {"x": Feature("array", (64,), (-1.0, 2.0))}
+        assert schema == {"x": Feature("array", (64,), found)}
     few = training.kinds.open_data(training.EXPERIMENTS["dense_digits_k8"].override(kind="predictor", target="slant"))
     assert few.schema["target"] == Feature("number") and few.schema["x"].shape == (8, 8, 1)
 
