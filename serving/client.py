@@ -135,6 +135,15 @@ class Client:
             self._signatures = {name: signature for name, signature in signatures.items() if signature.get("inputs")}
         return self._signatures
 
+    @property
+    def schema(self) -> dict[str, dict]:
+        """What the model's data hold, by the name of the input: `type` (image, array, text, class or number), `shape`, `range`
+        in training, names of the `classes`, size and greatest length of the `vocabulary`, as far as they are known.
+
+        Only the embedded server tells; TensorFlow Serving answers 404, a ServerError.
+        """
+        return _answer(self._http.get("/schema"))["schema"]
+
     def close(self) -> None:
         self._http.close()
 

@@ -21,11 +21,13 @@ from serving.images import Verb
 from zoo import files, inputs
 from zoo.model import Model
 from zoo.registry import import_parts
+from zoo.schema import described
 from zoo.signatures import Tensor
 
 __all__ = ["export", "export_run"]
 
 WARMUP = "tf_serving_warmup_requests"  # in assets.extra; TensorFlow Serving's name
+SCHEMA = "schema.json"  # in assets.extra: what the data of the model hold
 SAMPLE = "sample.npz"  # in assets.extra: some data and their labels, so that examples need no data set
 
 
@@ -65,6 +67,8 @@ def export(
         _save(model, served, str(beside))
         (beside / "assets.extra").mkdir()
         _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
+        schema = json.dumps(described(model.schema), ensure_ascii=False)
+        (beside / "assets.extra" / SCHEMA).write_text(schema + "\n", encoding="utf-8")
         if sample is not None:
             rows = {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
             np.savez(beside / "assets.extra" / SAMPLE, **rows)

@@ -9,6 +9,7 @@ from serving.models import Models
 from serving.servable import Endpoint, Servable, TensorSpec
 from serving.status import RequestError
 
+MOST_CLASSES = 20  # that are named in a description
 _JSON = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
 
 
@@ -23,6 +24,7 @@ def document(models: Models) -> dict:
         except RequestError:  # none of its versions is available
             continue
         paths[f"{base}/metadata"] = {"get": _get(f"Signatures of {name}")}
+        paths[f"{base}/schema"] = {"get": _get(f"What the data of {name} hold: types, shapes, ranges, classes")}
         paths[f"{base}:predict"] = {"post": _predict(name, servable)}
     return {
         "openapi": "3.1.0",
@@ -37,7 +39,7 @@ def _get(summary: str) -> dict:
 
 def _predict(name: str, servable: Servable) -> dict:
     verbs = dict(sorted(servable.endpoints.items()))
-    schemas = [_request(verb, endpoint) for verb, endpoint in verbs.items()]
+    schemas = [_request(verb, endpoint, examples.schema(servable.path)) for verb, endpoint in verbs.items()]
     requests = {verb: {"value": request} for verb, request in sorted(examples.examples(servable).items())}
     outputs = {"type": "object", "properties": {"outputs": {}, "predictions": {}}}
     return {
@@ -57,8 +59,8 @@ def _answer(schema: dict) -> dict:
     return {"description": "", "content": {"application/json": {"schema": schema}}}
 
 
-def _request(verb: str, endpoint: Endpoint) -> dict:
-    columns = {name: _schema(spec, spec.shape) for name, spec in endpoint.inputs.items()}
+def _request(verb: str, endpoint: Endpoint, schema: dict[str, dict]) -> dict:
+    columns = {name: _schema(spec, spec.shape) | _words(schema.get(name)) for name, spec in endpoint.inputs.items()}
     rows = {name: _schema(spec, spec.shape and spec.shape[1:]) for name, spec in endpoint.inputs.items()}
     return {
         "title": verb,
@@ -79,6 +81,21 @@ def _schema(spec: TensorSpec, shape: tuple[int | None, ...] | None) -> dict:
         return {"type": kind} if kind else {"oneOf": [{"type": "string"}, _BASE64]}
     size = {} if shape[0] is None else {"minItems": shape[0], "maxItems": shape[0]}
     return {"type": "array", **size, "items": _schema(spec, shape[1:])}
+
+
+def _words(feature: dict | None) -> dict:
+    """What is known of a feature, as the description of a column."""
+    if not feature:
+        return {}
+    words = [feature["type"]] if "type" in feature else []
+    if "range" in feature:
+        low, high = feature["range"]
+        words.append(f"values from {low:g} to {high:g} in training")
+    if "classes" in feature:
+        words.append(f"{len(feature['classes'])} classes: {', '.join(feature['classes'][:MOST_CLASSES])}")
+    if "vocabulary" in feature:
+        words.append(f"at most {feature['vocabulary']['length']} tokens")
+    return {"description": ", ".join(words)}
 
 
 _BASE64 = {"type": "object", "properties": {"b64": {"type": "string"}}}

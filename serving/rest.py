@@ -13,7 +13,7 @@ import orjson
 from google.protobuf import json_format
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
-from serving import binary_tensors, bodies, json_tensors, metrics, openapi
+from serving import binary_tensors, bodies, examples, json_tensors, metrics, openapi
 from serving.batcher import Batcher
 from serving.bodies import LARGE
 from serving.budget import BODIES, Share
@@ -25,7 +25,7 @@ from serving.status import Code, RequestError, as_json, invalid, request_error
 # As in `http_rest_api_util.cc` of TensorFlow Serving, where the last word must be in lower case; here it need not be.
 VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){VERSION}:(?P<verb>classify|regress|predict)")
-STATUS = re.compile(rf"(?i)/v1/models(?:/|(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata))?)")
+STATUS = re.compile(rf"(?i)/v1/models(?:/|(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata|schema))?)")
 
 TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
 CORS = b"""access-control-allow-origin: *\r
@@ -102,6 +102,8 @@ class Application:
             return Response(orjson.dumps({"models": [self._state(name) for name in sorted(self.models.names)]}))
         if verb == "metadata":
             return Response(_metadata(self.models.get(name, **wanted), name))
+        if verb == "schema":
+            return Response(orjson.dumps({"schema": examples.schema(self.models.get(name, **wanted).path)}))
         return Response(orjson.dumps(_states(self.models.status(name, **wanted))))
 
     def _state(self, name: str) -> dict:

@@ -13,7 +13,7 @@ from serving.messages import Request
 from serving.models import Models
 from serving.rest import Application
 
-LONG = 10_000  # iterations of `slow`: seconds
+LONG = 40_000  # iterations of `slow`: a second or more
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_commands_are_ones_that_there_are(document):
             if rest:
                 name, settings = _words(rest)
                 tried = {key: value.partition(",")[0] for key, value in settings.items()}  # of several, the first
-                options.experiment(name, tried, parsed.config)
+                options.experiment(name, tried, parsed.config, tuple(parsed.imports))
         else:
             serving_parser().parse_args(words[3:])
 

@@ -180,7 +180,7 @@ def test_words_and_characters_have_no_vocabulary_in_common(tmp_path):
     path.write_text("".join(f"{' '.join(word)}\t{''.join(word)}\n" for word in itertools.product("abc", repeat=5)))
     data = pairs.load(f"pairs:{path}")
     assert (data.source_vocabulary.separator, data.target_vocabulary.separator) == (" ", "")
-    assert not (data.train.target_tokens == zoo.vocabulary.UNKNOWN).any()
+    assert not (data.train.tokens("target") == zoo.vocabulary.UNKNOWN).any()
 
 
 def test_a_split_is_published_and_read_again(file, tmp_path, capsys):

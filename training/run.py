@@ -146,7 +146,8 @@ class Run:
                 f"Expected a finished training. Received: {self.folder} without model.keras. "
                 f"Try {command(self.experiment())} --workdir={self.folder}, which goes on."
             )
-        parts.import_all(self.experiment().imports)
+        if self.config.exists():
+            parts.import_all(self.experiment().imports)
         return zoo.presets.load_saved(self.model, "removing it and training again, which goes on from the checkpoint")
 
 

@@ -18,6 +18,7 @@ from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood
 from zoo.model import Model
 from zoo.registry import register
+from zoo.schema import Feature
 from zoo.signatures import Signature, Tensor
 
 
@@ -83,6 +84,7 @@ class Autoencoder(Model):
         self.overcomplete = overcomplete
 
         self.shape = known_shape(encoder)
+        self.schema = {"x": Feature.of(self.shape)}
         self.k = bottleneck.k
         if self.k >= math.prod(self.shape) and not overcomplete:
             raise ValueError(

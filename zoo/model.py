@@ -15,7 +15,7 @@ class Model(keras.Model, abc.ABC):
 
     `parts` are the arguments of the constructor that are objects, each with the attribute that holds it; `settings` the others.
     `serving_default` is the verb that is meant where none is named. `schema` says what the data hold that the model was trained
-    on; None where that is not known.
+    on, at least the shape of an example.
     """
 
     parts: ClassVar[dict[str, str]] = {}
@@ -24,15 +24,15 @@ class Model(keras.Model, abc.ABC):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self._schema = "null"  # in JSON: Keras would wrap a dict
+        self._schema = "{}"  # in JSON: Keras would wrap a dict
 
     @property
-    def schema(self) -> Schema | None:
+    def schema(self) -> Schema:
         return restored(json.loads(self._schema))
 
     @schema.setter
-    def schema(self, schema: Schema | None) -> None:
-        self._schema = json.dumps(schema and described(schema))
+    def schema(self, schema: Schema) -> None:
+        self._schema = json.dumps(described(schema))
 
     @abc.abstractmethod
     def signatures(self) -> dict[str, Signature]:
@@ -54,5 +54,6 @@ class Model(keras.Model, abc.ABC):
         }
         schema = config.get("schema")
         model = cls(**{**{key: value for key, value in config.items() if key != "schema"}, **parts})
-        model._schema = json.dumps(schema)
+        if schema:
+            model._schema = json.dumps(schema)
         return model

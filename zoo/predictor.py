@@ -15,6 +15,7 @@ from zoo.finite import watched
 from zoo.inputs import float_rows, known_shape
 from zoo.likelihoods import require_finite
 from zoo.model import Model
+from zoo.schema import Feature
 from zoo.signatures import Signature, Tensor
 
 
@@ -52,6 +53,7 @@ class Predictor(Model):
         self.target_loss = loss
         self.frozen = frozen
         self.shape = known_shape(encoder)
+        self.schema = {"x": Feature.of(self.shape)}
         self.error = keras.metrics.Mean(name="error")
         features = encoder.compute_output_shape((None, *self.shape))
         if not head.built:

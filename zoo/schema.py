@@ -39,10 +39,8 @@ def _described(feature: Feature) -> dict:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
 
 
-def restored(described: dict[str, dict] | None) -> Schema | None:
+def restored(described: dict[str, dict]) -> Schema:
     """The schema of numbers and classes that `described` gave; texts, whose vocabularies a model has itself, are left out."""
-    if described is None:
-        return None
     kept = {name: each for name, each in described.items() if "vocabulary" not in each}
     return {
         name: Feature(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})

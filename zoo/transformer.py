@@ -11,6 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs, noise, search
+from zoo.arguments import require_amount, require_whole
 from zoo.attention import Block, per_head, rotary_angles
 from zoo.autoencoder import PerExample
 from zoo.finite import watched
@@ -82,6 +83,9 @@ class Transformer(Model):
         seed: int | None = None,
         **kwargs,
     ):
+        require_whole(1, width=width, decoder_depth=decoder_depth, heads=heads, beams=beams, choices=choices)
+        require_whole(0, depth=depth, hidden=hidden or 0)
+        require_amount(below=1, dropout=dropout, label_smoothing=label_smoothing)
         super().__init__(**{"dtype": keras.config.dtype_policy(), **kwargs})
         self.source_vocabulary = source_vocabulary
         self.target_vocabulary = target_vocabulary
