@@ -31,7 +31,7 @@ class PerExample(keras.losses.Loss):
 
 @register("model", "autoencoder")
 class Autoencoder(Model):
-    """h(g(x)) ≈ x through k < d numbers; x of shape `(B, *shape)`, codes `(B, k)`.
+    """An autoencoder h(g(x)) ≈ x with a code of k < d numbers; x has shape `(B, *shape)`, codes have shape `(B, k)`.
 
     Args:
         encoder: g without its projection: any Keras model with a known input shape, that of the data.
@@ -41,7 +41,7 @@ class Autoencoder(Model):
         density: over the codes; `generate` draws from it. A mixture of ten Gaussians unless given.
         corruption: a layer applied to the input of the encoder in training, such as `keras.layers.GaussianNoise(0.3)`, for a
             denoising autoencoder; the likelihood is that of the clean input.
-        overcomplete: allow k ≥ d, where the model may learn nothing but the identity.
+        overcomplete: allow k ≥ d, although the model may then learn just the identity.
 
     Verbs take rows in any form that `zoo.inputs.array` takes: arrays, lists, tables, tensors. 8-bit integers are always scaled
     to [0, 1]; other numbers are taken as they are. For zero rows the outputs have zero rows.
