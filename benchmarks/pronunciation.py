@@ -25,9 +25,9 @@ import numpy as np  # isort: skip
 import tensorflow as tf  # isort: skip
 
 import zoo
-from serving.batcher import Limits
 from serving.export import export
-from serving.servable import Servable
+from serving.models.batcher import Limits
+from serving.models.servable import Servable
 from training.data import pairs
 from training.data.cmudict import without_stress
 from training.evaluation import pairs as sequences
