@@ -1,9 +1,9 @@
-"""Compressing MNIST: the vector-quantized code against the rounded code of `conv_mnist_k16` at the same number of bits.
+"""Compression of MNIST: vector-quantized codes against rounded codes of `conv_mnist_k16` with the same number of bits.
 
     TFDS_DATA_DIR=… python benchmarks/bits.py
 
-Trains `vqvae_mnist` and `conv_mnist_k16` where `runs/` lacks them. Each code dimension is rounded to equal steps between its
-lowest and its highest value in the training split, the bits shared out evenly.
+Trains `vqvae_mnist` and `conv_mnist_k16` unless they are in `runs/`. Every code dimension gets the same number of bits, and is
+rounded to equal steps between its lowest and highest value in the training split.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ import training
 from training import kinds
 from training.evaluation import arrays as evaluation
 
-LEVELS = (1, 2, 3, 4, 5, 6, 8)  # bits for each dimension
+LEVELS = (1, 2, 3, 4, 5, 6, 8)  # bits per dimension
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     print(f"| `vqvae_mnist` | {quantized.bottleneck.bits:.0f} | {error:.3f} |")
     for bits in LEVELS:
         decoded = np.concatenate([np.asarray(conv.decode(part)) for part in np.array_split(_rounded(train, test, bits), 10)])
-        print(f"| `conv_mnist_k16`, {bits} bit{'s' * (bits > 1)} a dimension | {conv.k * bits} | {_error(x, decoded):.3f} |")
+        print(f"| `conv_mnist_k16`, {bits} bit{'s' * (bits > 1)} per dimension | {conv.k * bits} | {_error(x, decoded):.3f} |")
     print(f"| `conv_mnist_k16`, not rounded | {conv.k * 32} | {evaluation.squared_error(conv, data.test):.3f} |")
 
 

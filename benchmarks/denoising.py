@@ -1,9 +1,9 @@
-"""Denoising MNIST: peak signal-to-noise ratio of a denoising autoencoder, the same model without noise in training, and the
-Gaussian blur of the best width for each noise.
+"""Denoising MNIST: the peak signal-to-noise ratio of a denoising autoencoder, of the same model trained without noise, and of
+a Gaussian blur with the best width for each level of noise.
 
     TFDS_DATA_DIR=… python benchmarks/denoising.py
 
-Trains `denoising_mnist_k64` and, with noise=0, its plain counterpart where `runs/` lacks them.
+Trains `denoising_mnist_k64`, with and without noise, unless both are in `runs/`.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ import training
 from training import kinds
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5)
-WIDTHS = np.arange(0.3, 1.6, 0.1)  # of the blur, pixels
+WIDTHS = np.arange(0.3, 1.6, 0.1)  # of the blur, in pixels
 
 
 def main() -> None:
     experiment = training.EXPERIMENTS["denoising_mnist_k64"]
     denoising = training.train(experiment, "runs/denoising_mnist_k64").load_model()
-    plain = training.train(experiment.override(corruption="none"), "runs/denoising_mnist_k64_plain").load_model()
+    noiseless = training.train(experiment.override(corruption="none"), "runs/denoising_mnist_k64_plain").load_model()
     data = kinds.open_data(experiment)
     x = data.test.arrays["x"]
     rng = np.random.default_rng(0)
@@ -32,14 +32,14 @@ def main() -> None:
         width = max(WIDTHS, key=lambda width: psnr(tuned, _blurred(trial, width)))
         rows["noisy input"].append(psnr(x, noisy))
         rows["Gaussian blur"].append(psnr(x, _blurred(noisy, width)))
-        rows["plain autoencoder"].append(psnr(x, np.asarray(plain.reconstruct(noisy))))
+        rows["plain autoencoder"].append(psnr(x, np.asarray(noiseless.reconstruct(noisy))))
         rows["denoising autoencoder"].append(psnr(x, np.asarray(denoising.reconstruct(noisy))))
     for name, values in rows.items():
         print(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
 
 
 def psnr(x: np.ndarray, restored: np.ndarray) -> float:
-    """10 log₁₀(1 / mean squared error) in dB, for values on [0, 1]; the error is over all pixels of all images."""
+    """10 log₁₀(1 / mean squared error) in dB, for values in [0, 1]; the mean is over all pixels of all images."""
     return float(-10 * np.log10(np.mean(np.square(x - restored))))
 
 

@@ -1,6 +1,6 @@
 """The evidence lower bound of presets on their test splits: `python benchmarks/elbo.py vae_mnist vae_mnist_k2`.
 
-It prints the figures of the models' cards that hang on draws from the posterior, on two cores in about a minute.
+Prints those figures of the model cards that depend on draws from the posterior. It takes about a minute on two cores.
 """
 
 import sys

@@ -2,9 +2,9 @@
 
     TFDS_DATA_DIR=… python benchmarks/few_labels.py [--pretrained=affine_mnist_k16] [--seeds=5] [--output=docs]
 
-Each number of labels is drawn anew with every seed, as many of each digit; mean and standard deviation over the seeds go to
-`few_labels.md` and `few_labels.png` in the output folder. What was measured is kept in `runs/few_labels.json`: a benchmark that
-was stopped goes on.
+The labels are drawn again with every seed, the same number for each digit. Mean and standard deviation over the seeds are
+written to `few_labels.md` and `few_labels.png` in the output folder. Measurements are stored in `runs/few_labels.json`, from
+which an interrupted benchmark is resumed.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 import training
 from training import files, kinds
 from training.data.predictor import targeted
+from training.data.splits import Data
 from training.evaluation import arrays as evaluation
 from training.fitting import loop
 from training.reporting import pictures
@@ -32,7 +33,7 @@ STORE = pathlib.Path("runs/few_labels.json")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--pretrained", default="affine_mnist_k16", help="experiment that made the encoder: a preset or a run in runs/"
+        "--pretrained", default="affine_mnist_k16", help="experiment whose encoder is used: a preset, or a run in runs/"
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--output", default="docs")
@@ -59,7 +60,7 @@ def main() -> None:
     _write(errors, data.train.size, pathlib.Path(options.output))
 
 
-def _error(experiment, data) -> float:
+def _error(experiment: training.Experiment, data: Data) -> float:
     few = targeted(data, "label", experiment.labels, experiment.seed)
     experiment = experiment.override(epochs=2 if not experiment.labels else 60)
     model = kinds.build(experiment, few)
@@ -85,7 +86,7 @@ def _write(errors: np.ndarray, size: int, output: pathlib.Path) -> None:
 
 
 def plot(means: np.ndarray, spreads: np.ndarray, size: int) -> Figure:
-    """Errors in per cent by the number of labels, means and standard deviations `(ways, counts)`, both axes logarithmic."""
+    """Errors in percent by the number of labels: means and standard deviations `(ways, counts)`, on logarithmic axes."""
     counts = [count or size for count in COUNTS]
     figure = Figure(figsize=(6.5, 4.2), dpi=130, layout="constrained")
     axes = figure.subplots()

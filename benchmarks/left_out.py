@@ -1,8 +1,8 @@
-"""Anomaly detection on MNIST: ten models, each trained without one digit, and how well a low score tells that digit.
+"""Anomaly detection on MNIST: ten models, each trained without one digit, and how well a low score detects that digit.
 
     TFDS_DATA_DIR=… python benchmarks/left_out.py
 
-What was measured is kept in `runs/left_out.json`: a benchmark that was stopped goes on.
+Measurements are stored in `runs/left_out.json`, from which an interrupted benchmark is resumed.
 """
 
 import pathlib

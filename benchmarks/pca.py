@@ -1,10 +1,10 @@
-"""PCA in closed form: `LinearAutoencoder.solve` beside scikit-learn's solvers, in one run.
+"""PCA in closed form: `LinearAutoencoder.solve` against the solvers of scikit-learn, measured in one process.
 
     TFDS_DATA_DIR=… python benchmarks/pca.py            # MNIST, k = 32
     python benchmarks/pca.py --dataset=digits --k=8     # no download
 
-Prints the median time of each over the repeats, taken in turn, how many times as fast `solve` is, and the subspace error of
-`solve` against a float64 decomposition: the sine of the largest angle between the two subspaces.
+The solvers are measured in turn. Prints the median time of each, how many times faster `solve` is, and the subspace error of
+`solve`: the sine of the largest angle between its subspace and that of a float64 decomposition.
 """
 
 import argparse

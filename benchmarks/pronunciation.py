@@ -1,12 +1,12 @@
-"""English spelling to pronunciation: the preset `g2p_cmudict` beside g2p_en, in one run.
+"""English spelling to pronunciation: the preset `g2p_cmudict` against g2p_en, measured in one process.
 
     python benchmarks/pronunciation.py --folder pronunciation-benchmark
 
-Words a second of the exported graph (greedy, 256 words at a time, sorted by length) and of g2p_en (one after another, as it
-takes them), on the words of the test split; how often both are wrong; and decoding with a key-value cache against decoding
-that computes all positions anew at every step. g2p_en gets a virtual environment of its own in the folder. It was trained on
-these words too, with an older dictionary. What is compared is measured in turn, several times; medians are printed. Linux
-only. `benchmarks/servers/words.py` compares the servers.
+Measures words per second and errors on the words of the test split, of the exported graph (greedy search, batches of 256 words
+sorted by length) and of g2p_en (one word at a time, the only way that it offers); and the time of decoding with a key-value
+cache, against decoding that recomputes all positions in every step. g2p_en gets its own virtual environment in the folder; its
+training data contained these words, from an older dictionary. All measurements alternate and are repeated; medians are printed.
+Linux only. `benchmarks/servers/words.py` compares the servers.
 """
 
 import argparse
@@ -25,9 +25,9 @@ import numpy as np  # isort: skip
 import tensorflow as tf  # isort: skip
 
 import zoo
-from serving.batcher import Limits
 from serving.export import export
-from serving.servable import Servable
+from serving.models.batcher import Limits
+from serving.models.servable import Servable
 from training.data import pairs
 from training.data.cmudict import without_stress
 from training.evaluation import pairs as sequences
@@ -54,9 +54,9 @@ def main() -> None:
 
 
 def words(path: pathlib.Path, python: str, repeats: int) -> None:
-    """Words a second, and errors, of the exported graph and of g2p_en."""
+    """Words per second, and errors, of the exported graph and of g2p_en."""
     references = pairs.load("cmudict/random").test.references()
-    sources = sorted((word for word in references if word.isalpha()), key=len)  # g2p_en knows letters alone
+    sources = sorted((word for word in references if word.isalpha()), key=len)  # g2p_en accepts only letters
     endpoint = Servable(path, ThreadPoolExecutor(1), Limits()).endpoint("generate")
     parts = [np.array(sources[start : start + BATCH], object) for start in range(0, len(sources), BATCH)]
 
@@ -72,9 +72,8 @@ def words(path: pathlib.Path, python: str, repeats: int) -> None:
         answer = json.loads(done.stdout)
         return len(sources) / answer["seconds"], answer["phones"]
 
-    graph()
-    found = {"exported graph": graph, "g2p_en": g2p_en}
-    rates, answers = _medians(found, repeats, "words/s")
+    graph()  # warm-up
+    rates, answers = _medians({"exported graph": graph, "g2p_en": g2p_en}, repeats, "words/s")
     print(f"  {rates['exported graph'] / rates['g2p_en']:.1f} times as many")
     listed = [[without_stress(text) for text in references[word]] for word in sources]
     for name, targets in answers.items():
@@ -84,9 +83,9 @@ def words(path: pathlib.Path, python: str, repeats: int) -> None:
 
 
 def cache(model: zoo.Transformer, repeats: int) -> None:
-    """Seconds of 28 tokens and an end for 256 words, with the key-value cache and with all positions computed anew."""
-    eights = [word for word in pairs.load("cmudict/random").test.source.tolist() if len(word) == 8]
-    source = tf.constant(model.source_vocabulary.numbers(eights[:BATCH]))
+    """Seconds to decode 28 tokens and an end for 256 words, with the key-value cache and with all positions recomputed."""
+    words_of_8 = [word for word in pairs.load("cmudict/random").test.source.tolist() if len(word) == 8]
+    source = tf.constant(model.source_vocabulary.numbers(words_of_8[:BATCH]))
 
     def cached():
         step, *others = model._stepper(source)
@@ -97,13 +96,13 @@ def cache(model: zoo.Transformer, repeats: int) -> None:
 
         return search.greedy(endless, *others)[0]
 
-    def anew():
+    def recomputed():
         states, present = model._states(source)
 
         def endless(token, t, cache):
-            ((tokens,),) = cache  # all that was written, in the place of keys and values
+            ((tokens,),) = cache  # the tokens so far, in place of keys and values
             tokens = search._put(tokens[..., 0, 0], token, t, tokens.shape[1])
-            shifted = tf.pad(tokens[:, 1:], [[0, 0], [0, 1]])  # the model puts the start before it again
+            shifted = tf.pad(tokens[:, 1:], [[0, 0], [0, 1]])  # the model prepends the start token itself
             return _without_end(model._decode(states, present, shifted)[:, t]), ((tokens[..., None, None],),)
 
         empty = tf.zeros((len(source), 0, 1, 1), tf.int32)
@@ -120,19 +119,21 @@ def cache(model: zoo.Transformer, repeats: int) -> None:
 
         return seconds
 
-    times, tokens = _medians({"with the cache": timed(cached), "computed anew": timed(anew)}, repeats, "s for 29 steps", ".3f")
-    same = 100 * np.mean(tokens["with the cache"] == tokens["computed anew"])
-    print(f"  {times['computed anew'] / times['with the cache']:.1f} times as fast; {same:.1f} % of the tokens are the same")
+    times, tokens = _medians(
+        {"with the cache": timed(cached), "recomputed": timed(recomputed)}, repeats, "s for 29 steps", ".3f"
+    )
+    same = 100 * np.mean(tokens["with the cache"] == tokens["recomputed"])
+    print(f"  {times['recomputed'] / times['with the cache']:.1f} times as fast; {same:.1f} % of the tokens are the same")
 
 
 def _medians(measures: dict[str, Callable], repeats: int, unit: str, form: str = ",.0f") -> tuple[dict, dict]:
-    """The median figure of each, measured in turn, and what each gave last beside its figure."""
-    found = [{name: measure() for name, measure in measures.items()} for _ in range(repeats)]
-    medians = {name: statistics.median(row[name][0] for row in found) for name in measures}
+    """The medians of the measured figures, taken in turn, and the last result of each."""
+    rows = [{name: measure() for name, measure in measures.items()} for _ in range(repeats)]
+    medians = {name: statistics.median(row[name][0] for row in rows) for name in measures}
     for name, median in medians.items():
-        spread = [row[name][0] for row in found]
+        spread = [row[name][0] for row in rows]
         print(f"{name}: {median:{form}} {unit} ({min(spread):{form}} … {max(spread):{form}})", flush=True)
-    return medians, {name: found[-1][name][1] for name in measures}
+    return medians, {name: rows[-1][name][1] for name in measures}
 
 
 def _without_end(logits: tf.Tensor) -> tf.Tensor:

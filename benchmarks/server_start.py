@@ -1,8 +1,8 @@
-"""Time from the start of `python -m serving serve` to its first answer, of two versions turn by turn where there is another.
+"""Time from the start of `python -m serving serve` to its first answer; two versions, if given, are measured in turn.
 
     python benchmarks/server_start.py runs/demo/export --other ../another_checkout
 
-Prints the median and the range over the repeats, in seconds, and the ratio of the medians.
+Prints the median and the range over all repeats, in seconds, and the ratio of the medians.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import time
 import serving
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("directory", help="holds MODEL/VERSION folders")
+parser.add_argument("directory", help="folder with MODEL/VERSION folders")
 parser.add_argument("--other", type=pathlib.Path, help="a checkout of another version")
 parser.add_argument("--repeats", type=int, default=5)
 options = parser.parse_args()
@@ -27,7 +27,7 @@ model = next(directory.glob("*/*/saved_model.pb")).parents[1].name
 times: dict[str, list[float]] = {name: [] for name in checkouts}
 for _ in range(options.repeats):
     for name, checkout in checkouts.items():
-        os.chdir(checkout)  # whose packages `python -m` of the server's process finds first
+        os.chdir(checkout)  # the server's `python -m` finds the packages of the current folder first
         start = time.perf_counter()
         with serving.Server(directory) as server, serving.Client(server.url, model) as client:
             client.generate([0])

@@ -12,10 +12,9 @@ import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
-from serving.columns import DTYPES, column, no_rows
+from serving.columns import DTYPES, NPY, NPZ, column, no_rows
 
 ARGUMENTS = ("x", "code", "label", "source", "target", "length_penalty", "seed", "temperature", "top_k", "top_p")
-NPY, NPZ = "application/x-npy", "application/x-npz"
 
 
 class ServerError(RuntimeError):

@@ -1,10 +1,11 @@
-"""Conversion of what users pass to the client into the arrays of a signature, without TensorFlow or Keras."""
+"""Arrays between client and server: their formats, and the conversion of what users pass, without TensorFlow or Keras."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+NPY, NPZ = "application/x-npy", "application/x-npz"  # content types of one array, and of several by name
 DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_INT64": "int64", "DT_STRING": "str"}
 
 

@@ -129,8 +129,9 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
     """Serves in this process; calls `ready` with the names of the models once it answers."""
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
-    from serving import configuration, rpc
-    from serving.rest import Application
+    from serving.models import configuration
+    from serving.rest.application import Application
+    from serving.rpc import service
 
     sys.setswitchinterval(SWITCH)
     np.seterr(over="ignore")  # numbers too large for float32 become infinite, as in TensorFlow Serving
@@ -144,8 +145,8 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
         models.watch(options.file_system_poll_wait_seconds)
         if options.port != OFF:
             reload = functools.partial(_reload, models) if options.workers == 1 else None
-            service = rpc.Service(models, reload, options.enable_serialization_as_tensor_content)
-            server = rpc.start(service, _address(options.host, options.port), credentials, options.workers > 1)
+            methods = service.Service(models, reload, options.enable_serialization_as_tensor_content)
+            server = service.start(methods, _address(options.host, options.port), credentials, options.workers > 1)
             stack.callback(lambda: server.stop(GRACE).wait())
         timeout = options.rest_api_timeout_in_ms / 1000
         app = Application(models, timeout, options.rest_api_enable_cors_support, metrics_path)
@@ -169,8 +170,8 @@ def _without_keras():
 
 def _models(options: Options):
     """The models, after a first round of loading."""
-    from serving import configuration
-    from serving.models import Models, Settings
+    from serving.models import configuration
+    from serving.models.models import Models, Settings
     from serving.status import RequestError
     from serving.versions import why_no_models
 
@@ -193,7 +194,7 @@ def _models(options: Options):
 
 def _configuration(options: Options):
     """A function that returns the current configuration."""
-    from serving import configuration
+    from serving.models import configuration
 
     if sum(source is not None for source in (options.directory, options.model_config_file, options.model_base_path)) != 1:
         raise ValueError("Expected one of DIR, --model_config_file and --model_base_path. Received: none, or several.")
@@ -221,7 +222,7 @@ def _at_intervals(seconds: float, read):
 
 
 def _reload(models, config) -> None:
-    from serving.configuration import checked
+    from serving.models.configuration import checked
     from serving.status import invalid
 
     try:
@@ -244,7 +245,7 @@ def _run(app, listeners: list[socket.socket], ready) -> None:
     if not listeners:
         ready()
         return _wait_for_signal()
-    from serving import transport
+    from serving.rest import transport
 
     transport.run(app.handle, listeners, ready, GRACE)
 

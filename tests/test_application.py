@@ -8,10 +8,10 @@ import time
 import half_plus_two
 import pytest
 
-from serving.configuration import one_model
-from serving.messages import Request
-from serving.models import Models
-from serving.rest import Application
+from serving.models.configuration import one_model
+from serving.models.models import Models
+from serving.rest.application import Application
+from serving.rest.messages import Request
 
 LONG = 40_000  # iterations of `slow`: a second or more
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from serving.batcher import Batcher, Limits, Task
+from serving.models.batcher import Batcher, Limits, Task
 from serving.status import Code, RequestError
 
 

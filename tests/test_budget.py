@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from serving import binary_tensors, bodies
-from serving.budget import Budget, Share
-from serving.servable import Endpoint, TensorSpec
+from serving.models.servable import Endpoint, TensorSpec
+from serving.rest import binary_tensors, bodies
+from serving.rest.budget import Budget, Share
 from serving.status import Code, RequestError
 
 X = TensorSpec(np.dtype("float32"), 1, (None,))

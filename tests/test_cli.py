@@ -85,7 +85,7 @@ from training.experiments.named import EXPERIMENTS
         (["train", "g2p_cmudict", "--dataset=pairs:pairs.tsv", "--width=30"], "even multiple of the heads"),
         (["train", "g2p_cmudict", "--dataset=pairs:pairs.tsv", "--dropout=1"], "Expected dropout of at least 0"),
         (["split", "g2p_cmudict", "--dataset=digits"], "Expected a data set of pairs of texts"),
-        (["split", "dense_digits_k8"], "Expected data whose splits are written as files"),
+        (["split", "dense_digits_k8"], "Expected data whose splits can be written as files"),
         (["tune", "dense_digits_k8", "--tuner=x"], "hyperband, bayesian, random"),
         (["tune", "dense_digits_k8", "--width=1,b"], "Expected an integer for body.width"),
         (["evaluate", "/no/such/run"], "Expected the folder of a run"),
@@ -163,7 +163,7 @@ def test_a_damaged_copy_of_a_data_set_is_named(pattern, run, tmp_path, monkeypat
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
     (path,) = tmp_path.glob(f"digits/*/{pattern}")
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"Expected a whole copy of 'digits'\. Received: .*/digits \(.*Try removing it"):
+    with pytest.raises(ValueError, match=r"Expected a complete copy of 'digits'\. Received: .*/digits \(.*Try removing it"):
         catalogue.open_catalogue("digits")
 
 
@@ -341,7 +341,7 @@ def test_generate_and_figures(run, tmp_path, capsys):
     assert main(["figures", str(run.folder)]) == 0
     metrics = files.read_json(run.metrics)
     assert f"squared error {metrics['test/squared_error']:.2f} (PCA" in capsys.readouterr().out
-    for model, message in (("nothing", "Expected a preset"), ("classifier_mnist", "Expected a model that draws examples")):
+    for model, message in (("nothing", "Expected a preset"), ("classifier_mnist", "Expected a model that generates examples")):
         assert main(["generate", model, f"--output={tmp_path / 'no.png'}"]) == 2
         assert message in capsys.readouterr().err
     assert main(["generate", str(run.folder), "--count=0"]) == 2

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from serving.budget import Budget
-from serving.connection import Connection, Limits
-from serving.messages import Response
-from serving.transport import watch
+from serving.rest.budget import Budget
+from serving.rest.connection import Connection, Limits
+from serving.rest.messages import Response
+from serving.rest.transport import watch
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 MANY = 1 << 20

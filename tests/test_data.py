@@ -233,7 +233,7 @@ def test_unknown_data_sets(dataset, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (np.array([{}] * 20), "plain arrays"),
+        (np.array([{}] * 20), "without pickled objects"),
         (np.zeros(20), r"shape \(rows, …\)"),
         (np.zeros((4, 2)), "at least 10 rows"),
         (np.array([["a", "b"]] * 20), "Expected numbers"),

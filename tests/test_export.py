@@ -12,12 +12,11 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-import serving.export
 import training
-from serving import servable
-from serving.export import export, export_run
-from serving.images import verbs
-from serving.servable import Limits, Servable
+from serving.export import export, export_run, saved_models
+from serving.export.images import verbs
+from serving.models import servable
+from serving.models.servable import Limits, Servable
 from serving.status import RequestError
 
 
@@ -208,16 +207,16 @@ def test_versions_count_up_and_never_change(tmp_path):
 
 
 def test_exports_at_the_same_time_take_two_versions(tmp_path, monkeypatch):
-    model, write = MODELS["vectors"](), serving.export._write_warmup
+    model, write = MODELS["vectors"](), saved_models._write_warmup
 
     def overtaken(*arguments):
         write(*arguments)
-        monkeypatch.setattr(serving.export, "_write_warmup", write)
+        monkeypatch.setattr(saved_models, "_write_warmup", write)
         assert export(model, tmp_path, "m").name == "1"  # another export, between the choice of a number and its use
 
-    monkeypatch.setattr(serving.export, "_write_warmup", overtaken)
+    monkeypatch.setattr(saved_models, "_write_warmup", overtaken)
     assert export(model, tmp_path, "m").name == "2"
-    monkeypatch.setattr(serving.export, "_write_warmup", overtaken)
+    monkeypatch.setattr(saved_models, "_write_warmup", overtaken)
     (tmp_path / "m" / "1").rename(tmp_path / "m" / "9")
     (tmp_path / "m" / "2").rename(tmp_path / "m" / "²")  # no version
     (tmp_path / "m" / "9").rename(tmp_path / "one")

@@ -11,17 +11,26 @@ RULES = {  # forbidden prefixes, by part
     "training": ("serving",),
     "serving": ("zoo", "training", "keras"),
 }
-ALLOWED = {
-    "training": {"serving.command", "serving.export", "serving.picture_files", "serving.quiet"},
-    "serving/export.py": {"zoo", "keras"},
-    "serving/images.py": {"zoo"},
-    "serving/texts.py": {"zoo"},
+ALLOWED = {  # of these, by folder or file
+    "training/": {"serving.command", "serving.export", "serving.picture_files", "serving.quiet"},
+    "serving/export/": {"zoo"},
+    "serving/export/saved_models.py": {"keras"},
 }
+FLOORS = {  # those of serving that each one may import; "base" and "top" are files of serving itself
+    "base": set(),
+    "models": {"base"},
+    "rest": {"base", "models"},
+    "rpc": {"base", "models"},
+    "export": {"base"},
+    "top": {"base", "models", "rest", "rpc", "export"},
+}
+BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics"}
 CLIENT = (
     "serving/command.py",
     "serving/client.py",
     "serving/columns.py",
     "serving/process.py",
+    "serving/versions.py",
     "serving/check.py",
     "serving/__init__.py",
 )
@@ -43,11 +52,26 @@ def test_import_direction(part):
     assert len(files) > 5
     for path in files:
         file = path.relative_to(ROOT).as_posix()
-        allowed = ALLOWED.get(part, set()) | ALLOWED.get(file, set())
+        allowed = {name for place, names in ALLOWED.items() if file.startswith(place) for name in names}
         for name in _imports(path):
             if any(name == good or name.startswith(f"{good}.") for good in allowed):
                 continue
             assert not any(name == bad or name.startswith(f"{bad}.") for bad in RULES[part]), f"{file} imports {name}"
+
+
+def _floor(name: str) -> str:
+    return name if name in FLOORS else "base" if name in BASE else "top"
+
+
+def test_floors_of_serving_import_downwards_only():
+    files = sorted((ROOT / "serving").rglob("*.py"))
+    floors = [_floor(path.relative_to(ROOT / "serving").parts[0].removesuffix(".py")) for path in files]
+    assert set(floors) == set(FLOORS)
+    for path, floor in zip(files, floors, strict=True):
+        for part, _, name in (name.partition(".") for name in _imports(path)):
+            other = _floor(name.partition(".")[0])
+            if part == "serving" and other != floor:
+                assert other in FLOORS[floor], f"{path.relative_to(ROOT)} imports {name} of the floor {other}"
 
 
 @pytest.mark.parametrize("file", CLIENT)

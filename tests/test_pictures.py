@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from serving.images import _from_files
+from serving.export.images import _from_files
 from training.data.folders import _read, _reader
 
 SHAPES = {"grey": (8, 8, 1), "colour": (8, 8, 3), "wide": (6, 11, 3)}

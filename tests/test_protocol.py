@@ -513,7 +513,7 @@ def test_the_models_are_regenerated_by_their_script(tmp_path):
 
 def test_base64_of_any_alphabet_and_length():
     """absl::Base64Unescape takes both alphabets and does without padding."""
-    from serving.json_values import _decoded
+    from serving.rest.json_values import _decoded
 
     for content in (b"", b"a", b"\xfb\xff", bytes(range(256))):
         for text in (base64.b64encode(content), base64.urlsafe_b64encode(content), base64.b64encode(content).rstrip(b"=")):

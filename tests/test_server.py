@@ -298,8 +298,8 @@ import numpy as np
 from serving.server import _without_keras
 with _without_keras():
     from serving import quiet
-from serving.configuration import models_of_directory
-from serving.models import Models
+from serving.models.configuration import models_of_directory
+from serving.models.models import Models
 models = Models(lambda: models_of_directory({str(run.export)!r}))
 models.poll()
 answer = models.get({MODEL!r}).endpoint("generate").batcher.run([np.array([1], "int32")])

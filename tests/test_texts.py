@@ -11,11 +11,11 @@ import tensorflow as tf
 
 import serving
 import zoo
-from serving import images, servable, texts
 from serving.check import ask
-from serving.export import export
+from serving.export import export, images, texts
+from serving.export.texts import Reader
+from serving.models import servable
 from serving.process import Server
-from serving.texts import Reader
 
 WORDS = ["hedge", "Ǆab", "b", "Zoé&co", "a" * 12]
 TARGETS = ["B", "", "AH0 B", "EY1 ZZZ", "B B B B B"]

@@ -12,10 +12,19 @@ import pytest
 
 from serving.__main__ import main
 from serving.client import Client
-from serving.configuration import batching, checked, following, models_of_directory, models_of_file, monitoring, one_model, tls
-from serving.models import Models, Settings
-from serving.openapi import document
+from serving.models.configuration import (
+    batching,
+    checked,
+    following,
+    models_of_directory,
+    models_of_file,
+    monitoring,
+    one_model,
+    tls,
+)
+from serving.models.models import Models, Settings
 from serving.process import Server
+from serving.rest.openapi import document
 from serving.status import Code, RequestError
 from serving.versions import numbered, why_no_models, why_none
 

@@ -1,9 +1,9 @@
-"""Training: from data to a fitted, evaluated, exported model."""
+"""Training: from data to a trained, evaluated and exported model."""
 
 import contextlib
 import importlib
 
-_HOMES = {
+_MODULES = {  # public names, and the modules that define them
     "EXPERIMENTS": "experiments.named",
     "Experiment": "experiments.experiment",
     "Run": "run",
@@ -19,17 +19,19 @@ _HOMES = {
     "train": "commands",
     "tune": "tuning",
 }
-_MODULES = ("latents", "pictures")  # among these names
-_LIGHT = ("experiments", "files", "options", "__main__")  # without TensorFlow: they print help
+_SUBMODULES = ("latents", "pictures")  # public names that are modules themselves
+_LIGHT = ("experiments", "files", "options", "__main__")  # they print help and do not import TensorFlow
 
-__all__ = [*_HOMES]
+__all__ = [*_MODULES]
 
 
-def __getattr__(name: str):
-    """Imports a name, or a module, when it is first asked for: a command line has begun then, and says what does not import."""
-    home = _HOMES.get(name, name)
+def __getattr__(name: str) -> object:
+    """Imports a public name, or a module, on first use. A command then runs already, and reports imports that fail."""
+    home = _MODULES.get(name, name)
     if home.partition(".")[0] not in _LIGHT:
-        with contextlib.suppress(ValueError):  # of Keras for another KERAS_BACKEND, which comes again where a command tells it
+        with contextlib.suppress(
+            ValueError
+        ):  # Keras's for an unknown KERAS_BACKEND; it is raised again where a command reports it
             from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
     try:
         module = importlib.import_module(f"training.{home}")
@@ -37,7 +39,7 @@ def __getattr__(name: str):
         if error.name != f"training.{home}":
             raise
         raise AttributeError(f"module 'training' has no attribute {name!r}") from None
-    return getattr(module, name) if name in _HOMES and name not in _MODULES else module
+    return getattr(module, name) if name in _MODULES and name not in _SUBMODULES else module
 
 
 def __dir__() -> list[str]:

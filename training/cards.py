@@ -1,4 +1,4 @@
-"""From a finished run to a preset: its weights, some examples and a model card that the run's own figures fill in."""
+"""From a finished run to a preset: its weights, some examples, and a model card with the run's figures."""
 
 import os
 import pathlib
@@ -8,14 +8,14 @@ import numpy as np
 import zoo
 from training import files, kinds
 from training.data.splits import Data, Split
-from training.experiments.experiment import text as text_of
 from training.experiments.named import command
+from training.experiments.values import text as text_of
 from training.run import Run
 from zoo.files import replace_folder
 
-HALF_COSTS = 1e-3  # most that weights in float16 may change the figure of held-out examples, as a share of it
-HELD = 0.1  # of the training split, judged by where there is no validation split
-SAMPLE = 32  # examples beside a preset
+MOST_CHANGE = 1e-3  # the greatest relative change of the error on held-out examples that weights in float16 may cause
+HELD_OUT = 0.1  # share of the training split that is held out if there is no validation split
+SAMPLE = 32  # examples in a preset
 
 LICENCES = {
     "cmudict/random": "BSD 2-clause (copyright 1993–2015 Carnegie Mellon University)",
@@ -27,12 +27,12 @@ LICENCES = {
 def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathlib.Path:
     """Writes the model of a finished run as the preset `output/EXPERIMENT`, with its card.
 
-    Weights are stored in float16 where that changes the figure of the validation split (squared error, a predictor's error, or
-    a transformer's −log p) by less than a thousandth of it, otherwise in float32; without a validation split, of the last
-    tenth of the training split. The test split has no say in what it is to judge.
+    Weights are stored in float16 if that changes the error on held-out examples (the squared error, a predictor's error, or a
+    transformer's −log p) by less than a thousandth, otherwise in float32. The held-out examples are the validation split or,
+    without one, the last tenth of the training split. The test split plays no part in this choice.
 
     Raises:
-        ValueError: no finished run there.
+        ValueError: the folder does not hold a finished run.
     """
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
@@ -48,24 +48,24 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
 
 
 def held_out(data: Data) -> Split:
-    """The validation split, or the last rows of the training split where there is none."""
-    return data.validation or data.train.tail(HELD)
+    """The validation split or, without one, the last rows of the training split."""
+    return data.validation or data.train.tail(HELD_OUT)
 
 
 def _write(run: Run, model: zoo.Autoencoder, data: Data, target: pathlib.Path) -> None:
     kind = kinds.of(run.experiment())
     split = held_out(data)
-    dtype, costs = "float16", 0.0
+    dtype = "float16"
     try:
         zoo.save_preset(model, target, dtype)
-        whole, half = (kind.held_out_error(each, split, data) for each in (model, zoo.load(target)))
-        costs = abs(half - whole) / max(whole, 1e-12)
-    except ValueError:  # weights beyond what float16 holds
-        costs = np.inf
-    if costs > HALF_COSTS:
+        full, half = (kind.held_out_error(each, split, data) for each in (model, zoo.load(target)))
+        change = abs(half - full) / max(full, 1e-12)
+    except ValueError:  # weights out of the range of float16
+        change = np.inf
+    if change > MOST_CHANGE:
         dtype = "float32"
         zoo.save_preset(model, target, dtype)
-    with files.reading(run.sample, "some of the run's data", "training anew"), np.load(run.sample) as rows:
+    with files.reading(run.sample, "a sample of the run's data", "training again"), np.load(run.sample) as rows:
         sample = {name: rows[name][:SAMPLE] for name in kind.sampled if name in rows}
     if "x" in sample and sample["x"].min() >= 0 and sample["x"].max() <= 1:
         sample["x"] = np.round(255 * sample["x"]).astype("uint8")
@@ -83,12 +83,12 @@ def card(run: Run, dtype: str) -> str:
     dataset = experiment["data.dataset"]
     minutes, seconds = divmod(round(costs["seconds"]), 60)
     settings = ", ".join(f"{key}={text_of(value)}" for key, value in values.items())
-    about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of the project's own run
+    about = experiment.about.partition("Two cores")[0].strip()  # then follow the figures of the project's own run
     return f"""# {experiment.name}
 
 {about}
 
-- **Data:** `{dataset}`, training split. Licence: {LICENCES.get(dataset, "of the data, by their owner")}.
+- **Data:** `{dataset}`, training split. Licence: {LICENCES.get(dataset, "that of the data's owner")}.
 - **Licence of the weights:** Apache-2.0.
 - **Made by:** `{command(experiment)}`, {minutes} min {seconds:02d} s of training
   on {run.computed}, with Keras {versions["keras"]} on {versions["backend"]}.
@@ -96,7 +96,7 @@ def card(run: Run, dtype: str) -> str:
 
 ## Figures
 
-Measured by the training run on the test split unless the name says otherwise.
+Measured on the test split unless the name says otherwise.
 
 | | |
 |---|---|
@@ -104,8 +104,8 @@ Measured by the training run on the test split unless the name says otherwise.
 
 ## Limits
 
-Trained on `{dataset}` alone: data of another kind, scale or placement are answered, but not well, and `score` is no
-certain sign of them. {kinds.of(experiment).limits(experiment)}
+The model was trained on `{dataset}` alone. It also answers for data of another kind, scale or position, but not well, and
+`score` does not reliably reveal such data. {kinds.of(experiment).limits(experiment)}
 
 ## Settings
 

@@ -1,5 +1,6 @@
-"""What the command line calls, and notebooks too: train, evaluate, report, generate …"""
+"""The functions behind the command line, also for use in Python: train, evaluate, report, generate …"""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -17,16 +18,16 @@ from training.run import Run, trained
 
 SAMPLE_ROWS = 64
 COLLAPSED = (
-    "No dimension of the code is active: the posterior has collapsed onto the prior, so that codes say nothing of the data. "
+    "No dimension of the code is active: the posterior has collapsed to the prior, and codes carry no information. "
     "Try a lower --beta, --kl_warmup=0.3, or --free_bits=0.1."
 )
-SHOWN = {  # beside the squared error, by the words that a table of figures has for them
+SHOWN = {  # metrics in the table of figures, besides the squared error, and their names there
     "beam/sequence_error_rate": "wrong targets, beam search",
     "beam/sequence_error_rate_without_stress": "word error rate without stress",
     "beam/token_error_rate_without_stress": "phone error rate without stress",
     "test/error": "error",
     "test/r2": "R²",
-    "generate_class/agreement": "classifier agrees with the class asked for",
+    "generate_class/agreement": "classifier agrees with the requested class",
     "anomaly/score_auroc": "AUROC of `score`",
     "anomaly/score_code_auroc": "AUROC of `score_code`",
     "codebook/perplexity": "codebook perplexity",
@@ -40,20 +41,20 @@ def train(
     restart: bool = False,
     report: bool = True,
 ) -> Run:
-    """Trains an experiment, evaluates it, writes its report and exports it; a run that was killed goes on where it was.
+    """Trains an experiment, evaluates it, writes its report and exports it. An interrupted run is resumed where it stopped.
 
     Args:
-        experiment: itself, or the name of one of the project's.
+        experiment: an experiment, or the name of one of the project's.
         workdir: folder of the run; `runs/NAME` unless given.
         strategy: `auto`, `one`, `mirrored` or `tpu`.
-        restart: throw away a run of the same folder first.
-        report: draw the report too; a finished run without one gets it where this is asked for.
+        restart: delete an existing run in the folder first.
+        report: write the report; a finished run without a report gets one.
 
     Returns:
-        The run, whose folder holds everything; a finished one is returned as it is.
+        The run, whose folder holds all results; a finished run is returned as it is.
 
     Raises:
-        ValueError: anything wrong with the experiment, the data, the folder or the strategy.
+        ValueError: something is wrong with the experiment, the data, the folder or the strategy.
     """
     experiment = find(experiment) if isinstance(experiment, str) else experiment
     run = Run(workdir or os.path.join("runs", experiment.name))
@@ -62,7 +63,7 @@ def train(
         experiment = _as_settled(experiment, run.experiment())
     run.expect(experiment, restart)
     if run.finished and (run.report.exists() or not report) and not restart:
-        print(f"{run.folder} is finished. --restart trains it anew.")
+        print(f"{run.folder} is finished. --restart trains it again.")
         return run
     kind = kinds.of(experiment)
     data = kind.open(experiment)
@@ -78,21 +79,21 @@ def train(
 
 
 def evaluate(folder: str | os.PathLike, data: Data | None = None) -> dict[str, float]:
-    """Evaluates the model of a run's folder anew; writes `metrics.json`, `codes.npz` and, where there is one to compare with,
-    `pca.keras`; returns the metrics."""
+    """Evaluates the model in a run's folder and returns the metrics; writes `metrics.json`, `codes.npz` and, if PCA serves as
+    a baseline, `pca.keras`."""
     run = Run(folder)
     experiment, model = run.experiment(), run.load_model()
     kind = kinds.of(experiment)
-    found = kind.evaluate(model, data or kind.open(experiment), experiment)
-    if found.baseline:
-        files.write(run.pca, found.baseline.save)
-    files.write(run.codes, lambda path: np.savez(path, **found.arrays))
-    files.write_json(run.metrics, found.metrics)
-    return found.metrics
+    evaluation = kind.evaluate(model, data or kind.open(experiment), experiment)
+    if evaluation.baseline:
+        files.write(run.pca, evaluation.baseline.save)
+    files.write(run.codes, lambda path: np.savez(path, **evaluation.arrays))
+    files.write_json(run.metrics, evaluation.metrics)
+    return evaluation.metrics
 
 
 def report(folder: str | os.PathLike, data: Data | None = None) -> str:
-    """Writes the report of a run's folder anew; returns the path of its page."""
+    """Writes the report of the run in a folder; returns the path of its page."""
     run = Run(folder)
     experiment = run.experiment()
     data = data or kinds.open_data(experiment)
@@ -129,7 +130,7 @@ def _lines(metrics: dict[str, float]) -> list[str]:
 
 
 def figures(runs: Iterable[Run]) -> str:
-    """A table in Markdown of finished runs: their main figures, weights, time of training and on what, command."""
+    """A Markdown table of finished runs: main figures, number of weights, training time and device, and command."""
     lines = ["| | figures on the test split | weights | training | command |", "|---|---|---|---|---|"]
     for run in runs:
         experiment, metrics, costs = run.experiment(), files.read_json(run.metrics), files.read_json(run.costs)
@@ -158,7 +159,7 @@ def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
 
 
 def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 60) -> str:
-    """Draws `count` new examples, with seeds 0, 1, 2 …, into a picture.
+    """Generates `count` new examples, with seeds 0, 1, 2 …, and writes them as a picture.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.
@@ -168,23 +169,25 @@ def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 6
         The path.
 
     Raises:
-        ValueError: no such model, or one that generates nothing; a count below 1.
+        ValueError: no such model, or one that generates no examples; a count below 1.
     """
     if count < 1:
         raise ValueError(f"Expected at least one example. Received: count={count}. Try --count=60.")
-    drawn = trained(model)
-    if [*getattr(drawn.signatures().get("generate"), "inputs", ())] != ["seed"]:
-        raise ValueError(f"Expected a model that draws examples. Received: {model}, a {type(drawn).__name__}. Try another.")
-    x = np.asarray(drawn.generate(np.arange(count, dtype="int32")))
+    generator = trained(model)
+    if [*getattr(generator.signatures().get("generate"), "inputs", ())] != ["seed"]:
+        raise ValueError(
+            f"Expected a model that generates examples. Received: {model}, a {type(generator).__name__}. Try conv_mnist_k16."
+        )
+    x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
     path = pathlib.Path(output)
     files.write(path, lambda beside: beside.write_bytes(pictures.png(pictures.samples(x))))
     return str(path)
 
 
-def _as_settled(experiment: Experiment, there: Experiment) -> Experiment:
-    """An experiment with the values that a run of it has found in its data for what it leaves open."""
-    left_open = [key for key, value in experiment.settings.items() if value is None and there.get(key) is not None]
-    return experiment.override({key: there[key] for key in left_open})
+def _as_settled(experiment: Experiment, saved: Experiment) -> Experiment:
+    """An experiment whose open settings, those that are None, have the values that an existing run took from the data."""
+    left_open = [key for key, value in experiment.settings.items() if value is None and saved.get(key) is not None]
+    return experiment.override({key: saved[key] for key in left_open})
 
 
 def _report(run: Run, data: Data) -> None:
@@ -192,7 +195,7 @@ def _report(run: Run, data: Data) -> None:
     page.write(run, metrics, kind.figures(run, run.load_model(), data, metrics))
 
 
-def _fit(experiment: Experiment, data: Data, run: Run, scope, restart: bool) -> None:
+def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.AbstractContextManager, restart: bool) -> None:
     kind = kinds.of(experiment)
     precision = (None if restart else run.precision) or strategies.precision(experiment)
     computed = experiment.override({"training.precision": precision} if experiment.part("training") else {})

@@ -1,4 +1,4 @@
-"""A run's files of JSON; what is written is whole or not there, as `zoo.files` has it."""
+"""JSON files of a run. They are written completely or not at all, as in `zoo.files`."""
 
 import json
 import pathlib
@@ -9,18 +9,19 @@ __all__ = ["beside", "read_json", "reading", "write", "write_json"]
 
 
 def write_json(path: pathlib.Path, value: dict | list) -> None:
+    """Writes an object, or a list of objects, as JSON."""
     write(path, lambda new: new.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
 
 
 def read_json(path: pathlib.Path) -> dict | list:
-    """What `write_json` wrote.
+    """Reads a file that `write_json` wrote.
 
     Raises:
-        ValueError: the file is damaged, or another's; with its path.
-        OSError: it is not there, or not to be read.
+        ValueError: the file is damaged or has other contents; the message has its path.
+        OSError: the file does not exist or cannot be read.
     """
     text = path.read_bytes()
-    with reading(path, "a whole file of JSON", "the command that writes it anew, or --restart"):
+    with reading(path, "a complete JSON file", "the command that writes it again, or --restart"):
         value = json.loads(text)
         if not all(isinstance(part, dict) for part in (value if isinstance(value, list) else [value])):
             raise ValueError("neither an object nor a list of them")

@@ -1,41 +1,43 @@
-"""Experiments on the command line: composed from a name, a configuration file and settings, and explained."""
+"""Experiments on the command line: how they are composed from arguments, and how help describes them."""
 
 import shutil
 import textwrap
 import typing
 
 from training.experiments import config
-from training.experiments.experiment import Experiment, Setting, alternatives, text
+from training.experiments.experiment import Experiment
 from training.experiments.named import EXPERIMENTS, find
+from training.experiments.parts import Setting, alternatives
+from training.experiments.values import text
 
 
 def experiment(
     name: str | None, settings: dict[str, str], path: str | None = None, imports: tuple[str, ...] = ()
 ) -> Experiment:
-    """The experiment of this name, with the settings of a configuration file, if any, and then with these.
+    """The experiment of this name, changed first by a configuration file, if any, and then by `settings`.
 
     Args:
-        name: one of the project's; None: the one that the file names, or holds whole.
-        settings: texts by full or last names.
-        path: of the file.
-        imports: the user's modules that register parts.
+        name: of one of the project's experiments; None: the file names the experiment, or defines it completely.
+        settings: texts of values, by full or last names.
+        path: of the configuration file.
+        imports: modules of the user that register parts.
 
     Raises:
-        ValueError: no such experiment, settings that it has not, or a file of something else.
+        ValueError: no such experiment, settings that it does not have, or a file with other contents.
     """
     written = config.read(path) if path else {}
     if name is None and "name" not in written:
         raise ValueError("Expected an experiment, or a configuration file with a name. Received: none. Try dense_digits_k8.")
-    whole = name is None and written["name"] not in EXPERIMENTS
-    base = config.from_dict(written) if whole else find(name or str(written["name"]))
+    complete = name is None and written["name"] not in EXPERIMENTS
+    base = config.from_dict(written) if complete else find(name or str(written["name"]))
     imports = (*base.imports, *map(str, written.get("imports", ())), *imports)
     base = Experiment(base.name, base.about, base.given, tuple(dict.fromkeys(imports)))
-    values = {} if whole else {key: value for key, value in written.items() if key not in ("name", "about", "imports")}
+    values = {} if complete else {key: value for key, value in written.items() if key not in ("name", "about", "imports")}
     return base.override({**config.flat(values), **settings})
 
 
 def explained(experiment: Experiment) -> str:
-    """Every choice and setting of an experiment, with its type, its value and the words of its part."""
+    """All choices and settings of an experiment, with their types, values and descriptions."""
     width = max(60, min(shutil.get_terminal_size().columns, 128))
     lines = [f"{experiment.name}: {experiment.about}"]
     section = None
@@ -49,7 +51,7 @@ def explained(experiment: Experiment) -> str:
 
 
 def table() -> str:
-    """The experiments, a line each: name, kind of data, data set, and what it is for."""
+    """The experiments, one per line: name, kind of data, data set, and description."""
     rows = [(name, each["kind"], each["data.dataset"], each.about.partition(". ")[0]) for name, each in EXPERIMENTS.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join("  ".join([*(f"{row[i]:<{widths[i]}}" for i in range(3)), row[3].rstrip(".")]) for row in rows)
@@ -61,9 +63,9 @@ def _option(key: str, setting: Setting, experiment: Experiment, width: int) -> s
     given = "required" if setting.required and key not in experiment.given else text(value)
     about = setting.about
     if setting.steps:
-        about += " Given as a share of all steps."
+        about += " It is given as a share of all training steps."
     head = f"  {names}={_metavar(setting)}  [{given}]"
-    if "." not in key and key != "seed":  # a choice, whose parts speak for themselves
+    if "." not in key and key != "seed":  # a choice: one line for each part
         return "\n".join([head, *(_wrapped(line, width, " " * 6) for line in about.split("\n"))])
     return "\n".join([head, *([_wrapped(about, width, " " * 6)] if about else [])])
 

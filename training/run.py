@@ -1,4 +1,4 @@
-"""A run's folder: everything that is needed to repeat it and everything that it gave."""
+"""A run's folder: everything that is needed to repeat the run, and its results."""
 
 import importlib.metadata
 import json
@@ -18,21 +18,21 @@ PACKAGES = ("latent-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy",
 
 
 class Run:
-    """The paths in a run's folder. Each file is written whole, so a stage is done when its file is there.
+    """The paths in a run's folder. Files are written completely or not at all, so a stage is done if its file exists.
 
     | path | holds |
     |---|---|
-    | `config.json` | the experiment, seed included; the learning rates of all epochs are in the history |
-    | `versions.json` | Python, packages, backend, machine type, and the precision that training began with |
+    | `config.json` | the experiment, including the seed; the learning rates of all epochs are in the history |
+    | `versions.json` | versions of Python and packages, the backend, the machine type, and the precision of training |
     | `checkpoints/latest.npz` | the state of training after the last epoch, and the history |
     | `tensorboard/` | event files |
-    | `model.keras` | the fitted model |
+    | `model.keras` | the trained model |
     | `history.json` | metrics by epoch |
-    | `costs.json` | seconds of training, the device, the processor, the precision, the number of weights |
-    | `metrics.json` | the evaluation |
-    | `codes.npz` | codes, labels and ids of every split |
-    | `pca.keras` | PCA of equal k, where there is one |
-    | `sample.npz` | a few test examples, which go into the export |
+    | `costs.json` | seconds of training, device, processor, precision and number of weights |
+    | `metrics.json` | the metrics of the evaluation |
+    | `codes.npz` | codes, labels and ids of all splits |
+    | `pca.keras` | PCA of equal k, if it serves as a baseline |
+    | `sample.npz` | a few test examples for the export |
     | `report/index.html` | the report and its pictures |
     | `export/NAME/1/` | the SavedModel |
     """
@@ -64,38 +64,38 @@ class Run:
 
     @property
     def precision(self) -> str | None:
-        """What training began to compute in, and goes on in, on another machine too; None before it has begun."""
-        asked = self.experiment().get("training.precision", "float32") if self.config.exists() else "auto"
-        if asked != "auto":
-            return asked
+        """The precision that training started in, which a resumed run keeps on any machine; None before the start."""
+        setting = self.experiment().get("training.precision", "float32") if self.config.exists() else "auto"
+        if setting != "auto":
+            return setting
         return files.read_json(self.versions).get("precision") if self.versions.exists() else None
 
     @property
     def computed(self) -> str:
-        """On what a finished training ran, for people: `2 CPU cores, AMD EPYC, AVX2, float32`; in runs of earlier versions
-        without the processor."""
+        """What a finished training ran on, in words: `2 CPU cores, AMD EPYC, AVX2, float32`. Runs of earlier versions lack the
+        processor."""
         costs = files.read_json(self.costs)
         return ", ".join(filter(None, (costs["device"], costs.get("processor"), costs.get("precision") or self.precision)))
 
     def expect(self, experiment: Experiment, restart: bool = False) -> None:
-        """Raises ValueError where the folder holds something else than a run, or one of another experiment that may not go. One
-        that has not ended may go on with another learning rate."""
+        """Raises ValueError if the folder holds something other than a run, or a run of another experiment unless `restart`.
+        Training that has not ended may be resumed with another learning rate."""
         if self.config.exists():
             if restart:
                 return
-            there = self.experiment()
-            changes = experiment.changes(there)
+            existing = self.experiment()
+            changes = experiment.changes(existing)
             if not self.model.exists():
                 changes.pop("optimizer.learning_rate", None)
             if experiment.get("training.precision") in ("auto", self.precision):
                 changes.pop("training.precision", None)
-            differences = [f"{experiment.short(key)} is {there.get(key)!r}, not {value!r}" for key, value in changes.items()]
-            if there.name != experiment.name:
-                differences.insert(0, f"the experiment is {there.name}, not {experiment.name}")
+            differences = [f"{experiment.short(key)} is {existing.get(key)!r}, not {value!r}" for key, value in changes.items()]
+            if existing.name != experiment.name:
+                differences.insert(0, f"the experiment is {existing.name}, not {experiment.name}")
             if differences:
                 raise ValueError(
                     f"Expected a folder of the same experiment, or a new one. Received: {self.folder}, where "
-                    f"{'; '.join(differences)}. Try another --workdir, or --restart to throw away the run that is there."
+                    f"{'; '.join(differences)}. Try another --workdir, or --restart to delete the existing run."
                 )
         elif os.path.lexists(self.folder) and any(not path.name.startswith(".") for path in self.folder.iterdir()):
             raise ValueError(
@@ -104,58 +104,58 @@ class Run:
             )
 
     def begin(self, experiment: Experiment, precision: str) -> None:
-        """Takes the folder for `experiment`, which trains in this precision, where that is not done."""
+        """Writes the experiment, and the versions and the precision of training, unless they are there already."""
         if not self.config.exists() or experiment.changes(self.experiment()):
             files.write_json(self.config, config.as_dict(experiment))
         if not self.versions.exists():
             files.write_json(self.versions, _versions() | {"precision": precision})
 
     def clear(self) -> None:
-        """Throws away the run that is there; a folder of something else stays."""
+        """Deletes the run in the folder; a folder without a run stays as it is."""
         if self.config.exists():
-            with files.beside(self.config) as aside:  # moved at once and then removed, so that a kill leaves no half of a run
-                for path in sorted(self.folder.iterdir(), key=lambda path: path == self.config):  # without it, it were no run's
+            with files.beside(self.config) as aside:  # first moved, then removed, so that a kill does not leave half of a run
+                for path in sorted(self.folder.iterdir(), key=lambda path: path == self.config):  # config.json, its mark, last
                     if path != aside.parent:
                         path.rename(aside.parent / path.name)
 
     def experiment(self) -> Experiment:
-        """The experiment that this folder is of.
+        """The experiment of this run.
 
         Raises:
-            ValueError: the folder is no run's.
+            ValueError: the folder does not hold a run.
         """
         if not self.config.exists():
             raise ValueError(
                 f"Expected the folder of a run, with a config.json. Received: {self.folder}. "
                 "Try python -m training train EXPERIMENT first."
             )
-        with files.reading(self.config, "a run of this version", "training anew, with --restart or in another folder"):
+        with files.reading(self.config, "a run of this version", "training again, with --restart or in another folder"):
             values = json.loads(self.config.read_bytes())
             if not isinstance(values, dict) or not isinstance(values.get("name"), str):
                 raise ValueError("no name of an experiment")
             return config.from_dict(values)
 
     def load_model(self) -> keras.Model:
-        """The fitted model, on whichever backend is in use.
+        """The trained model, on the current backend.
 
         Raises:
             ValueError: training has not finished, or the file is damaged.
         """
         if not self.model.exists():
             raise ValueError(
-                f"Expected a finished training. Received: {self.folder} without model.keras. "
-                f"Try {command(self.experiment())} --workdir={self.folder}, which goes on."
+                f"Expected a trained model. Received: {self.folder} without model.keras. "
+                f"Try {command(self.experiment())} --workdir={self.folder}, which resumes training."
             )
         if self.config.exists():
             parts.import_all(self.experiment().imports)
-        return zoo.presets.load_saved(self.model, "removing it and training again, which goes on from the checkpoint")
+        return zoo.presets.load_saved(self.model, "removing it and training again, which resumes from the checkpoint")
 
 
 def trained(name: str | os.PathLike) -> keras.Model:
-    """The model of a run's folder, or a preset.
+    """The model of a run's folder or of a preset.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: no such folder or preset.
     """
     return Run(name).load_model() if Run(name).config.exists() else zoo.load(name)
 

@@ -1,4 +1,4 @@
-"""Seeds for the parts of a run in which there is chance."""
+"""Seeds for the random parts of a run."""
 
 import zlib
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def derived(seed: int, part: str) -> int:
-    """A seed of its own for a part of a run with this seed, in [0, 2³¹): other parts, and other runs, have others."""
+    """The seed, in [0, 2³¹), for one part of a run with the given seed; it differs between parts and between runs."""
     return int(np.random.SeedSequence([seed, zlib.crc32(part.encode())]).generate_state(1)[0] >> 1)

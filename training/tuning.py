@@ -1,4 +1,4 @@
-"""A search over an experiment's settings; the best goes on as a normal run."""
+"""A search for the best settings of an experiment, which is then trained as a normal run."""
 
 import contextlib
 import io
@@ -7,20 +7,23 @@ import os
 import pathlib
 import shutil
 import warnings
+from collections.abc import Sequence
 
+import keras
 import keras_tuner
 
 from training import commands, files, kinds
 from training.experiments.config import as_dict
-from training.experiments.experiment import Experiment, checked, full_name
+from training.experiments.experiment import Experiment, full_name
 from training.experiments.names import near
+from training.experiments.values import parsed
 from training.fitting import loop, strategies
 from training.fitting.callbacks import Progress
 from training.run import Run
 
 TUNERS = ("hyperband", "bayesian", "random")
-WATCHED = 0.1  # validation share of an experiment that has none
-FIXED = ("data.", "kind", "seed", "training.epochs")  # beginnings of the full names of what has one value
+VALIDATION = 0.1  # share of the validation split that an experiment without one gets
+FIXED = ("data.", "kind", "seed", "training.epochs")  # full names, or their beginnings, of settings that are not searched
 
 
 def tune(
@@ -33,36 +36,36 @@ def tune(
     restart: bool = False,
     report: bool = True,
 ) -> Run:
-    """Searches with keras-tuner for the lowest error on the validation split, by the metric that the kind of data is judged by,
-    then trains the best experiment.
+    """Searches with keras-tuner for the settings with the lowest error on the validation split, and trains with them.
 
-    An experiment without a validation split gets one, a tenth of the training split, and keeps it.
+    The error is the `objective` of the experiment's kind of data. An experiment without a validation split gets one, a tenth of
+    the training split, which the final run keeps.
 
     Args:
         experiment: the one to start from.
-        choices: text `A,B,C` by setting; around the experiment's width, depth, k and learning rate unless given. A setting
-            with one value is fixed, and so are those of the data. k is searched up to the experiment's own: the error alone
-            would always take the largest.
-        workdir: folder of the best run, `runs/NAME-tuned` unless given; the trials lie beside it in `WORKDIR-trials`, and a
-            killed search goes on from them.
+        choices: the values to try, as text `A,B,C`, by setting. The width, depth, k and learning rate are always searched
+            around the experiment's own values unless given here. A setting with a single value is fixed. k is searched only
+            up to the experiment's own, because the lowest error would always select the largest.
+        workdir: folder of the final run; `runs/NAME-tuned` unless given. The trials are kept in `WORKDIR-trials`, from which
+            an interrupted search is resumed.
         tuner: `hyperband`, `bayesian` or `random`.
-        trials: of the last two; Hyperband follows from the experiment's epochs.
-        restart: throw away the search and the run of the same folder first.
-        report: draw the report of the run too.
+        trials: number of trials of `bayesian` and `random`; for Hyperband it follows from the experiment's epochs.
+        restart: delete the search and the run of these folders first.
+        report: write the report of the final run.
 
     Raises:
-        ValueError: an unknown setting or tuner, a value of the wrong type or out of range; a folder with another search; no
-            trial that ended with a finite error.
+        ValueError: an unknown setting or tuner; a value of the wrong type or out of range; several values for a setting of the
+            data; a folder of another search; no trial ended with a finite error.
     """
     if tuner not in TUNERS:
         raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. {near(tuner, TUNERS)}")
     folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
     experiment, space = _space(experiment, choices or {})
     search = _Search(experiment, space, strategy)
-    asked = {"experiment": as_dict(experiment), "space": space, "tuner": tuner, "trials": trials}
+    request = {"experiment": as_dict(experiment), "space": space, "tuner": tuner, "trials": trials}
     trials_folder = pathlib.Path(f"{os.path.abspath(folder)}-trials")
-    _take_folder(trials_folder, asked, restart)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the bars go to stderr
+    _claim_folder(trials_folder, request, restart)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the progress bars go to stderr
         warnings.simplefilter("ignore")
         oracle = _oracle(search, tuner, trials, experiment, trials_folder)
         try:
@@ -79,7 +82,7 @@ def tune(
     return commands.train(chosen, folder, strategy, restart, report)
 
 
-def _oracle(search, tuner: str, trials: int, experiment: Experiment, folder: pathlib.Path):
+def _oracle(search: "_Search", tuner: str, trials: int, experiment: Experiment, folder: pathlib.Path) -> keras_tuner.Tuner:
     settings = {
         "hypermodel": search,
         "objective": keras_tuner.Objective(f"val_{kinds.of(experiment).objective}", "min"),
@@ -92,22 +95,22 @@ def _oracle(search, tuner: str, trials: int, experiment: Experiment, folder: pat
     else:
         kind = keras_tuner.BayesianOptimization if tuner == "bayesian" else keras_tuner.RandomSearch
         length = {"max_trials": trials}
-    begun = (folder / "oracle.json").exists()  # read by the constructor, which then builds no model
-    with files.reading(folder, "a search that can go on", "--restart") if begun else contextlib.nullcontext():
+    begun = (folder / "oracle.json").exists()  # the constructor then reads it and builds no model
+    with files.reading(folder, "a search that can be resumed", "--restart") if begun else contextlib.nullcontext():
         return kind(**length, **settings)
 
 
-def _take_folder(folder: pathlib.Path, asked: dict, restart: bool) -> None:
-    """Keeps what was asked for beside the trials, since keras-tuner goes on with whatever trials it finds."""
-    request = folder / "request.json"
+def _claim_folder(folder: pathlib.Path, request: dict, restart: bool) -> None:
+    """Stores the request with the trials, and raises ValueError if theirs is another: keras-tuner would resume from them."""
+    path = folder / "request.json"
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
-    if request.exists() and files.read_json(request) != asked:
+    if path.exists() and files.read_json(path) != request:
         raise ValueError(
             f"Expected the same search, or a new folder. Received: {folder}, which holds another one. "
-            "Try another --workdir, or --restart to throw away the search that is there."
+            "Try another --workdir, or --restart to delete the existing search."
         )
-    files.write_json(request, asked)
+    files.write_json(path, request)
 
 
 def _no_trial(received: str) -> str:
@@ -115,7 +118,7 @@ def _no_trial(received: str) -> str:
 
 
 def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment, dict[str, list]]:
-    """The experiment with what is fixed, and the values of what is searched; every one of them is a valid experiment.
+    """The experiment with the fixed settings, and the values to try by the full names of the other settings.
 
     Raises:
         ValueError: an unknown setting, a value of the wrong type or out of range, several values for a setting of the data.
@@ -125,18 +128,18 @@ def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment,
     several = {full_name(key, fixed): text for key, text in choices.items() if "," in text}
     fixed = fixed.override({key: text for key, text in several.items() if key.startswith(FIXED)})
     space = {
-        key: [checked(key, word, fixed.schema[key]) for word in text.split(",")]
+        key: [parsed(key, word, fixed.schema[key]) for word in text.split(",")]
         for key, text in several.items()
         if not key.startswith(FIXED)
     }
     if fixed.get("data.validation") == 0:
-        fixed = fixed.override({"data.validation": WATCHED})
+        fixed = fixed.override({"data.validation": VALIDATION})
     around = {key: values for key, values in _around(fixed).items() if key not in named}
     return fixed, around | space
 
 
 class _Search(keras_tuner.HyperModel):
-    """Trials of one experiment over a space of settings; the data are opened once."""
+    """Builds and fits the trials of a search; the data are opened once."""
 
     def __init__(self, experiment: Experiment, space: dict[str, list], strategy: str):
         super().__init__()
@@ -144,23 +147,32 @@ class _Search(keras_tuner.HyperModel):
         self.kind = kinds.of(experiment)
         strategies.scope(strategy)
         self.data = self.kind.open(experiment)
-        for key, values in space.items():  # what cannot be trained is said now
+        for key, values in space.items():  # raises now for values that cannot be trained
             for value in values:
                 self._compiled(experiment.override({key: value}))
 
-    def experiment(self, hp) -> Experiment:
+    def experiment(self, hp: keras_tuner.HyperParameters) -> Experiment:
+        """The experiment of a trial."""
         return self.base.override({key: hp.Choice(key, values) for key, values in self.space.items()})
 
-    def build(self, hp):
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         with strategies.scope(self.strategy):
             return self._compiled(self.experiment(hp))
 
-    def _compiled(self, experiment: Experiment):
+    def _compiled(self, experiment: Experiment) -> keras.Model:
         model = self.kind.build(experiment, self.data)
         loop.compile(model, self.data, experiment)
         return model
 
-    def fit(self, hp, model, epochs=None, initial_epoch=0, callbacks=(), **_):
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        **_,
+    ) -> keras.callbacks.History:
         experiment = self.experiment(hp)
         part = range(initial_epoch, epochs or experiment["training.epochs"])
         bar = Progress(part, f"trial with {_text(self.space, experiment)}")
@@ -168,7 +180,7 @@ class _Search(keras_tuner.HyperModel):
 
 
 def _around(experiment: Experiment) -> dict[str, list]:
-    """Choices about an experiment's own values, of the settings that it has."""
+    """Values around the experiment's own, for those of the usual settings that it has."""
 
     def candidates(name: str, value: float) -> list:
         return {
@@ -178,12 +190,12 @@ def _around(experiment: Experiment) -> dict[str, list]:
             "learning_rate": [float(f"{value * factor:.3g}") for factor in (0.3, 1.0, 3.0)],
         }[name]
 
-    found = {}
+    choices = {}
     for name in ("width", "depth", "k", "learning_rate"):
         with contextlib.suppress(ValueError):  # no such setting
             key = full_name(name, experiment)
-            found[key] = candidates(name, experiment[key])
-    return found
+            choices[key] = candidates(name, experiment[key])
+    return choices
 
 
 def _text(space: dict[str, list], experiment: Experiment) -> str:

@@ -31,7 +31,7 @@ class PerExample(keras.losses.Loss):
 
 @register("model", "autoencoder")
 class Autoencoder(Model):
-    """h(g(x)) ≈ x through k < d numbers; x of shape `(B, *shape)`, codes `(B, k)`.
+    """An autoencoder h(g(x)) ≈ x with a code of k < d numbers; x has shape `(B, *shape)`, codes have shape `(B, k)`.
 
     Args:
         encoder: g without its projection: any Keras model with a known input shape, that of the data.
@@ -43,7 +43,7 @@ class Autoencoder(Model):
             denoising autoencoder; the likelihood is that of the clean input.
         scaling: a layer with an `inverse` and a `log_volume`, `zoo.Standardize` say, from the units of the data to those in
             which the model computes and is judged. Verbs take and return the units of the data.
-        overcomplete: allow k ≥ d, where the model may learn nothing but the identity.
+        overcomplete: allow k ≥ d, although the model may then learn just the identity.
 
     Verbs take rows in any form that `zoo.inputs.array` takes: arrays, lists, tables, tensors. 8-bit integers are always scaled
     to [0, 1]; other numbers are taken as they are. For zero rows the outputs have zero rows.

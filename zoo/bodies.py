@@ -102,7 +102,7 @@ def conv_decoder(
 
 @register("body", "linear")
 def linear_body(shape: tuple[int, ...]) -> tuple[keras.Model, keras.Model]:
-    """No layers: the two projections are the whole network, a single layer on either side."""
+    """No layers: the network consists of the two projections, one for the encoder and one for the decoder."""
     return linear(shape, "encoder"), linear(name="decoder")
 
 
@@ -114,14 +114,14 @@ def dense_body(
     activation: Activation = "gelu",
     start: Literal["random", "pca"] = "random",
 ) -> tuple[keras.Model, keras.Model]:
-    """Fully connected layers of width, width / 2, width / 4 … units in the encoder.
+    """Fully connected layers with width, width / 2, width / 4 … units in the encoder, and the reverse in the decoder.
 
     Args:
         shape: of one example.
         width: units of the encoder's first layer.
-        depth: layers of the encoder; with 0 the two projections are the whole network.
-        activation: of every layer.
-        start: random, or pca: a linear path beside the layers, on which training begins where PCA ends.
+        depth: number of layers of the encoder; with 0 the network consists of the two projections.
+        activation: activation function of every layer.
+        start: `random`, or `pca`: a linear path beside the layers, on which training begins where PCA ends.
     """
     require_whole(1, width=width)
     require_whole(0, depth=depth)
@@ -130,7 +130,9 @@ def dense_body(
         return dense(widths, activation, shape, "encoder"), dense(widths[::-1], activation, name="decoder")
     beside = [LinearPath(dense(each, activation), name="path") for each in (widths, widths[::-1])]
     flat = layers.Flatten(name="flatten")
-    return keras.Sequential([keras.Input(shape), flat, beside[0]], name="encoder"), keras.Sequential([beside[1]], name="decoder")
+    return keras.Sequential([keras.Input(shape), flat, beside[0]], name="encoder"), keras.Sequential(
+        [beside[1]], name="decoder"
+    )
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -166,14 +168,14 @@ class LinearPath(layers.Layer):
 def conv_body(
     shape: tuple[int, int, int], width: int = 32, depth: int = 1, hidden: int = 0, activation: Activation = "relu"
 ) -> tuple[keras.Model, keras.Model]:
-    """Residual convolutions for images of any size, which are halved until their shorter side is at most 7.
+    """Residual convolutions for images of any size; they halve an image until its shorter side is at most 7.
 
     Args:
         shape: of one image.
-        width: channels where the image is halved first; there are twice as many at every further level.
-        depth: residual blocks of a level.
-        hidden: units of a fully connected layer beside the bottleneck; 0: no such layer.
-        activation: of every layer.
+        width: channels of the first level; every further level, where the image is halved again, has twice as many.
+        depth: number of residual blocks per level.
+        hidden: units of a fully connected layer on each side of the bottleneck; 0: no such layer.
+        activation: activation function of every layer.
     """
     require_whole(1, width=width)
     require_whole(0, depth=depth, hidden=hidden)

@@ -58,13 +58,13 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
 
 @register("bottleneck", "deterministic")
 class Deterministic(Bottleneck):
-    """One code per input, a = f₁(W h + b); S = 1.
+    """One code per input (S = 1), a = f₁(W h + b), computed from the features h.
 
     Args:
-        k: dimensions of the code.
+        k: number of dimensions of the code.
         activation: f₁, a Keras name.
         use_bias: whether there is a bias b.
-        sparsity: λ ≥ 0; in training a code costs λ Σⱼ |aⱼ| nats (a Laplace prior up to a constant), otherwise nothing.
+        sparsity: weight λ ≥ 0 of a penalty λ Σⱼ |aⱼ|, in nats, in training (a Laplace prior up to a constant).
     """
 
     def __init__(self, k: int, activation: Activation = "linear", use_bias: bool = True, sparsity: float = 0.0, **kwargs):
@@ -88,14 +88,14 @@ class Deterministic(Bottleneck):
 
 @register("bottleneck", "gaussian", slots={"evaluation": "likelihood"}, fixed=["evaluation"])
 class Gaussian(Bottleneck):
-    """Codes drawn from q(a | x) = N(μ(x), σ²(x)) under a standard normal prior: the VAE (Kingma and Welling, 2014).
+    """Codes drawn from q(a | x) = N(μ(x), σ²(x)), with a standard normal prior: the VAE (Kingma and Welling, 2014).
 
     Args:
-        k: dimensions of the code.
-        beta: weight of the KL divergence in training (Higgins et al., 2017); 1 is the bound on log p(x).
-        free_bits: nats per dimension, averaged over the batch, that are free in training (Kingma et al., 2016).
-        warmup: training steps over which the weight of the KL divergence rises from 0 to `beta`.
-        samples: number S of codes per input; above 1 the loss is the importance-weighted bound (Burda et al., 2016).
+        k: number of dimensions of the code.
+        beta: weight of the KL divergence in training (Higgins et al., 2017); with 1 the loss is the bound on log p(x).
+        free_bits: nats per dimension, averaged over the batch, that cost nothing in training (Kingma et al., 2016).
+        warmup: training steps during which the weight of the KL divergence rises from 0 to `beta`.
+        samples: number S of codes drawn per input; above 1 the loss is the importance-weighted bound (Burda et al., 2016).
         seed: of the noise in training, an integer; drawn unless given.
 
     When not in training, the S draws of a row depend only on its `key` (without one, on its features), so they are the same in

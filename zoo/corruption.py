@@ -12,12 +12,11 @@ from zoo.registry import register
 
 @register("corruption", "noise")
 class RandomNoise(keras.layers.Layer):
-    """Adds Gaussian noise in training; each row's standard deviation is drawn uniformly from [0, `highest`].
+    """Gaussian noise in training; the standard deviation for each example is drawn uniformly from [0, `highest`].
 
     One model then copes with all noise levels; `keras.layers.GaussianNoise` trains for a single one.
 
     Args:
-        highest: greatest standard deviation.
         highest: the largest standard deviation.
         seed: of the noise, an integer; drawn unless given.
     """
@@ -42,15 +41,15 @@ class RandomNoise(keras.layers.Layer):
 
 @register("corruption", "affine")
 class RandomAffine(keras.layers.Layer):
-    """Shifts, rotates, scales and shears each image `(height, width, channels)` in training, by uniformly drawn amounts.
+    """Shifts, rotates, scales and shears each image `(height, width, channels)` in training, by uniform random amounts.
 
     An autoencoder that reconstructs the original image learns to leave these changes out of its codes.
 
     Args:
         shift: maximum shift along height and width, in pixels.
         rotation: maximum rotation, in degrees.
-        scale: maximum change of size, as a share of it, below 1.
-        shear: maximum shear, in pixels to the side for each pixel up.
+        scale: maximum relative change of size, below 1.
+        shear: maximum shear, in pixels to the side per pixel up.
         seed: of the draws, an integer; drawn unless given.
     """
 
@@ -109,14 +108,14 @@ def affine_noise(
     shear: float = 0.3,
     seed: int | None = None,
 ) -> keras.Sequential:
-    """`RandomAffine`, then `RandomNoise`.
+    """`RandomAffine`, then `RandomNoise`: a random affine map and Gaussian noise in training.
 
     Args:
         highest: the largest standard deviation of the noise.
         shift: maximum shift along height and width, in pixels.
         rotation: maximum rotation, in degrees.
-        scale: maximum change of size, as a share of it, below 1.
-        shear: maximum shear, in pixels to the side for each pixel up.
+        scale: maximum relative change of size, below 1.
+        shear: maximum shear, in pixels to the side per pixel up.
         seed: of the draws, an integer, from which each layer gets one of its own; drawn unless given.
     """
     first, second = (None, None) if seed is None else (seed, seed + 1)

@@ -14,13 +14,13 @@ from zoo.registry import register
 
 @register("density", "mixture")
 class Mixture(keras.layers.Layer):
-    """Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k; with classes, one mixture per class.
+    """A Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k; with classes, one mixture per class.
 
     The variables have their final size from the start and hold a standard normal until `assign` is called, so a model can be
     saved and exported before and after its density is fitted.
 
     Args:
-        components: number M of Gaussians (per class).
+        components: number M of Gaussians, per class if there are classes.
         classes: number C of classes, or 0.
 
     Called on seeds `(B,)`, int32, it returns codes `(B, k)`; the same seed gives the same code. With labels `(B,)`, int32 in

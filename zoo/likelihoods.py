@@ -93,12 +93,12 @@ class Likelihood(Serializable, abc.ABC):
 
 @register("likelihood", "squared_error")
 class SquaredError(Likelihood):
-    """L_SE = Σᵢ (xᵢ − x̃ᵢ)², read as a Gaussian of fixed variance σ² = ½ in every dimension.
+    """Squared error L_SE = Σᵢ (xᵢ − x̃ᵢ)²: a Gaussian with the fixed variance σ² = ½ in every dimension.
 
     With that variance −log p(x | x̃) = L_SE + (d/2) log π: both have the same minimum and the same gradients.
 
     Args:
-        activation: f₂ of the output layer, a Keras name.
+        activation: activation function f₂ of the output layer, a Keras name.
     """
 
     def __init__(self, activation: Activation = "linear"):
@@ -122,7 +122,7 @@ class SquaredError(Likelihood):
 
 @register("likelihood", "bernoulli")
 class Bernoulli(Likelihood):
-    """Each value is 0 or 1, with its own probability; f₂ is the logistic function.
+    """Bernoulli distributions: every value is 0 or 1, with its own probability; f₂ is the logistic function.
 
     log p = Σᵢ xᵢ log x̃ᵢ + (1 − xᵢ) log(1 − x̃ᵢ). Grey levels in [0, 1] are taken as probabilities (cross-entropy): this is
     common, but then it is not a log-probability of the data.
@@ -142,7 +142,7 @@ class Bernoulli(Likelihood):
 
 @register("likelihood", "discretized_gaussian")
 class DiscretizedGaussian(Likelihood):
-    """Grey levels 0, 1/n, …, 1 for n = `levels` − 1, each with its own Gaussian mean and variance.
+    """Discretized Gaussians over the grey levels 0, 1/n, …, 1, n = `levels` − 1; every value has its own mean and variance.
 
     The probability of a level is that of the bin around it, 1/n wide, under N(μ, σ²); the outermost bins are open (as in
     Salimans et al., 2017, for the logistic distribution). `log_prob` is a log-probability of the data, so
@@ -154,7 +154,7 @@ class DiscretizedGaussian(Likelihood):
     outermost level: the Gaussian density blurred over a bin, which is not a probability.
 
     Args:
-        levels: of a value, 256 for 8-bit images; None: 256, and in an experiment those of the training data.
+        levels: number of grey levels, 256 for 8-bit images; None: 256 or, in an experiment, that of the training data.
     """
 
     low, high = 0.0, 1.0

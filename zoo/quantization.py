@@ -14,19 +14,19 @@ LEAST = 1e-12  # least moving average of an entry, as a share of 1 / K; it avoid
 
 @register("bottleneck", "vector_quantized")
 class VectorQuantized(Bottleneck):
-    """`tokens` vectors of `width` numbers, each the nearest of `entries` in a codebook: the VQ-VAE (van den Oord et al., 2017).
+    """Codes of `tokens` vectors, each the nearest entry of a codebook: the VQ-VAE (van den Oord et al., 2017).
 
     Each entry is an exponential moving average of the vectors assigned to it (their appendix A.1); an entry with hardly any
     vectors is restarted at a vector of the batch.
 
     Args:
         tokens: number of vectors in a code; k = tokens · width.
-        entries: K, size of the codebook. A code takes tokens · log₂ K bits.
-        width: size of a vector.
-        commitment: weight β of ‖h − sg(e)‖² in training, in nats.
-        decay: of the moving averages, in [0, 1).
-        restart: an entry is restarted when its moving average falls below this share of an even one (1 / K of all vectors); in
-            [0, 1). With 0, unused entries stay as they are.
+        entries: number K of entries in the codebook. A code takes tokens · log₂ K bits.
+        width: number of dimensions of a vector.
+        commitment: weight β, in nats, of the commitment loss ‖h − sg(e)‖² in training.
+        decay: decay rate of the moving averages, in [0, 1).
+        restart: an entry is restarted when its share of the vectors, a moving average, falls below `restart` / K; in [0, 1).
+            With 0, unused entries stay as they are.
         seed: of the initial codebook and the restarts, an integer; drawn unless given.
 
     When not in training, a code costs tokens · log K nats, −log p(code) under a uniform prior, so `score` is a bound.

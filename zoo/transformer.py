@@ -25,19 +25,19 @@ from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 @register("model", "transformer", bfloat16=True)
 class Transformer(Model):
-    """p(target | source) for texts, token by token (Vaswani et al., 2017). With equal vocabularies it is an autoencoder of
-    texts, a denoising one if it is trained on corrupted sources.
+    """A transformer for p(target | source) of texts, token by token (Vaswani et al., 2017). With equal vocabularies it is an
+    autoencoder of texts, and a denoising one if it is trained on corrupted sources.
 
     Args:
         source_vocabulary: of the texts that are read. Equal vocabularies share their embedding.
         target_vocabulary: of the texts that are written.
-        width: size of the state of a position; an even multiple of `heads`.
-        depth: number of encoder blocks. They run on all positions at once, the decoder's once per token.
+        width: size of the state at each position; an even multiple of `heads`.
+        depth: number of encoder blocks. They run on all positions at once; those of the decoder run once per token.
         decoder_depth: number of decoder blocks.
         heads: number of attention heads.
         hidden: units of the hidden layer of every block; three times the width unless given.
-        dropout: dropout rate of what each block adds, in training.
-        label_smoothing: share of the target probability that is spread over all tokens that may be written.
+        dropout: dropout rate in training, applied to what each block adds to the state.
+        label_smoothing: share of the target probability that is spread evenly over all tokens that may be written.
         beams: number of sequences that `generate_beam` follows and returns.
         choices: number of next tokens that `next` returns.
         seed: of the dropout, an integer; every layer gets its own seed from it. Drawn unless given.

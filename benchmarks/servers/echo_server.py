@@ -8,9 +8,10 @@ import sys
 
 from peers.peers import WIDTH
 
-from serving import json_tensors, quiet, transport
-from serving.messages import Request, Response
-from serving.servable import Endpoint, TensorSpec
+from serving import quiet
+from serving.models.servable import Endpoint, TensorSpec
+from serving.rest import json_tensors, transport
+from serving.rest.messages import Request, Response
 
 SPEC = TensorSpec(quiet.tensorflow.float32.as_numpy_dtype(0).dtype, 1, (None, WIDTH))
 ENDPOINT = Endpoint({"x": SPEC}, {"x": SPEC}, None, True)

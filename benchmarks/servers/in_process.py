@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from peers.peers import WIDTH
 
-from serving.batcher import Limits
+from serving.models.batcher import Limits
+from serving.models.servable import Servable
 from serving.quiet import tensorflow as tf
-from serving.servable import Servable
 
 ROWS, CALLS = 32, 4000
 

@@ -1,6 +1,6 @@
-"""Data: where they come from, their schema, their splits, and the batches that a model is trained on."""
+"""Data sets: their sources, schemas and splits, and the batches that models are trained on."""
 
 import contextlib
 
-with contextlib.suppress(ValueError):  # of Keras for another KERAS_BACKEND, which a command explains later
+with contextlib.suppress(ValueError):  # Keras's for an unknown KERAS_BACKEND; a command reports it later
     from serving import quiet  # noqa: F401 - before Keras imports TensorFlow

@@ -1,4 +1,4 @@
-"""Rows of numbers, vectors or images, from a catalogue of data sets or from the user's own files."""
+"""Data sets of arrays, vectors or images, from the TFDS catalogue or from the user's own files."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ from zoo.registry import register
 from zoo.schema import Feature
 
 SPLITS = ("test", "validation", "train")
-SAMPLE = 1000  # rows that are looked at to learn what the data are like
+SAMPLE = 1000  # rows that represent a split
 
 
 @register("data", "arrays")
@@ -32,24 +32,24 @@ def load(
     binarize: Literal["none", "static", "dynamic"] = "none",
     left_out: int = -1,
 ) -> Data:
-    """Opens a data set.
+    """Opens a data set of arrays: vectors or images.
 
     Args:
         dataset: a TFDS name (`digits` needs no download), `folder:DIR` of images, `npz:FILE` or `npy:FILE`.
-        validation: share of the training split, its last rows, set apart.
-        memory_gib: a split up to this size as float32 is held in memory, a larger one is streamed, except that the arrays of
-            an npz file are read whole.
-        image_size: height and width to which the images of a folder are cropped and resized; 0: as they are.
-        shift: augmentation: a batch of training images is shifted by up to this many pixels along height and width.
-        binarize: `static`: every value in [0, 1] becomes 1 with that probability, otherwise 0, once and for all; `dynamic`: the
-            training split is drawn anew in every epoch, the other splits once.
-        left_out: number of a class that the training and validation splits are without, for anomaly detection; the test split
-            has it. −1: none.
+        validation: share of the training split, its last rows, that becomes the validation split, in [0, 1).
+        memory_gib: largest size in GiB, as float32, of a split that is held in memory. Larger splits are streamed, although an
+            npz file is always read into memory.
+        image_size: height and width to which the images of a folder are cropped and resized; 0 keeps their size.
+        shift: augmentation; every batch of training images is shifted by up to this many pixels along height and width.
+        binarize: whether to replace every value p in [0, 1] by 1 with probability p and by 0 otherwise. `static`: once;
+            `dynamic`: again in every epoch for the training split, once for the other splits.
+        left_out: index of a class to leave out of the training and validation splits, but not of the test split, for anomaly
+            detection; −1 leaves out none.
 
-    8-bit integers are scaled to [0, 1], everything else is taken as it is.
+    8-bit integers are scaled to [0, 1]; other numbers are taken as they are.
 
     Raises:
-        ValueError: no such data, or not of the form that the source reads.
+        ValueError: no such data set, or one that does not have the expected form.
     """
     require_amount(below=1, validation=validation)
     require_amount(memory_gib=memory_gib)
@@ -70,7 +70,7 @@ def load(
         splits["train"] = dataclasses.replace(splits["train"], dynamic=True)
     if left_out >= 0:
         for name in splits.keys() - {"test"}:
-            splits[name] = _without(splits[name], left_out, source.classes)
+            splits[name] = _without_class(splits[name], left_out, source.classes)
     splits["train"] = dataclasses.replace(splits["train"], shift=shift)
     schema = {"x": Feature.of(tuple(spec.shape[1:]), _range(splits["train"], spec.dtype))}
     if source.classes is not None:
@@ -79,8 +79,8 @@ def load(
 
 
 def sample(split: Split) -> np.ndarray:
-    """Examples `(n, *shape)` that show what a split is like, the same every time: spread over one in memory, the beginning of
-    one that is streamed or drawn."""
+    """Examples `(n, *shape)` that represent a split, always the same: spread evenly over a split in memory, or the first ones
+    of a streamed or dynamic split."""
     if split.arrays is None or split.dynamic:
         return next(split.batches(SAMPLE))["x"]
     return split.arrays["x"][:: -(-split.size // SAMPLE)]
@@ -104,10 +104,10 @@ def _open(name: str, image_size: int) -> Source:
 
 
 def _rows(source: Source, validation: float, dataset: str) -> dict[str, Rows]:
-    """The rows of each split, which are of numbers and have one shape."""
+    """The rows of each split; raises ValueError unless they are numbers of one shape."""
     spec = source.test.blocks.element_spec["x"]
     if spec.dtype == tf.string:
-        raise ValueError(f"Expected numbers. Received: {dataset!r}, whose examples are text. Try digits or mnist.")
+        raise ValueError(f"Expected numbers. Received: {dataset!r}, whose examples are texts. Try digits or mnist.")
     if None in spec.shape[1:]:
         raise ValueError(
             f"Expected examples of one shape. Received: {dataset!r} with examples of shape {tuple(spec.shape[1:])}. Try saving "
@@ -123,32 +123,32 @@ def _split(rows: Rows, memory_gib: float) -> Split:
     blocks = rows.blocks.map(_as_float, num_parallel_calls=tf.data.AUTOTUNE)
     row_bytes = 4 * int(np.prod(blocks.element_spec["x"].shape[1:], dtype="int64"))
     if rows.size * row_bytes > memory_gib * 2**30:
-        fitting = int(memory_gib * 2**30 / (4 * row_bytes))  # a window is there several times over while it is shuffled
+        fitting = int(memory_gib * 2**30 / (4 * row_bytes))  # shuffling takes the memory of several windows
         return Split(rows.size, stream=blocks, window=int(np.clip(fitting, 256, WINDOW)))
     with pipeline_errors():
-        read = [decoded(block) for block in blocks.as_numpy_iterator()]
-    return Split(rows.size, arrays={name: np.concatenate([block[name] for block in read]) for name in read[0]})
+        parts = [decoded(block) for block in blocks.as_numpy_iterator()]
+    return Split(rows.size, arrays={name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def _as_float(block):
+def _as_float(block: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """A block with x as float32; raises ValueError in the pipeline for values that are not finite or too large."""
     x = block["x"]
-    if x.dtype.is_floating or x.dtype.size == 8:  # other integers are far from what float32 cannot square
+    if x.dtype.is_floating or x.dtype.size == 8:  # the squares of other integers fit in float32
 
-        def look(values, ids):
+        def check(values, ids):
             require_finite(values, [name.decode() for name in ids])
             return values
 
-        x = tf.ensure_shape(tf.numpy_function(look, [x, block["id"]], x.dtype), x.shape)
+        x = tf.ensure_shape(tf.numpy_function(check, [x, block["id"]], x.dtype), x.shape)
     return block | {"x": _scaled(x)}
 
 
-def _scaled(x):
+def _scaled(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
 
 
 def _drawn_once(rows: Rows, split: int) -> Rows:
-    """Rows whose x are ones and zeros, with the probabilities of the rows' own, which stay beside them as `grey`; the draws of
-    each split are its own."""
+    """Rows with x binarized and the original values in the column `grey`; the number of the split seeds the draws."""
 
     def draw(number, block):
         x = checked(_scaled(block["x"]), _require_probabilities)
@@ -164,11 +164,11 @@ def _require_probabilities(x: np.ndarray) -> None:
         )
 
 
-def _without(split: Split, label: int, classes: tuple[str, ...] | None) -> Split:
+def _without_class(split: Split, label: int, classes: tuple[str, ...] | None) -> Split:
     if split.arrays is None or "label" not in split.arrays or label >= len(classes):
         raise ValueError(
             f"Expected a class to leave out, of data with labels that fit in memory. Received: left_out={label}, "
-            f"classes {', '.join(classes or ()) or 'none'}. Try --left_out=-1, or a higher --memory_gib."
+            f"classes {', '.join(classes or ()) or 'none'}. Try --left_out=-1, or a larger --memory_gib."
         )
     kept = split.arrays["label"] != label
     return dataclasses.replace(

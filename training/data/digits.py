@@ -1,8 +1,11 @@
 """scikit-learn's handwritten digits as a TFDS data set, prepared from the package on first use."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
 
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
@@ -11,7 +14,7 @@ SPLIT_SEED = 0
 class Digits(tfds.core.GeneratorBasedBuilder):
     """1,797 images of 8×8 pixels, ten classes; values in [0, 1], in steps of 1/16.
 
-    The packaged data have no split of their own: a fifth, drawn with a fixed seed, is the test split.
+    The packaged data are not split; a fifth of them, drawn with a fixed seed, is the test split.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -30,14 +33,14 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             description=__doc__,
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         digits = load_digits()
         order = np.random.default_rng(SPLIT_SEED).permutation(len(digits.target))
         held_out = int(TEST_SHARE * len(order))
         parts = {"train": order[held_out:], "test": order[:held_out]}
         return {name: self._generate_examples(digits, indices) for name, indices in parts.items()}
 
-    def _generate_examples(self, digits, indices):
+    def _generate_examples(self, digits: Bunch, indices: np.ndarray) -> Iterator[tuple[int, dict[str, object]]]:
         for index in indices:
             image = (digits.images[index, :, :, None] / 16).astype("float32")
             yield int(index), {"image": image, "label": int(digits.target[index])}

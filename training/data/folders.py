@@ -1,4 +1,4 @@
-"""Folders of images: what is in them, and their pixels as an exported model will see them."""
+"""Folders of images: the files in them, and their pixels as an exported model will see them."""
 
 import os
 import pathlib
@@ -13,42 +13,51 @@ from PIL import Image
 from serving.picture_files import read as read_picture
 from serving.picture_files import reader as picture_reader
 from serving.picture_files import refusal
-from training.data.rows import BLOCK, MINIMUM_ROWS, Source, beside, distinct, given, held_out, numbered
+from training.data.rows import (
+    BLOCK,
+    MINIMUM_ROWS,
+    Source,
+    class_names,
+    class_numbers,
+    joined,
+    split_at_random,
+    split_by_files,
+)
 
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
-UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused by name, not left out in silence
+UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused, not ignored
 SYSTEM = ("__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information", "thumbs.db", "desktop.ini")
 
 
 def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
-    """The images under a folder; subfolders, where there are several, are the classes. `train/` and `test/` are the splits.
+    """Opens the images in a folder. Its subfolders, if there are several, are the classes; `train/` and `test/` are the splits.
 
-    Hidden files and folders and those of operating systems are left out.
+    Hidden files and folders, and those of operating systems, are ignored.
 
     Args:
-        image_size: height and width to which they are cropped and resized; 0: as they are.
+        image_size: height and width to which images are cropped and resized; 0 keeps their size.
 
     Raises:
-        ValueError: few images, a file or folder that cannot be read, or images of several sizes without `image_size`.
+        ValueError: too few images; a file or folder that cannot be read; images of different sizes without `image_size`.
     """
     split = all((root / part).is_dir() for part in ("train", "test"))
     bases = [root / part for part in ("train", "test")] if split else [root]
     parts = [_images(base) for base in bases]
     names = [[_name(path.relative_to(base)) for path in paths] for base, paths in zip(bases, parts, strict=True)]
     folders = [np.array([name.rpartition("/")[0] for name in part]) for part in names]
-    classes = distinct(np.concatenate(folders))
-    everything = [path for paths in parts for path in paths]
-    channels = 1 if all(map(_is_grey, everything)) else 3
-    shape = (image_size, image_size, channels) if image_size else _read(everything[0], channels).shape
+    classes = class_names(np.concatenate(folders))
+    paths = [path for part in parts for path in part]
+    channels = 1 if all(map(_is_grey, paths)) else 3
+    shape = (image_size, image_size, channels) if image_size else _read(paths[0], channels).shape
 
     def reader(part: int) -> Callable:
-        labels = None if classes is None else numbered(folders[part], classes)
+        labels = None if classes is None else class_numbers(folders[part], classes)
         read = _reader(parts[part], shape, cropped=image_size > 0)
-        return lambda indices: beside(read(indices), indices, np.array(names[part])[indices], labels)
+        return lambda indices: joined(read(indices), indices, np.array(names[part])[indices], labels)
 
     if not split:
-        return held_out(reader(0), len(everything), classes)
-    return given(reader(0), len(names[0]), reader(1), len(names[1]), classes)
+        return split_at_random(reader(0), len(paths), classes)
+    return split_by_files(reader(0), len(names[0]), reader(1), len(names[1]), classes)
 
 
 def _images(root: pathlib.Path) -> list[pathlib.Path]:
@@ -56,20 +65,22 @@ def _images(root: pathlib.Path) -> list[pathlib.Path]:
     if len(paths) < MINIMUM_ROWS:
         raise ValueError(
             f"Expected a folder with at least {MINIMUM_ROWS} images ({', '.join(IMAGES)}). Received: {len(paths)} in {root}. "
-            "Try the folder above, or another format."
+            "Try the parent folder, or another format."
         )
     return paths
 
 
 def _files(folder: pathlib.Path, seen: set[str]) -> Iterator[pathlib.Path]:
-    """The files below a folder that people put there; through links too, but no folder twice."""
+    """The user's files below a folder. Links are followed, but no folder is read twice."""
     if os.path.realpath(folder) in seen:
         return
     seen.add(os.path.realpath(folder))
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        raise ValueError(f"Expected a folder that can be read. Received: {folder} ({error.strerror}). Try moving it.") from None
+        raise ValueError(
+            f"Expected a folder that can be read. Received: {folder} ({error.strerror}). Try moving it elsewhere."
+        ) from None
     for path in inside:
         if path.name.startswith(".") or path.name.lower() in SYSTEM:
             continue
@@ -80,21 +91,21 @@ def _files(folder: pathlib.Path, seen: set[str]) -> Iterator[pathlib.Path]:
 
 
 def _name(path: pathlib.PurePath) -> str:
-    """With / between its parts; a name that is not UTF-8 with its bytes written out."""
+    """A path with / as separator; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _is_grey(path: pathlib.Path) -> bool:
     with warnings.catch_warnings(action="ignore"):
         try:
-            with Image.open(path) as file:  # reads the header alone
+            with Image.open(path) as file:  # reads only the header
                 return file.mode in ("1", "L", "LA") or file.mode.startswith("I")
-        except Exception:  # Pillow raises many; what is wrong is told when the pixels are read
+        except Exception:  # Pillow raises many types; the error is reported when the pixels are read
             return True
 
 
 def _reader(paths: list[pathlib.Path], shape: tuple[int, ...], cropped: bool) -> Callable[[np.ndarray], tf.data.Dataset]:
-    """From row numbers `(n,)` to blocks of pixels, uint8 `(up to BLOCK, *shape)`."""
+    """Makes a function from row numbers `(n,)` to blocks of pixels, uint8 `(up to BLOCK, *shape)`."""
     files = np.array([os.fsencode(path) for path in paths], object)
     reader = picture_reader(shape[-1], shape[:2] if cropped else None)
 
@@ -105,7 +116,7 @@ def _reader(paths: list[pathlib.Path], shape: tuple[int, ...], cropped: bool) ->
         return index, tf.ensure_shape(tf.cond(fits, lambda: image, lambda: tf.zeros(shape, tf.uint8)), shape), fits
 
     def check(wanted, received, fit):
-        """Raises what is wrong with the first file whose row is missing or does not fit."""
+        """Raises the error of the first file whose row is missing or does not have the shape."""
         bad = np.append(received, np.full(len(wanted), -1))[: len(wanted)] != wanted
         bad[: len(fit)] |= ~fit[: len(wanted)]
         for row in wanted[bad][:1]:
@@ -116,17 +127,17 @@ def _reader(paths: list[pathlib.Path], shape: tuple[int, ...], cropped: bool) ->
             )
         return wanted
 
-    def whole(wanted, read):
-        received, pixels, fit = read
+    def complete(wanted, rows):
+        received, pixels, fit = rows
         with tf.control_dependencies([tf.numpy_function(check, [wanted, received, fit], tf.int64)]):
             return tf.ensure_shape(tf.identity(pixels), (None, *shape))
 
     def blocks(indices):
         indices = indices.astype("int64")
         rows = tf.data.Dataset.from_tensor_slices((indices, files[indices].astype("S")))
-        rows = rows.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()  # TensorFlow's own errors name no file
+        rows = rows.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()  # TensorFlow's errors do not name the file
         wanted = tf.data.Dataset.from_tensor_slices(indices).batch(BLOCK)
-        return tf.data.Dataset.zip(wanted, rows.batch(BLOCK)).map(whole)
+        return tf.data.Dataset.zip(wanted, rows.batch(BLOCK)).map(complete)
 
     return blocks
 

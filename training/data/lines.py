@@ -1,4 +1,4 @@
-"""Text files as people have them: the mark of their encoding, any ends of lines, and no accident that becomes a letter."""
+"""Text files from any system: byte order marks, all kinds of line ends, and no stray characters."""
 
 import codecs
 import pathlib
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from zoo.vocabulary import stray
 
-ENDS = re.compile("\r\n|\n|\r")  # and none of those that `str.splitlines` knows besides
-MARKS = {  # UTF-32's begin as UTF-16's do
+ENDS = re.compile("\r\n|\n|\r")  # not the other ones of `str.splitlines`
+MARKS = {  # UTF-32 comes before UTF-16, whose marks are prefixes of its marks
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -19,25 +19,25 @@ MARKS = {  # UTF-32's begin as UTF-16's do
 
 
 def read(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a text file with their numbers, from 1, split at tabs.
+    """The lines of a text file, split at tabs, with their numbers, which start at 1.
 
-    The file is in UTF-8, or begins with the mark of UTF-8, UTF-16 or UTF-32; a line ends with LF, CR LF or CR. Empty lines are
-    skipped, and so are comments: lines that begin with `;;;`, and those without a tab that begin with `#`. Texts come in the
-    composed form of Unicode (NFC); a run of spaces, those that do not break too, is one space, and there is none at the ends.
+    The file is in UTF-8, or starts with the byte order mark of UTF-8, UTF-16 or UTF-32. Lines end with LF, CR LF or CR. Empty
+    lines and comments are skipped; a comment is a line that starts with `;;;`, or with `#` and has no tab. Texts are converted
+    to Unicode's composed form (NFC). Runs of spaces, including no-break spaces, become one; spaces at the ends are removed.
 
     Raises:
-        ValueError: no such file, bytes of another encoding, characters that no text has (`zoo.vocabulary.stray`).
+        ValueError: no such file; bytes of another encoding; characters that do not belong in a text (`zoo.vocabulary.stray`).
     """
     for number, line in enumerate(ENDS.split(_decoded(path)), 1):
         if line.startswith(";;;") or (line.startswith("#") and "\t" not in line) or not line.strip(" \t"):
             continue
-        found = stray(line.replace("\t", ""))
-        if found:
-            name = unicodedata.name(found, "a control character")
-            hint = "iconv -f utf-16 -t utf-8, if it is UTF-16 without its mark" if found == "\0" else "removing it"
+        character = stray(line.replace("\t", ""))
+        if character:
+            name = unicodedata.name(character, "a control character")
+            hint = "iconv -f utf-16 -t utf-8, if it is UTF-16 without a mark" if character == "\0" else "removing it"
             raise ValueError(
-                f"Expected text. Received: U+{ord(found):04X}, {name}, in line {number} of {path}, "
-                f"place {line.index(found) + 1}. Try {hint}."
+                f"Expected text. Received: U+{ord(character):04X}, {name}, in line {number} of {path}, "
+                f"column {line.index(character) + 1}. Try {hint}."
             )
         yield number, [" ".join(unicodedata.normalize("NFC", field).split()) for field in line.split("\t")]
 
@@ -53,8 +53,8 @@ def _decoded(path: pathlib.Path) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         before = ENDS.split(data[: error.start].decode(encoding))
-        place = len(before[-1].encode(encoding)) + 1
+        column = len(before[-1].encode(encoding)) + 1
         raise ValueError(
             f"Expected text in {encoding.upper()}. Received: the byte 0x{data[error.start]:02x} in line {len(before)} of "
-            f"{path}, byte {place} of the line ({error.reason}). Try iconv -f cp1252 -t utf-8, with the encoding that it is in."
+            f"{path}, byte {column} of the line ({error.reason}). Try iconv -f cp1252 -t utf-8, with the encoding of the file."
         ) from None

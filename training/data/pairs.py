@@ -1,4 +1,4 @@
-"""Pairs of texts: their splits, their vocabularies, and the batches of similar lengths that a transformer is trained on."""
+"""Pairs of texts: their splits, vocabularies, and batches of similar lengths."""
 
 import dataclasses
 import os
@@ -15,8 +15,8 @@ import tensorflow_datasets as tfds
 import zoo
 from training import files
 from training.data import cmudict, lines
-from training.data.catalogue import like, prepared
-from training.data.rows import assigned
+from training.data.catalogue import prepared, similar_names
+from training.data.rows import assigned_splits
 from training.data.splits import Data, Split
 from zoo.registry import register
 from zoo.schema import Feature
@@ -27,35 +27,35 @@ SIDES = ("source", "target")
 ENDINGS = (".tsv", ".txt")
 SPLITS = ("train", "validation", "test")
 MINIMUM_ROWS = 100
-ALTERNATIVE = re.compile(r"(\S+)\(\d+\)")  # cmudict's mark of a word's second pronunciation, third …
+ALTERNATIVE = re.compile(r"(\S+)\(\d+\)")  # how cmudict marks the second, third … pronunciation of a word
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PairSplit(Split):
-    """Rows `{"source": (B,), "target": (B,)}` of texts, beside them `source_tokens` and `target_tokens`, their token numbers
+    """Rows `{"source": (B,), "target": (B,)}` of texts, with their token numbers `source_tokens` and `target_tokens`
     `(B, longest)`, padded with 0.
 
-    `longer` are the pairs beside them of which a side is longer than its vocabulary allows: none that a model can learn from or
-    get right.
+    `longer` are further pairs, in which a text is longer than its vocabulary allows, so that a model can neither learn them
+    nor get them right.
     """
 
     longer: tuple[tuple[str, str], ...] = ()
 
     def references(self) -> dict[str, list[str]]:
-        """The targets of each distinct source, in their order; those of `longer` last."""
+        """The targets of each distinct source, in the order of the rows; those of `longer` come last."""
         targets = {}
         for source, target in self.pairs():
             targets.setdefault(source, []).append(target)
         return targets
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """Source and target of every pair, those of `longer` last."""
+        """Source and target of every pair; those of `longer` come last."""
         yield from zip(self.source.tolist(), self.target.tolist(), strict=True)
         yield from self.longer
 
     def inputs(self, batch_size: int, drop_remainder: bool = False, check: Callable | None = None) -> tf.data.Dataset:
-        """Batches `{"source": (B, S), "target": (B, T)}` sorted by length, for `evaluate`; the texts were checked when they
-        became numbers."""
+        """Batches `{"source": (B, S), "target": (B, T)}` sorted by length, for Keras's `evaluate`. `check` is not used:
+        texts are checked when they are converted to token numbers."""
         order = np.lexsort(self._lengths())
         starts = range(0, self.size - batch_size + 1 if drop_remainder else self.size, batch_size)
         return self._pipeline(lambda: (order[start : start + batch_size] for start in starts), len(starts))
@@ -63,9 +63,10 @@ class PairSplit(Split):
     def training(
         self, batch_size: int, steps: int, epochs: range, seed: int = 0, check: Callable | None = None
     ) -> tf.data.Dataset:
-        """As `inputs`, for every step of each epoch, shuffled anew in each; rows of a batch have similar lengths.
+        """Batches as in `inputs` for all steps of the epochs, each of which has its own order; the rows of a batch have similar
+        lengths.
 
-        A batch depends on the seed and on its step alone, so a run that goes on after a kill sees the same batches.
+        A batch depends only on the seed and on its step, so that a resumed run sees the same batches as an uninterrupted one.
         """
 
         def rows():
@@ -97,12 +98,12 @@ class PairSplit(Split):
         return self.arrays[f"{side}_tokens"]
 
     def _lengths(self) -> list[np.ndarray]:
-        """Of the targets and the sources, which `lexsort` sorts by first."""
+        """Lengths of the targets and of the sources; `lexsort` sorts by the sources first."""
         return [np.count_nonzero(tokens, axis=1) for tokens in map(self.tokens, reversed(SIDES))]
 
     def _pipeline(self, rows: Callable[[], Iterator[np.ndarray]], count: int) -> tf.data.Dataset:
         columns = {name: self.tokens(name) for name in SIDES}
-        multiple = 1 if keras.backend.backend() == "tensorflow" else 8  # few shapes, where each of them is compiled
+        multiple = 1 if keras.backend.backend() == "tensorflow" else 8  # few shapes, because each one is compiled
 
         def batches():
             for chosen in rows():
@@ -115,9 +116,9 @@ class PairSplit(Split):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs(Data):
-    """Pairs of texts; the vocabularies in the schema are those of the training split.
+    """Pairs of texts. The vocabularies in the schema are those of the training split.
 
-    `reduced` maps a target to what remains of it where only a part of it counts, a pronunciation to one without stress.
+    `reduced` maps a target to a simpler form that is evaluated as well: a pronunciation to one without stress.
     """
 
     reduced: Callable[[str], str] | None = None
@@ -137,37 +138,37 @@ def load(dataset: str) -> Pairs:
 
     Args:
         dataset: `cmudict/random`, `cmudict/stem`, `misspellings`, any TFDS name whose supervised keys are two texts, or
-            `pairs:PATH`, a file of lines SOURCE tab TARGET, or a folder of `train.tsv`, `validation.tsv` and `test.tsv`.
-            What is read as what, `training.lines.read` says; `abend(1)`, where there is `abend` too, is `abend` again.
+            `pairs:PATH`, a text file with a pair per line, SOURCE tab TARGET, or a folder with such files `train.tsv`,
+            `validation.tsv` and `test.tsv`. A source `abend(1)` is read as `abend` if `abend` is also there.
 
-    A file is split by source, 90 to 5 to 5, always alike: all targets of a source are on one side. The vocabularies and their
-    lengths are those of the training split: words where its texts have whitespace, otherwise characters, and one for both
-    sides where they are of the same kind and the target's tokens are all found in the source. Longer pairs of the other
-    splits are counted on stderr, and count as wrong.
+    Files are read as in `training.data.lines.read`. A file is split by source, 90 to 5 to 5 percent, always in the same way, so
+    that all targets of a source are in one split. The vocabularies and their lengths are those of the training split; the
+    tokens are words if its texts contain spaces, otherwise characters. Both sides share one vocabulary if they have the same
+    kind of tokens and every token of the targets also occurs in the sources. Longer pairs in the other splits are reported on
+    stderr and count as wrong.
 
     Raises:
-        ValueError: no such data, or not of the form that the source reads; a split all of longer pairs.
+        ValueError: no such data set, or one that does not have the expected form; a split with nothing but longer pairs.
     """
     kind, _, path = dataset.partition(":")
     texts = _read(pathlib.Path(path)) if kind == "pairs" else _open_texts(dataset)
     vocabularies = [_vocabulary([row[side] for row in texts["train"]]) for side in (0, 1)]
-    read, written = vocabularies
-    if read.separator == written.separator and set(written.tokens) <= set(read.tokens):
-        vocabularies = [zoo.Vocabulary(read.tokens, max(read.length, written.length), read.separator)] * 2
+    source, target = vocabularies
+    if source.separator == target.separator and set(target.tokens) <= set(source.tokens):
+        vocabularies = [zoo.Vocabulary(source.tokens, max(source.length, target.length), source.separator)] * 2
     splits = [_split(name, texts[name], vocabularies) for name in SPLITS]
     schema = {side: Feature("text", vocabulary=each) for side, each in zip(SIDES, vocabularies, strict=True)}
     return Pairs(dataset, schema, *splits, reduced=cmudict.without_stress if dataset.startswith("cmudict") else None)
 
 
 def write(data: Pairs, folder: str | os.PathLike) -> pathlib.Path:
-    """Writes the splits of pairs of texts to `train.tsv`, `validation.tsv` and `test.tsv` in a folder, which `load` reads again
-    as `pairs:FOLDER`.
+    """Writes the splits to `train.tsv`, `validation.tsv` and `test.tsv` in a folder, which `load` reads as `pairs:FOLDER`.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: texts that do not fit in a line.
+        ValueError: texts that cannot be written on one line.
     """
     folder = pathlib.Path(folder)
     for name, split in data.splits.items():
@@ -184,15 +185,15 @@ def _read(path: pathlib.Path) -> dict[str, list[tuple[str, str]]]:
         return {split: _rows(path / f"{split}.tsv", 1) for split in SPLITS}
     rows = _rows(path, MINIMUM_ROWS)
     sources = sorted({source for source, _ in rows})
-    side = dict(zip(sources, assigned(len(sources)), strict=True))
-    return {split: [row for row in rows if side[row[0]] == split] for split in SPLITS}
+    splits = dict(zip(sources, assigned_splits(len(sources)), strict=True))
+    return {name: [row for row in rows if splits[row[0]] == name] for name in SPLITS}
 
 
 def _open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
-    """The pairs of texts in the splits train, validation and test of the TFDS data set called `name`.
+    """The pairs of texts in the splits `train`, `validation` and `test` of the TFDS data set called `name`.
 
     Raises:
-        ValueError: as `prepared`; a data set without these splits, or not of pairs of texts.
+        ValueError: as in `prepared`; a data set without these splits, or one without pairs of texts.
     """
     builder = prepared(name, lambda builder: None, "or pairs:FILE.tsv", _hint)
     keys, splits = builder.info.supervised_keys or (), builder.info.splits
@@ -212,9 +213,9 @@ def _open_texts(name: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    """What may be meant by a name that no data set has."""
+    """A suggestion for an unknown name."""
     path = name.partition(":")[2] or name
-    return f"pairs:{path}" if path.endswith(ENDINGS) else like(name, known) or "cmudict/random, or pairs:FILE.tsv"
+    return f"pairs:{path}" if path.endswith(ENDINGS) else similar_names(name, known) or "cmudict/random, or pairs:FILE.tsv"
 
 
 def _rows(path: pathlib.Path, least: int) -> list[tuple[str, str]]:
@@ -225,33 +226,33 @@ def _rows(path: pathlib.Path, least: int) -> list[tuple[str, str]]:
             received = "\t".join([source, *targets])
             raise ValueError(
                 f"Expected SOURCE, a tab and TARGET in every line. Received: {received!r} in line {number} of {path}. "
-                "Try removing what is no pair."
+                "Try removing lines that are not pairs."
             )
         numbers.append(number)
         rows.append((source, target))
     if len(rows) < least:
         raise ValueError(
             f"Expected a text file in UTF-8 with at least {least} lines of SOURCE, a tab and TARGET. Received: {len(rows)} in "
-            f"{path}. Try more of them."
+            f"{path}. Try more lines."
         )
     return [*_alternatives(rows, numbers, path)]
 
 
-def _alternatives(rows, numbers, path) -> Iterator[tuple[str, str]]:
-    """Rows in which `abend(1)` is `abend` again, so that its mark does not become letters."""
+def _alternatives(rows: list[tuple[str, str]], numbers: list[int], path: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Rows with `abend` in place of `abend(1)`, whose mark would otherwise become part of the word."""
     sources = {source for source, _ in rows}
     for number, (source, target) in zip(numbers, rows, strict=True):
         marked = ALTERNATIVE.fullmatch(source)
         if marked and marked[1] not in sources:
             raise ValueError(
-                f"Expected an alternative beside the first: {marked[1]!r}. Received: {source!r} alone, in line {number} of "
-                f"{path}. Try {marked[1]!r}, which may be there several times."
+                f"Expected {marked[1]!r} in addition to its alternative. Received: only {source!r}, in line {number} of "
+                f"{path}. Try {marked[1]!r}, which may occur several times."
             )
         yield (marked[1] if marked else source), target
 
 
 def _vocabulary(texts: list[str]) -> zoo.Vocabulary:
-    """Of one side's texts in the training split."""
+    """The vocabulary of the sources or of the targets of the training split."""
     vocabulary = zoo.Vocabulary.of(texts, " " if any(len(text.split()) > 1 for text in texts) else "")
     longest = max(len(vocabulary.split(text)) for text in texts)
     return zoo.Vocabulary(vocabulary.tokens, longest, vocabulary.separator)
@@ -264,19 +265,21 @@ def _split(name: str, rows: list[tuple[str, str]], vocabularies: list[zoo.Vocabu
         (kept if fits else longer).append(row)
     if longer:
         lengths = " and ".join(str(vocabulary.length) for vocabulary in vocabularies)
-        told = f"{len(longer):,} of {len(rows):,} pairs of the {name} split are longer than those of the training split"
-        print(f"{told} ({lengths} tokens), {longer[0][0]!r} say, and count as wrong.", file=sys.stderr)
+        message = f"{len(longer):,} of {len(rows):,} pairs of the {name} split are longer than those of the training split"
+        print(f"{message} ({lengths} tokens), such as {longer[0][0]!r}, and count as wrong.", file=sys.stderr)
     if not kept:
-        raise ValueError(f"Expected pairs no longer than those of the training split. Received: none, in the {name} split.")
-    both = [*zip(*kept, strict=True)]
-    columns = {name: np.array(texts) for name, texts in zip(SIDES, both, strict=True)}
-    for name, vocabulary, texts in zip(SIDES, vocabularies, both, strict=True):
+        raise ValueError(
+            f"Expected pairs no longer than those of the training split. Received: none in the {name} split. Try another split."
+        )
+    sides = [*zip(*kept, strict=True)]
+    columns = {name: np.array(texts) for name, texts in zip(SIDES, sides, strict=True)}
+    for name, vocabulary, texts in zip(SIDES, vocabularies, sides, strict=True):
         columns[f"{name}_tokens"] = vocabulary.numbers(texts)
     return PairSplit(len(kept), columns, longer=tuple(longer))
 
 
 def _cut(tokens: np.ndarray, multiple: int) -> np.ndarray:
-    """Token numbers without the columns that are padding in all rows, up to a multiple of columns."""
+    """Token numbers without columns of padding only, but with a number of columns that is a multiple of `multiple`."""
     longest = int(np.count_nonzero(tokens, axis=1).max())
     width = -(-longest // multiple) * multiple
     return np.pad(tokens[:, :width], ((0, 0), (0, max(0, width - tokens.shape[1]))))

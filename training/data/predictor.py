@@ -1,4 +1,4 @@
-"""What a predictor learns to predict: a class, or a number that is computed from the images."""
+"""The targets of predictors: a class, or a number computed from the image."""
 
 import dataclasses
 from typing import Literal
@@ -10,25 +10,25 @@ from zoo.arguments import require_whole
 from zoo.registry import register
 from zoo.schema import Feature
 
-FEWEST = 1_000  # rows of an epoch: few labels are repeated up to it, so that the epoch is worth its overhead
+FEWEST = 1_000  # rows of an epoch; fewer labels are repeated, because short epochs cost too much overhead
 
 
 @register("task", "labels")
 def targeted(data: Data, target: Literal["label", "slant"] = "label", labels: int = 0, seed: int = 0) -> Data:
-    """The data with a column `target` to predict.
+    """Adds a column `target`, which is to be predicted.
 
     Args:
-        target: what is learnt: `label`, the class, or `slant`, how far an image leans, in pixels to the right per pixel up.
-        labels: targets that are known: rows of the training split, drawn by the seed, as many of each class; 0: all.
+        target: what to predict: `label`, the class, or `slant`, how far an image leans, in pixels to the right per pixel up.
+        labels: number of training examples to use, drawn at random, equally many of each class; 0: all.
 
     Raises:
-        ValueError: no such target in these data, a stream, fewer rows than `labels`.
+        ValueError: data without such a target; a stream; fewer training rows than `labels`.
     """
     require_whole(0, labels=labels)
     if any(split.arrays is None for split in data.splits.values()) or (target == "label" and data.classes is None):
         raise ValueError(
             f"Expected data with labels that fit in memory, to predict {target!r}. Received: {data.name!r}. "
-            "Try a higher --memory_gib, or another data set."
+            "Try a larger --memory_gib, or another data set."
         )
     splits = {}
     for name, split in data.splits.items():
@@ -42,12 +42,12 @@ def targeted(data: Data, target: Literal["label", "slant"] = "label", labels: in
 
 
 def slant(x: np.ndarray) -> np.ndarray:
-    """How far images `(n, height, width, channels)` lean, `(n,)`, float32: pixels to the right for each pixel up.
+    """How far images `(n, height, width, channels)` lean, `(n,)`, float32, in pixels to the right per pixel up.
 
-    It is minus the slope of the ink's column on its row, from second central moments (Hu, 1962).
+    It is minus the slope of the regression of the ink's column on its row, from second central moments (Hu, 1962).
     """
     if x.ndim != 4:
-        raise ValueError(f"Expected images to find the slant of. Received: shape {x.shape[1:]}. Try --target=label.")
+        raise ValueError(f"Expected images, whose slant can be measured. Received: shape {x.shape[1:]}. Try --target=label.")
     ink = x.sum(axis=-1).astype("float64")
     total = np.maximum(ink.sum(axis=(1, 2)), 1e-9)
     row, column = np.arange(x.shape[1])[None, :, None], np.arange(x.shape[2])[None, None, :]
@@ -55,15 +55,17 @@ def slant(x: np.ndarray) -> np.ndarray:
     return (-(ink * row * column).sum(axis=(1, 2)) / np.maximum((ink * row**2).sum(axis=(1, 2)), 1e-9)).astype("float32")
 
 
-def _few(classes, size: int, count: int, seed: int) -> np.ndarray:
-    """Numbers of `count` rows, as many of each class, repeated to FEWEST or more."""
+def _few(classes: np.ndarray | None, size: int, count: int, seed: int) -> np.ndarray:
+    """The numbers of `count` rows, the same number of each class, repeated until there are at least FEWEST."""
     order = np.random.default_rng(seed).permutation(size)
-    if classes is not None:  # the first of every class, then the second …
+    if classes is not None:  # the first row of every class, then the second …
         classes = classes[order]
         turn = np.zeros(size, "int64")
         for label in np.unique(classes):
             turn[classes == label] = np.arange(np.sum(classes == label))
         order = order[np.lexsort((classes, turn))]
     if count > size:
-        raise ValueError(f"Expected at most the {size:,} rows of the training split as labels. Received: {count:,}. Try 0.")
+        raise ValueError(
+            f"Expected at most the {size:,} rows of the training split as labels. Received: {count:,}. Try --labels=0."
+        )
     return np.tile(order[:count], -(-FEWEST // count))

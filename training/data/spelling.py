@@ -1,11 +1,11 @@
-"""The spelling of English words: the stem of an inflected form, and slips of the pen."""
+"""The spelling of English words: stems of inflected forms, and misspellings."""
 
 import re
 from collections.abc import Container
 
 import numpy as np
 
-# Endings of inflected forms, with what takes their place in the stem: walks, boxes, cities, baked, stopped, making …
+# Endings of inflected forms, and what replaces them in the stem: walks, boxes, cities, baked, stopped, making …
 INFLECTIONS = tuple(
     (re.compile(f"{ending}$"), stem)
     for ending, stem in (
@@ -21,16 +21,16 @@ INFLECTIONS = tuple(
 
 
 def stem(word: str, words: Container[str]) -> str:
-    """The shortest word that `word` is a possessive or an inflected form of, by its letters, among `words`; or itself."""
-    for ending, instead in INFLECTIONS:
-        base = ending.sub(instead, word)
+    """The stem of a possessive or an inflected form: the shortest of `words` that its spelling leads to; or `word` itself."""
+    for ending, replacement in INFLECTIONS:
+        base = ending.sub(replacement, word)
         if base != word and len(base) > 1 and base in words:
             return stem(base, words)
     return word
 
 
 def misspelt(word: str, random: np.random.Generator) -> str:
-    """The word with one or two letters, never the last, dropped, doubled or swapped with the next; never as it was."""
+    """The word with one or two letters, never the last, dropped, doubled or swapped with the next; never the word itself."""
     while True:
         letters = list(word)
         for _ in range(random.integers(1, 3)):

@@ -1,9 +1,11 @@
-"""Splits of data, in memory or streamed, and the pipelines that feed a model from them."""
+"""Splits of data, in memory or streamed, and the pipelines of batches for training and evaluation."""
 
 import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
@@ -12,40 +14,40 @@ from training.data.rows import BLOCK
 from training.seeds import derived
 from zoo.schema import Schema
 
-WINDOW = 16_384  # maximum number of rows of a stream that are shuffled among themselves
+WINDOW = 16_384  # most rows of a stream that are shuffled together
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Rows `{"x": (B, *shape) float32, "label": (B,), "id": (B,)}`; `label` only where labels exist, beside them `target`
-    where `training.data.targets` put one, and `grey` where x was binarized.
+    """Rows `{"x": (B, *shape) float32, "label": (B,), "id": (B,)}`; `label` only if there are labels. A predictor's data also
+    have `target`, and binarized data have the original values, `grey`.
 
-    One of `arrays` (held in memory) and `stream` (read anew on every pass) is there.
+    Either `arrays` is given (rows in memory) or `stream` (read again in every pass).
     """
 
     size: int
     arrays: dict[str, np.ndarray] | None = None
     stream: tf.data.Dataset | None = None  # of blocks of rows
-    window: int = WINDOW  # rows of a stream that are shuffled among themselves
-    dynamic: bool = False  # x are probabilities of ones and zeros, which `training` draws anew in every batch
-    shift: int = 0  # pixels by which `training` moves every batch of images at most, along height and width
+    window: int = WINDOW  # rows of a stream that are shuffled together
+    dynamic: bool = False  # x are probabilities of 1; `training` draws the ones and zeros again for every batch
+    shift: int = 0  # `training` shifts every batch of images by up to this many pixels, along height and width
 
     def batches(self, batch_size: int = 1000) -> Iterator[dict[str, np.ndarray]]:
-        """One pass in the split's own order, as NumPy arrays; of a dynamic split a draw that depends on batch_size alone."""
+        """One pass in the split's own order, as NumPy arrays. The draws of a dynamic split depend only on batch_size."""
         for number, batch in enumerate(self._batches(batch_size)):
             if self.dynamic:
-                ones = np.random.default_rng(number).random(batch["x"].shape, "float32") < batch["x"]
-                batch = batch | {"x": ones.astype("float32")}
+                draws = np.random.default_rng(number).random(batch["x"].shape, "float32") < batch["x"]
+                batch = batch | {"x": draws.astype("float32")}
             yield batch
 
     def tail(self, share: float) -> "Split":
-        """The last rows of the split, one at least, as a split; of a dynamic one too, whose draws are those of `batches`."""
+        """The last rows of the split, at least one, as a split."""
         size = max(1, int(share * self.size))
         if self.arrays is None:
             return dataclasses.replace(self, size=size, stream=self.stream.unbatch().skip(self.size - size).batch(BLOCK))
         return dataclasses.replace(self, size=size, arrays={name: column[-size:] for name, column in self.arrays.items()})
 
-    def _batches(self, batch_size):
+    def _batches(self, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
         if self.arrays is None:
             with pipeline_errors():
                 yield from map(decoded, self.stream.unbatch().batch(batch_size).prefetch(2).as_numpy_iterator())
@@ -54,7 +56,7 @@ class Split:
                 yield {name: column[start : start + batch_size] for name, column in self.arrays.items()}
 
     def inputs(self, batch_size: int, drop_remainder: bool = False, check: Callable | None = None) -> tf.data.Dataset:
-        """Batches of x, or of (x, target) where there are targets, in the split's own order, for `evaluate` and `predict`;
+        """Batches of x, or of (x, target) if there are targets, in the split's own order, for Keras's `evaluate` and `predict`;
         `check` as in `training`."""
         if self.arrays is None:
             batches = self.stream.map(lambda block: block["x"]).unbatch().batch(batch_size, drop_remainder)
@@ -69,24 +71,24 @@ class Split:
     def training(
         self, batch_size: int, steps: int, epochs: range, seed: int = 0, check: Callable | None = None
     ) -> tf.data.Dataset:
-        """Batches of x, or of (x, target) where there are targets, for every step of each epoch, shuffled anew in each.
+        """Batches of x, or of (x, target) if there are targets, for all steps of the epochs, each of which has its own order.
 
-        A batch depends on the seed and on its step alone, so a run that goes on after a kill sees the same batches.
+        A batch depends only on the seed and on its step, so that a resumed run sees the same batches as an uninterrupted one.
 
         Args:
-            check: called on every batch of a stream, raises ValueError where it is not to be trained on.
+            check: called on every batch of a stream; raises ValueError if the values are not valid.
         """
         if self.arrays is None:
             batches = self._stream_batches(batch_size, steps, epochs, seed, check)
         else:
             batches = self._shuffled_batches(batch_size, steps, epochs, seed)
         if self.shift or self.dynamic:
-            changed = functools.partial(self._changed, seed)
-            batches = batches.enumerate(epochs.start * steps).map(changed, num_parallel_calls=tf.data.AUTOTUNE)
+            augment = functools.partial(self._augmented, seed)
+            batches = batches.enumerate(epochs.start * steps).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
         return batches.prefetch(tf.data.AUTOTUNE)
 
-    def _changed(self, seed, step, batch):
-        """A batch of x, or of (x, target), shifted and drawn."""
+    def _augmented(self, seed: int, step: tf.Tensor, batch: tf.Tensor | tuple) -> tf.Tensor | tuple:
+        """A batch of x, or of (x, target), with x shifted and drawn."""
         x, *target = batch if isinstance(batch, tuple) else (batch,)
         if self.shift:
             x = _shifted(x, self.shift, (derived(seed, "shift"), step))
@@ -94,7 +96,7 @@ class Split:
             x = drawn(x, (derived(seed, "binarize"), step))
         return (x, *target) if target else x
 
-    def _shuffled_batches(self, batch_size, steps, epochs, seed):
+    def _shuffled_batches(self, batch_size: int, steps: int, epochs: range, seed: int) -> tf.data.Dataset:
         columns = [tf.constant(self.arrays[name]) for name in ("x", "target") if name in self.arrays]
 
         def batch(step):
@@ -107,7 +109,7 @@ class Split:
         numbers = tf.data.Dataset.range(epochs.start * steps, epochs.stop * steps)
         return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def _stream_batches(self, batch_size, steps, epochs, seed, check):
+    def _stream_batches(self, batch_size: int, steps: int, epochs: range, seed: int, check: Callable | None) -> tf.data.Dataset:
         windows = self.stream.map(lambda block: block["x"]).unbatch().batch(self.window).enumerate()
 
         def epoch(number):
@@ -124,7 +126,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
-    """The splits of one data set and its schema: what the columns of its rows hold."""
+    """A data set: its splits, and the schema, which describes the columns of its rows."""
 
     name: str
     schema: Schema
@@ -134,51 +136,53 @@ class Data:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """By name; only those that are there."""
+        """The splits by name; a missing one is left out."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example, x."""
+        """Shape of one example x."""
         return self.schema["x"].shape
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The names of the classes; None where there are no labels."""
+        """The names of the classes; None if there are no labels."""
         return self.schema["label"].classes if "label" in self.schema else None
 
 
-def _shifted(x, shift, key):
+def _shifted(x: tf.Tensor, shift: int, key: tuple) -> tf.Tensor:
     moves = tf.random.stateless_uniform([2], key, -shift, shift + 1, dtype=tf.int32)
     return tf.roll(x, moves, axis=[1, 2])
 
 
 def drawn(x: tf.Tensor, key: tuple[int, int]) -> tf.Tensor:
-    """Ones with the probabilities x, otherwise zeros."""
+    """Draws of 1 with the probabilities x, otherwise 0."""
     return tf.cast(tf.random.stateless_uniform(tf.shape(x), key) < x, tf.float32)
 
 
 def _counted(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
-    """Says how many batches a stream has, which Keras warns of not knowing."""
+    """Declares the number of batches of a stream; without it Keras would warn."""
     return batches.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def checked(x, check):
-    def look(value):
+def checked(x: tf.Tensor, check: Callable[[np.ndarray], object]) -> tf.Tensor:
+    """Returns x; when the pipeline runs, `check` is called on its values and may raise ValueError."""
+
+    def call(value):
         check(value)
         return value
 
-    return tf.ensure_shape(tf.numpy_function(look, [x], x.dtype), x.shape)
+    return tf.ensure_shape(tf.numpy_function(call, [x], x.dtype), x.shape)
 
 
 class pipeline_errors:
-    """Within it, a ValueError that our own code raised inside a tf.data pipeline comes out as itself."""
+    """A context that turns the error of a tf.data pipeline back into the ValueError that our own code raised in it."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if isinstance(error, tf.errors.OpError):
             message = re.search(r"ValueError: (Expected .*)", error.message)
             if message:
@@ -186,5 +190,5 @@ class pipeline_errors:
 
 
 def decoded(block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A block whose ids are text: bytes objects could only be pickled."""
+    """A block with its ids as text: an array of bytes objects could only be saved by pickling."""
     return block | {"id": np.char.decode(block["id"].astype("S"), "utf-8")}

@@ -2,23 +2,33 @@
 
 import pathlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from training.data.rows import BLOCK, MINIMUM_ROWS, Rows, Source, beside, distinct, given, held_out, numbered
+from training.data.rows import (
+    BLOCK,
+    MINIMUM_ROWS,
+    Rows,
+    Source,
+    class_names,
+    class_numbers,
+    joined,
+    split_at_random,
+    split_by_files,
+)
 
 
 def open_arrays(path: pathlib.Path) -> Source:
-    """The rows of a `.npy` array, or of the arrays x and perhaps y of an `.npz` file.
+    """Opens the array of a `.npy` file, or the arrays x and, optionally, y of an `.npz` file.
 
     Raises:
-        ValueError: not a file of plain arrays, or not rows of numbers.
+        ValueError: not a NumPy file, one with pickled objects, or no rows of numbers.
     """
     try:
         arrays = np.load(path, mmap_mode="r", allow_pickle=False)
-        arrays = {"x": arrays} if isinstance(arrays, np.ndarray) else arrays  # an npz file reads an array when asked for it
+        arrays = {"x": arrays} if isinstance(arrays, np.ndarray) else arrays  # an npz file reads arrays on access
         if "x_train" in arrays and "x_test" in arrays:
             return _open_parts(arrays, path)
         key = next((key for key in ("x", "image", "images", "data", *arrays) if key in arrays), None)
@@ -27,14 +37,16 @@ def open_arrays(path: pathlib.Path) -> Source:
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         if str(error).startswith("Expected"):
             raise
-        raise ValueError(f"Expected a NumPy file of plain arrays. Received: {path} ({error}). Try numpy.savez.") from None
+        raise ValueError(
+            f"Expected a NumPy file without pickled objects. Received: {path} ({error}). Try numpy.savez."
+        ) from None
     _require_rows(x, labels, path)
-    classes = distinct(labels)
-    return held_out(_array_reader(x, labels, classes), len(x), classes)
+    classes = class_names(labels)
+    return split_at_random(_array_reader(x, labels, classes), len(x), classes)
 
 
-def _open_parts(arrays, path: pathlib.Path) -> Source:
-    """An npz file that brings its own split, as Keras's data sets do: x_train, x_test and perhaps y_train, y_test."""
+def _open_parts(arrays: Mapping[str, np.ndarray], path: pathlib.Path) -> Source:
+    """An npz file that is split already, as those of Keras are: x_train, x_test and, optionally, y_train, y_test."""
     x = {part: arrays[f"x_{part}"] for part in ("train", "test")}
     labelled = "y_train" in arrays and "y_test" in arrays
     labels = {part: arrays[f"y_{part}"] if labelled else None for part in x}
@@ -42,13 +54,15 @@ def _open_parts(arrays, path: pathlib.Path) -> Source:
         _require_rows(x[part], labels[part], path)
     if x["train"].shape[1:] != x["test"].shape[1:]:
         shapes = " and ".join(str(part.shape) for part in x.values())
-        raise ValueError(f"Expected x_train and x_test with rows of one shape. Received: {shapes} in {path}.")
-    classes = distinct(np.concatenate(list(labels.values())) if labelled else None)
+        raise ValueError(
+            f"Expected x_train and x_test with rows of one shape. Received: {shapes} in {path}. Try reshaping one of them."
+        )
+    classes = class_names(np.concatenate(list(labels.values())) if labelled else None)
     train, test = (_array_reader(x[part], labels[part], classes) for part in x)
-    return given(train, len(x["train"]), test, len(x["test"]), classes)
+    return split_by_files(train, len(x["train"]), test, len(x["test"]), classes)
 
 
-def _require_rows(x, labels, path: pathlib.Path) -> None:
+def _require_rows(x: np.ndarray | None, labels: np.ndarray | None, path: pathlib.Path) -> None:
     if x is None or x.ndim < 2 or len(x) < MINIMUM_ROWS or x.dtype.kind not in "buif":
         received = "no array" if x is None else f"{x.dtype} of shape {x.shape}"
         raise ValueError(
@@ -56,15 +70,15 @@ def _require_rows(x, labels, path: pathlib.Path) -> None:
             "Try x.reshape(len(x), -1)."
         )
     if labels is not None and labels.shape != (len(x),):
-        raise ValueError(f"Expected one label a row, of shape {(len(x),)}. Received: {labels.shape} in {path}.")
+        raise ValueError(f"Expected one label per row, shape {(len(x),)}. Received: {labels.shape} in {path}. Try y.ravel().")
 
 
 def _array_reader(x: np.ndarray, labels: np.ndarray | None, classes: np.ndarray | None) -> Callable[[np.ndarray], Rows]:
-    """From row numbers to Rows; TensorFlow knows native byte order and at most 64 bits."""
-    numbers = None if classes is None else numbered(labels, classes)
+    """Makes a function from row numbers to Rows. Numbers are converted to native byte order and at most 64 bits."""
+    numbers = None if classes is None else class_numbers(labels, classes)
     dtype = np.dtype("float32") if x.dtype.kind == "f" and x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")
     if x.dtype == "uint8" and x.ndim == 3:
-        x = x[..., None]  # grey images without an axis of channels, as in Keras's mnist.npz
+        x = x[..., None]  # grey images without a channel axis, as in Keras's mnist.npz
 
     def block(indices):
         return np.asarray(x[indices], dtype)
@@ -75,6 +89,6 @@ def _array_reader(x: np.ndarray, labels: np.ndarray | None, classes: np.ndarray 
     def rows(indices):
         index = tf.data.Dataset.from_tensor_slices(indices.astype("int64")).batch(BLOCK)
         blocks = index.map(read, num_parallel_calls=tf.data.AUTOTUNE)
-        return beside(blocks, indices, np.char.mod("%d", indices), numbers)
+        return joined(blocks, indices, np.char.mod("%d", indices), numbers)
 
     return rows

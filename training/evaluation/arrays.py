@@ -1,4 +1,4 @@
-"""What a representation is worth: its error beside PCA's, and what can be done with the codes."""
+"""Evaluation of autoencoders: their error compared with PCA, and what their codes are good for."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,16 +21,16 @@ from zoo.arguments import require_whole
 from zoo.registry import register
 
 BATCH = 1000
-DECODED = 10_000  # most examples that are decoded at once for a likelihood
-MADE = 10_000  # most generated examples that are judged
-ACTIVE = 0.01
+DECODED = 10_000  # most codes that are decoded at once for a likelihood
+GENERATED = 10_000  # most generated examples that are evaluated
+ACTIVE = 0.01  # variance above which a code dimension is active
 
 
 def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
-    """`codes` `(n, k)`, `ids` `(n,)` and, where there are labels, `labels` `(n,)` of a whole split, in its order."""
+    """`codes` `(n, k)`, `ids` `(n,)` and, if there are labels, `labels` `(n,)` of a split, in its order."""
     parts = {"codes": [], "ids": [], "labels": []}
     for rows in split.batches(BATCH):
-        model.check(rows["x"])  # which a stream has not been before
+        model.check(rows["x"])  # a stream has not been checked before
         parts["codes"].append(numpy(model.encode(rows["x"])))
         parts["ids"].append(rows["id"])
         if "label" in rows:
@@ -39,7 +39,7 @@ def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
 
 
 def baseline(data: Data, k: int) -> zoo.LinearAutoencoder | None:
-    """PCA of equal k, fitted on the training split; None where k ≥ d leaves no error or d² entries are too many."""
+    """PCA of equal k, fitted to the training split; None if k ≥ d, without any error, or if d² covariances are too many."""
     d = int(np.prod(data.shape))
     if k >= d or d > zoo.LARGEST_COVARIANCE:
         return None
@@ -49,22 +49,22 @@ def baseline(data: Data, k: int) -> zoo.LinearAutoencoder | None:
 def evaluate(
     model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, experiment: Experiment
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Judges a fitted model on the test split, beside PCA where `baseline` gives one.
+    """Evaluates a trained model on the test split, and PCA as the baseline, if there is one.
 
     Returns:
         The metrics, and the arrays of `codes.npz`: for each split `SPLIT_codes`, `SPLIT_ids` and `SPLIT_labels`.
 
-    Metrics: `squared_error` is Σᵢ (xᵢ − x̃ᵢ)² averaged over examples, `mse` the same divided by d; `pca/…` is PCA's. With
-    labels: `knn/error`, 1-nearest-neighbour on the codes; `probe/accuracy`, logistic regression on the standardized codes;
-    `kmeans/purity` and `kmeans/ari`, as many clusters as classes; neighbours and probe learn from the training split, clusters
-    are found in it, all are judged on the test split. The rest are those of `anomaly`, `likelihood`, `codebook` and
-    `generated`, each where the model or the data have what it needs.
+    Metrics: `squared_error` is Σᵢ (xᵢ − x̃ᵢ)² averaged over examples, `mse` the same divided by d; `pca/…` are those of PCA.
+    With labels: `knn/error`, 1-nearest-neighbour on the codes; `probe/accuracy`, logistic regression on the standardized codes;
+    `kmeans/purity` and `kmeans/ari`, with as many clusters as classes. All three are fitted to the training split and evaluated
+    on the test split. The other metrics are those of `anomaly`, `likelihood`, `codebook` and `generated`, if the model and the
+    data have what these need.
     """
     seed = experiment.seed
     encoded = {name: encode(model, split) for name, split in data.splits.items()}
     metrics = {}
-    for name, judged in {"test": model, **({"pca": pca} if pca else {})}.items():
-        metrics[f"{name}/squared_error"] = squared_error(judged, data.test)
+    for name, evaluated in {"test": model, **({"pca": pca} if pca else {})}.items():
+        metrics[f"{name}/squared_error"] = squared_error(evaluated, data.test)
         metrics[f"{name}/mse"] = metrics[f"{name}/squared_error"] / np.prod(data.shape)
     metrics["test/score"] = _average(data.test, model.score)
     metrics["train/squared_error"] = squared_error(model, data.train)
@@ -72,8 +72,8 @@ def evaluate(
         train, test = encoded["train"], encoded["test"]
         metrics |= judge_codes(train["codes"], train["labels"], test["codes"], test["labels"], seed)
         if pca:
-            left, right = (encode(pca, split)["codes"] for split in (data.train, data.test))
-            metrics["pca/knn_error"] = _knn_error(left, train["labels"], right, test["labels"])
+            train_codes, test_codes = (encode(pca, split)["codes"] for split in (data.train, data.test))
+            metrics["pca/knn_error"] = _knn_error(train_codes, train["labels"], test_codes, test["labels"])
     left_out = experiment.get("data.left_out", -1)
     if left_out >= 0:
         metrics |= anomaly(model, data.test, left_out)
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, float]:
-    """`anomaly/VERB_auroc`: how well a low `score` or `score_code` tells the class `left_out` from the others of a split."""
+    """`anomaly/VERB_auroc`: how well a low `score` or `score_code` separates the class `left_out` from the other classes."""
     metrics, unknown = {}, np.concatenate([rows["label"] for rows in split.batches(BATCH)]) == left_out
     for verb in ("score", "score_code"):
         metrics[f"anomaly/{verb}_auroc"] = roc_auc_score(unknown, -answers(getattr(model, verb), split))
@@ -93,10 +93,10 @@ def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, fl
 
 @register("evaluation", "likelihood")
 class Bound:
-    """The likelihood of the test split under a model with a prior.
+    """The likelihood of the test split, for models with a prior.
 
     Args:
-        nll_samples: codes for each test example in the estimate of log p(x); 0: no estimate beside the bound.
+        nll_samples: number of codes per test example in the estimate of log p(x); 0: only the bound is computed.
     """
 
     def __init__(self, nll_samples: int = 0):
@@ -105,10 +105,10 @@ class Bound:
 
 
 def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str, float]:
-    """What a model with a prior says of the test split, in nats per example.
+    """The likelihood of the test split under a model with a prior, in nats per example; empty for models without a prior.
 
-    The figures of `elbo`; `nll/NUMBER_samples_BINARIZATION`, −log p(x) by importance sampling, an upper bound in expectation
-    (where `nll_samples` > 0), and `nll/bits_per_dimension…` beside it where grey levels are modelled.
+    These are the metrics of `elbo` and, if `nll_samples` > 0, `nll/NUMBER_samples_BINARIZATION`: −log p(x) by importance
+    sampling, an upper bound in expectation; and `nll/bits_per_dimension…`, the same in bits, if grey levels are modelled.
     """
     if not model.bottleneck.prior:
         return {}
@@ -122,9 +122,9 @@ def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> di
 
 
 def elbo(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str, float]:
-    """`negative_elbo/BINARIZATION` of the test split in nats, one draw of the code for each example, its Kullback–Leibler part
-    `kl` and reconstruction part. `active_units`: dimensions whose mean varies over the data by more than 0.01 (Burda et al.,
-    2016).
+    """`negative_elbo/BINARIZATION` of the test split in nats, with one draw of the code per example, and its two parts: the
+    Kullback–Leibler divergence `kl` and the `reconstruction`. `active_units`: the number of code dimensions whose mean has a
+    variance above 0.01 over the data (Burda et al., 2016).
     """
     outputs = [model.predict_on_batch(rows["x"]) for rows in data.test.batches(BATCH)]
     kl, reconstruction = (float(np.concatenate([row[name] for row in outputs]).mean()) for name in ("kl", "reconstruction"))
@@ -142,7 +142,7 @@ def _binarization(experiment: Experiment) -> str:
 
 
 def nll(model: zoo.Autoencoder, split: Split, samples: int) -> float:
-    """−log p(x) in nats, averaged over a split, by importance sampling with so many codes for each example."""
+    """−log p(x) in nats, averaged over a split, by importance sampling with this number of codes per example."""
     rows = max(1, DECODED // samples)
     if keras.backend.backend() == "tensorflow":
         estimate = tf.function(model.log_likelihood, autograph=False, reduce_retracing=True)
@@ -157,54 +157,54 @@ def nll(model: zoo.Autoencoder, split: Split, samples: int) -> float:
 
 
 def active_units(codes: np.ndarray) -> np.ndarray:
-    """Which dimensions of the posterior means `(n, k)` tell examples apart: variance above 0.01, `(k,)` of booleans."""
+    """Which dimensions of the posterior means `(n, k)` are active, with a variance above 0.01: booleans `(k,)`."""
     return codes.var(axis=0) > ACTIVE
 
 
 def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
-    """Of a vector-quantized model: bits of a code, and exp(entropy) of how often codes `(n, k)` use each entry."""
+    """For a vector-quantized model: the bits of a code, and the perplexity exp(entropy) of the entries in codes `(n, k)`."""
     if not hasattr(model.bottleneck, "indices"):
         return {}
-    used = np.bincount(numpy(model.bottleneck.indices(codes)).ravel(), minlength=model.bottleneck.entries)
-    return {"codebook/perplexity": float(np.exp(entropy(used))), "codebook/bits": model.bottleneck.bits}
+    counts = np.bincount(numpy(model.bottleneck.indices(codes)).ravel(), minlength=model.bottleneck.entries)
+    return {"codebook/perplexity": float(np.exp(entropy(counts))), "codebook/bits": model.bottleneck.bits}
 
 
 def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, codes: np.ndarray) -> dict[str, float]:
-    """Generated examples beside the test split, in the features of the data set's own classifier; nothing without one.
+    """Compares generated examples with the test split, in the features of the data set's classifier; empty without one.
 
-    `frechet_CLASSIFIER/…`: the distance for `generate`; for the same decoder with a standard normal (`prior`) or, without a
-    prior, one Gaussian fitted to the codes (`gaussian`); for PCA of equal k with one Gaussian. `precision` and `recall`.
-    `copying/…`: distance to the nearest training example. `generate_class/agreement`: how often the classifier sees the class
-    that was asked for.
+    `frechet_CLASSIFIER/…`: the Fréchet distance of examples from `generate`; from the standard normal prior (`prior`) or, for
+    models without one, a single Gaussian fitted to the codes (`gaussian`); and from PCA of equal k with a single Gaussian.
+    `generate/precision` and `generate/recall`. `copying/…`: the distance to the nearest training example.
+    `generate_class/agreement`: how often the classifier finds the requested class.
     """
     classifier = generation.judge(data.name, data.shape)
     if classifier is None or any(split.arrays is None for split in data.splits.values()):
         return {}
     test, train = (split.arrays.get("grey", split.arrays["x"]) for split in (data.test, data.train))
-    count = min(len(test), MADE)
+    count = min(len(test), GENERATED)
     seeds = np.arange(count, dtype="int32")
-    made = {"generate": _made(model.generate, seeds)}
+    examples = {"generate": _batched(model.generate, seeds)}
     if model.bottleneck.prior:
-        made["prior"] = _made(model.generate_prior, seeds)
+        examples["prior"] = _batched(model.generate_prior, seeds)
     else:
-        made["gaussian"] = _made(model.decode, _gaussian(codes, count))
+        examples["gaussian"] = _batched(model.decode, _gaussian(codes, count))
     if pca:
-        made["pca_gaussian"] = _made(pca.decode, _gaussian(encode(pca, data.train)["codes"], count))
-    real, *others = (_made(classifier.encode, x).astype("float64") for x in (test, *made.values()))  # (n, f) features
-    seen = dict(zip(made, others, strict=True))
-    metrics = {f"frechet_classifier_{data.name}/{name}": generation.frechet_distance(real, x) for name, x in seen.items()}
-    metrics["generate/precision"], metrics["generate/recall"] = generation.precision_recall(real[:count], seen["generate"])
-    held_out, nearest = generation.copying(train, test, made["generate"])
+        examples["pca_gaussian"] = _batched(pca.decode, _gaussian(encode(pca, data.train)["codes"], count))
+    real, *others = (_batched(classifier.encode, x).astype("float64") for x in (test, *examples.values()))  # (n, f) features
+    features = dict(zip(examples, others, strict=True))
+    metrics = {f"frechet_classifier_{data.name}/{name}": generation.frechet_distance(real, x) for name, x in features.items()}
+    metrics["generate/precision"], metrics["generate/recall"] = generation.precision_recall(real[:count], features["generate"])
+    held_out, nearest = generation.copying(train, test, examples["generate"])
     metrics |= {"copying/held_out": held_out, "copying/generated": nearest}
     if model.density.classes:
         labels = model.density.fitted[seeds % len(model.density.fitted)]
-        answers = _made(classifier.classify, _made(model.generate_class, labels, seeds))
+        answers = _batched(classifier.classify, _batched(model.generate_class, labels, seeds))
         metrics["generate_class/agreement"] = np.mean(answers.argmax(axis=1) == labels)
     return metrics
 
 
 def squared_error(model: zoo.Autoencoder, split: Split) -> float:
-    """L_SE of the reconstructions, averaged over the examples of a split."""
+    """L_SE = Σᵢ (xᵢ − x̃ᵢ)² of the reconstructions, averaged over the examples of a split."""
 
     def error(x):
         difference = x - numpy(model.reconstruct(x))
@@ -213,8 +213,10 @@ def squared_error(model: zoo.Autoencoder, split: Split) -> float:
     return _average(split, error)
 
 
-def judge_codes(train, train_labels, test, test_labels, seed: int = 0) -> dict[str, float]:
-    """What codes `(n, k)` know of labels `(n,)` that the model never saw; nothing where training rows have one label."""
+def judge_codes(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, seed: int = 0
+) -> dict[str, float]:
+    """What codes `(n, k)` reveal about labels `(n,)` that the model never saw; empty if all training rows have one label."""
     if len(np.unique(train_labels)) < 2:
         return {}
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
@@ -228,18 +230,18 @@ def judge_codes(train, train_labels, test, test_labels, seed: int = 0) -> dict[s
 
 
 def kmeans(codes: np.ndarray, clusters: int, seed: int = 0) -> KMeans:
-    """Clusters found in codes `(n, k)`, no more than distinct codes: the best of four starts."""
+    """Clusters of codes `(n, k)`, at most as many as there are distinct codes: the best of four starts."""
     clusters = min(clusters, len(np.unique(codes, axis=0)))
     return KMeans(clusters, n_init=4, random_state=seed).fit(codes)
 
 
 def purity(labels: np.ndarray, clusters: np.ndarray) -> float:
-    """Share of the rows whose label is the commonest of their cluster."""
+    """The share of rows whose label is the most common one in their cluster."""
     counts = [np.unique(labels[clusters == cluster], return_counts=True)[1].max() for cluster in np.unique(clusters)]
     return sum(counts) / len(labels)
 
 
-def _knn_error(train, train_labels, test, test_labels) -> float:
+def _knn_error(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
     neighbours = KNeighborsClassifier(1, algorithm="brute").fit(train, train_labels)
     return 1 - neighbours.score(test, test_labels)
 
@@ -249,14 +251,14 @@ def _average(split: Split, values: Callable[[np.ndarray], Iterator[float]]) -> f
     return total / split.size
 
 
-def _made(verb: Callable, *columns: np.ndarray) -> np.ndarray:
-    """What a verb answers to columns of any length."""
+def _batched(verb: Callable, *columns: np.ndarray) -> np.ndarray:
+    """The outputs of a verb for columns of any length, computed in batches."""
     starts = range(0, len(columns[0]), BATCH)
     return np.concatenate([numpy(verb(*(column[i : i + BATCH] for column in columns))) for i in starts])
 
 
 def answers(verb: Callable, split: Split) -> np.ndarray:
-    """What a verb answers to the data of a split."""
+    """The outputs of a verb for the data of a split."""
     return np.concatenate([numpy(verb(rows["x"])) for rows in split.batches(BATCH)])
 
 
@@ -267,5 +269,5 @@ def _gaussian(codes: np.ndarray, count: int) -> np.ndarray:
 
 
 def numpy(tensor: keras.KerasTensor) -> np.ndarray:
-    """A tensor of any backend as an array."""
+    """A tensor of any backend as a NumPy array."""
     return keras.ops.convert_to_numpy(tensor)

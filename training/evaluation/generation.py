@@ -1,6 +1,6 @@
-"""How good generated data are: judged in the features of a classifier that the project trained itself.
+"""The quality of generated examples, measured in the features of a classifier that the project trained.
 
-The Fréchet distances are small numbers of their own scale: not comparable to the FID, which is in Inception's features.
+The Fréchet distances are not comparable to the FID, which uses the features of Inception: they are on a smaller scale.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from sklearn.neighbors import NearestNeighbors
 import zoo
 from zoo.model import Model
 
-NEIGHBOURS = 3  # of precision and recall
-COPIES = 1_000  # generated examples whose nearest training example is looked for
+NEIGHBOURS = 3  # for precision and recall
+COPIES = 1_000  # most examples whose nearest training example is searched for
 BATCH = 1_000
 
 
 def judge(dataset: str, shape: tuple[int, ...]) -> Model | None:
-    """The preset `classifier_DATASET`; None where there is none for data of this shape."""
+    """The preset `classifier_DATASET`; None if there is none for data of this shape."""
     name = f"classifier_{dataset}"
     if name not in zoo.list():
         return None
@@ -25,32 +25,34 @@ def judge(dataset: str, shape: tuple[int, ...]) -> Model | None:
 
 
 def frechet_distance(left: np.ndarray, right: np.ndarray) -> float:
-    """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of features `(n, f)` and `(m, f)`, taken as Gaussians (Heusel et al., 2017)."""
+    """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of features `(n, f)` and `(m, f)`, treated as Gaussians (Heusel et al., 2017)."""
     difference = left.mean(axis=0) - right.mean(axis=0)
     first, second = np.cov(left, rowvar=False), np.cov(right, rowvar=False)
     cross = np.real(np.trace(sqrtm(first @ second)))
     return float(max(difference @ difference + np.trace(first) + np.trace(second) - 2 * cross, 0.0))
 
 
-def precision_recall(real: np.ndarray, made: np.ndarray) -> tuple[float, float]:
-    """Shares of the made features within the real ones' manifold, and of the real within the made ones'.
+def precision_recall(real: np.ndarray, generated: np.ndarray) -> tuple[float, float]:
+    """The share of generated features `(m, f)` in the manifold of the real ones `(n, f)`, and of real ones in that of the
+    generated.
 
-    A manifold is the union of balls around its points that reach their third nearest neighbour (Kynkäänniemi et al., 2019).
+    A manifold is the union of balls around its points; each ball reaches the third nearest neighbour of its centre
+    (Kynkäänniemi et al., 2019).
     """
-    return _inside(made, real), _inside(real, made)
+    return _share_inside(generated, real), _share_inside(real, generated)
 
 
-def copying(train: np.ndarray, held_out: np.ndarray, made: np.ndarray) -> tuple[float, float]:
-    """Median distance, in the data's own space, from held-out and from made examples to their nearest training example.
+def copying(train: np.ndarray, held_out: np.ndarray, generated: np.ndarray) -> tuple[float, float]:
+    """The median distances, in the space of the data, of held-out and of generated examples to the nearest training example.
 
-    Examples that a model made by copying lie nearer than held-out ones do.
+    Generated examples that are copies are closer to the training data than held-out examples are.
     """
     search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(train.reshape(len(train), -1))
-    held_out, made = (np.median(search.kneighbors(x[:COPIES].reshape(min(len(x), COPIES), -1))[0]) for x in (held_out, made))
-    return float(held_out), float(made)
+    distances = [search.kneighbors(x[:COPIES].reshape(min(len(x), COPIES), -1))[0] for x in (held_out, generated)]
+    return float(np.median(distances[0])), float(np.median(distances[1]))
 
 
-def _inside(points: np.ndarray, manifold: np.ndarray) -> float:
+def _share_inside(points: np.ndarray, manifold: np.ndarray) -> float:
     search = NearestNeighbors(algorithm="brute").fit(manifold)
     radii = search.kneighbors(manifold, NEIGHBOURS + 1)[0][:, -1]  # the first neighbour of a point is itself
     inside = [

@@ -1,4 +1,4 @@
-"""Experiments as files: a run's `config.json`, and configurations that people write in JSON or YAML."""
+"""Experiments as files: a run's `config.json`, and configuration files that users write in JSON or YAML."""
 
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 import yaml
 
 from training.experiments import earlier
-from training.experiments.experiment import Experiment, Value
+from training.experiments.experiment import Experiment
+from training.experiments.values import Value
 
-PART = "name"  # within a slot's settings, the part that fills it
+PART = "name"  # the key of the part's name among a slot's settings
 
 
 def as_dict(experiment: Experiment) -> dict[str, object]:
-    """An experiment whole, what its defaults give included: a dict of each slot's settings, as JSON has it."""
+    """A complete experiment, defaults included, for JSON: a dict of settings for each slot."""
     written: dict[str, object] = {"name": experiment.name, "about": experiment.about}
     if experiment.imports:
         written["imports"] = list(experiment.imports)
@@ -28,10 +29,10 @@ def as_dict(experiment: Experiment) -> dict[str, object]:
 
 
 def from_dict(written: Mapping[str, object]) -> Experiment:
-    """The experiment that `as_dict` wrote, or one of a version before 0.2, whose settings were a flat list.
+    """The experiment of a dict from `as_dict`, or from a version before 0.2, whose settings were flat.
 
     Raises:
-        ValueError: settings that no experiment has.
+        ValueError: unknown settings.
         KeyError: no name.
     """
     if earlier.is_flat(written):
@@ -42,8 +43,7 @@ def from_dict(written: Mapping[str, object]) -> Experiment:
 
 
 def flat(written: Mapping[str, object]) -> dict[str, Value]:
-    """The settings by their full names, `bottleneck.beta`, and the choices by their slots', of a dict within which there may be
-    dicts."""
+    """The settings of a nested dict by full name, such as `bottleneck.beta`, and its choices by slot."""
     return dict(_flat(written))
 
 
@@ -58,15 +58,15 @@ def _flat(written: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str
 
 
 def read(path: str | pathlib.Path) -> dict[str, object]:
-    """A configuration file in JSON or YAML: settings by full or last names, or nested; with `name`, that of an experiment to
-    start from.
+    """Reads a configuration file in JSON or YAML. It has settings by full or last names, or nested by slot; `name` is that of
+    the experiment to start from.
 
     Raises:
-        ValueError: no such file, or one of something else.
+        ValueError: no such file, or one with other contents.
     """
     path = pathlib.Path(path)
     try:
-        written = yaml.safe_load(path.read_bytes())  # of which JSON is a part
+        written = yaml.safe_load(path.read_bytes())  # JSON is a subset of YAML
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(f"Expected a file of YAML or JSON. Received: {path} ({reason}). Try a run's config.json.") from None

@@ -1,8 +1,8 @@
-"""Runs of versions before 0.2, whose `config.json` is one flat list of the settings of all parts."""
+"""Runs of versions before 0.2, whose `config.json` is one flat dict of the settings of all parts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-RENAMED = {  # settings that apply wherever the slot has them
+MOVED = {  # settings that kept their names, and the slots that they moved to
     "pairs": {
         "model": ("width", "depth", "decoder_depth", "heads", "dropout", "label_smoothing"),
         "data": ("dataset",),
@@ -12,7 +12,7 @@ RENAMED = {  # settings that apply wherever the slot has them
     "dense": {"body": ("width", "depth", "activation")},
     "conv": {"body": ("width", "depth", "hidden", "activation")},
 }
-DEFAULTS = {  # of settings that the first runs did not have
+DEFAULTS = {  # of settings that the first versions did not have
     "frozen": False,
     "labels": 0,
     "levels": 0,
@@ -27,16 +27,17 @@ DEFAULTS = {  # of settings that the first runs did not have
 
 
 def is_flat(written: Mapping[str, object]) -> bool:
+    """Whether a configuration is of a version before 0.2."""
     return isinstance(written.get("body"), str) and "bottleneck" in written and "kind" not in written
 
 
 def nested(written: Mapping[str, object]) -> dict[str, object]:
-    """The same settings by slot, those left out that do not apply."""
+    """The same settings nested by slot, without those that do not apply."""
     old = {**DEFAULTS, **written}
     new: dict[str, object] = {"name": old["name"], "about": old.get("about", ""), "seed": old["seed"]}
 
     def take(part: str) -> None:
-        for slot, keys in RENAMED[part].items():
+        for slot, keys in MOVED[part].items():
             new.setdefault(slot, {}).update({key: old[key] for key in keys if key in old})
 
     if old["body"] == "transformer":
@@ -67,7 +68,7 @@ def nested(written: Mapping[str, object]) -> dict[str, object]:
     return new
 
 
-def _body(old: dict, new: dict, take) -> None:
+def _body(old: dict, new: dict, take: Callable[[str], None]) -> None:
     new["body"] = {"name": old["body"]}
     take(old["body"])
 

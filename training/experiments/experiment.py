@@ -1,20 +1,17 @@
-"""Experiments: what is trained on which data, as a composition of parts and their settings."""
+"""Experiments: which model is trained on which data, as a composition of parts and their settings."""
 
 import contextlib
 import dataclasses
 import functools
-import math
-import typing
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
 
 from training.experiments import parts
+from training.experiments.composition import Composition, compose
 from training.experiments.names import near
-from training.experiments.parts import Part, Setting, alternatives
+from training.experiments.parts import Part, Setting
+from training.experiments.values import Value, fits, parsed
 
-KIND = "arrays"  # of an experiment that does not say
-NONE = "none"  # the choice that leaves a slot empty
-SHORT = {  # the settings that are meant by a name which several have, or by one that none has
+SHORT = {  # short names for settings whose last name is ambiguous or unclear, with the full names that they stand for
     "activation": ("body.activation",),
     "code_activation": ("bottleneck.activation",),
     "depth": ("body.depth", "model.depth"),
@@ -27,7 +24,7 @@ SHORT = {  # the settings that are meant by a name which several have, or by one
     "warmup": ("optimizer.warmup",),
     "width": ("body.width", "model.width"),
 }
-OTHER_NAMES = {  # of settings, in other projects
+OTHER_NAMES = {  # what other projects call a setting
     "bs": "batch_size",
     "code_size": "k",
     "data": "dataset",
@@ -40,26 +37,23 @@ OTHER_NAMES = {  # of settings, in other projects
     "random_state": "seed",
     "units": "width",
 }
-SEED = Setting(int, 0, "of everything random in the run: the same seed gives the same run")
-
-Value = int | float | bool | str | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """One model on one data set.
 
-    Its `kind` says which slots it has (data, body, bottleneck, likelihood, optimizer …); each is filled by a part, which is
-    chosen by name, and whose constructor's arguments are its settings: `bottleneck` is `gaussian`, `bottleneck.beta` 4.0. Where
-    a setting's last name is that of no other setting of the experiment, it is enough: `beta`.
+    Its `kind` determines which slots it has (data, body, bottleneck, likelihood, optimizer …). A slot is filled by a part,
+    chosen by name, and the arguments of the part's constructor are the settings: `bottleneck` is `gaussian` and
+    `bottleneck.beta` is 4.0. The last name, `beta`, is enough if no other setting of the experiment has it.
 
     Args:
-        name: of the run and of what it exports.
+        name: of the experiment; also of its run and its export.
         about: what it is for.
-        given: the choices and settings that are not the defaults, by their full names, whether or not they differ from them.
-        imports: the user's own modules that register parts.
+        given: the choices and settings that were given, by full name; all others have their defaults.
+        imports: modules of the user that register parts.
 
-    A setting is read as an attribute, by its last name, or as an item: `experiment.k`, `experiment["bottleneck.k"]`.
+    Settings can be read as attributes or as items: `experiment.k`, `experiment["bottleneck.k"]`.
     """
 
     name: str
@@ -68,17 +62,17 @@ class Experiment:
     imports: tuple[str, ...] = ()
 
     @functools.cached_property
-    def composition(self) -> "Composition":
+    def composition(self) -> Composition:
         return compose(self.given, self.imports)
 
     @property
     def schema(self) -> dict[str, Setting]:
-        """Every choice and setting that applies, by its full name, in the order of the parts."""
+        """All choices and settings of this experiment by their full names, in the order of the parts."""
         return self.composition.settings
 
     @functools.cached_property
     def settings(self) -> dict[str, Value]:
-        """The value of every choice and setting that applies, by its full name."""
+        """The values of all choices and settings of this experiment by their full names."""
         return {key: self.given.get(key, setting.default) for key, setting in self.schema.items()}
 
     @property
@@ -97,21 +91,21 @@ class Experiment:
             raise AttributeError(str(error)) from None
 
     def get(self, key: str, default: Value = None) -> Value:
-        """The value of a setting by its full name, `default` where it does not apply."""
+        """The value of a setting by its full name; `default` if the experiment does not have it."""
         return self.settings.get(key, default)
 
     def part(self, slot: str) -> Part | None:
-        """What fills a slot; None where it is empty, or none of the experiment's."""
+        """The part in a slot; None if the slot is empty or the experiment does not have it."""
         name = self.composition.filled.get(slot)
         return name and parts.known(self.imports)[slot][name]
 
     def make(self, slot: str, steps: int = 0, **context: object) -> object:
-        """What the part of a slot makes of its settings; None where the slot is empty.
+        """Calls the part in a slot with its settings and returns the result; None if the slot is empty.
 
         Args:
-            steps: of training, of which settings in steps are a share.
-            context: what the run gives: arguments of the part that are no settings, `shape` and `seed` say. Those that it does
-                not take are left out.
+            steps: total steps of training. A setting given as a share of them is multiplied by this number.
+            context: arguments that are not settings but come from the run, such as `shape` and `seed`. Those that the part
+                does not take are left out.
         """
         part = self.part(slot)
         if part is None:
@@ -122,35 +116,35 @@ class Experiment:
         return part.load()(**values, **{key: value for key, value in context.items() if key in part.arguments})
 
     def override(self, settings: Mapping[str, object] | None = None, /, **more: object) -> "Experiment":
-        """This experiment with other choices and settings.
+        """A copy of this experiment with other choices and settings.
 
-        Where another part is chosen for a slot, the settings that it shares with the one before keep their values, and the
-        others have their defaults.
+        If another part is chosen for a slot, the settings that both parts have keep their values, and the other settings of
+        the new part have their defaults.
 
         Args:
-            settings: values, or texts that say them, by full or last names.
+            settings: values, or their texts, by full or last names.
             more: the same, by last names.
 
         Raises:
-            ValueError: a name that is no setting's, or that of one which does not apply, with the near names; a value of
-                another type; a setting without a value.
+            ValueError: an unknown setting, or one that this experiment does not have, with similar names; a value of another
+                type; a required setting without a value.
         """
-        asked = {**(settings or {}), **more}
-        if not asked:
+        changes = {**(settings or {}), **more}
+        if not changes:
             return self
-        choices = {key: value for key, value in asked.items() if key in parts.known(self.imports)}
+        choices = {key: value for key, value in changes.items() if key in parts.known(self.imports)}
         chosen = dataclasses.replace(self, given={**self.given, **choices})
         values = {}
-        for key, value in asked.items():
+        for key, value in changes.items():
             full = full_name(key, chosen)
-            values[full] = checked(key, value, chosen.schema[full])
+            values[full] = parsed(key, value, chosen.schema[full])
         kept = {key: value for key, value in self.given.items() if fits(value, chosen.schema.get(key))}
         changed = dataclasses.replace(self, given=kept | values)
         changed.require_complete()
         return changed
 
     def require_complete(self) -> None:
-        """Raises ValueError where a setting has neither a value nor a default."""
+        """Raises ValueError if a setting has neither a value nor a default."""
         for key, setting in self.schema.items():
             if setting.required and key not in self.given:
                 slot = key.partition(".")[0]
@@ -160,16 +154,17 @@ class Experiment:
                 )
 
     def changes(self, other: "Experiment") -> dict[str, Value]:
-        """The choices and settings in which this one differs from another, with its values; those that the other does not have
-        where they are not the defaults."""
+        """The choices and settings in which this experiment differs from another, with this one's values. A setting that the
+        other does not have counts as different if it is not at its default."""
         defaults = {key: setting.default for key, setting in self.schema.items()}
         return {key: value for key, value in self.settings.items() if other.get(key, defaults[key]) != value}
 
     def short(self, key: str) -> str:
-        """The last name of a setting where that is enough, or the one that it goes by; otherwise its full name."""
+        """The short name of a setting, from its full name: its last name or a name in `SHORT` if unambiguous, otherwise the
+        full name itself."""
         last = key.rpartition(".")[2]
         for name in (last, *(name for name, full in SHORT.items() if key in full)):
-            with contextlib.suppress(ValueError):  # of several settings with that name
+            with contextlib.suppress(ValueError):  # several settings have this name
                 if full_name(name, self) == key:
                     return name
         return key
@@ -181,56 +176,18 @@ class Experiment:
         return hash((self.name, tuple(self.settings.items())))
 
 
-class Composition(NamedTuple):
-    """What the choices of an experiment come to: its settings by full name, and the name of the part in each slot."""
-
-    settings: dict[str, Setting]
-    filled: dict[str, str | None]
-
-
-def compose(choices: Mapping[str, object], imports: tuple[str, ...] = ()) -> Composition:
-    """The parts that are chosen, and what they bring.
-
-    Raises:
-        ValueError: a choice of no part, with the near names.
-    """
-    known = parts.known(imports)
-    settings: dict[str, Setting] = {}
-    filled: dict[str, str | None] = {}
-
-    def fill(slot: str, chosen: str) -> None:
-        filled[slot] = None if chosen == NONE else chosen
-        if chosen == NONE:
-            return
-        part = known[slot][chosen]
-        settings.update({f"{slot}.{key}": setting for key, setting in part.settings.items()})
-        for inner, default in part.slots.items():
-            if inner in part.fixed:
-                fill(inner, default)
-            elif inner not in filled:
-                fill(inner, choose(inner, default, inner in part.optional))
-
-    def choose(slot: str, default: str, optional: bool) -> str:
-        names = (*known[slot], *([NONE] if optional else []))
-        about = "\n".join(f"{each}: {part.about}" for each, part in known[slot].items())
-        settings[slot] = Setting(Literal[names], default, about)
-        return checked(slot, choices.get(slot, default), settings[slot])
-
-    fill("kind", choose("kind", KIND, False))
-    return Composition({**settings, "seed": SEED}, filled)
-
-
 def full_name(key: str, experiment: Experiment) -> str:
-    """The full name of a choice or setting of an experiment, from its last name or its full one.
+    """The full name of a choice or setting of an experiment, from its last or full name.
 
     Raises:
-        ValueError: no such setting, with the near names; one of another part, with what has it; several of the name.
+        ValueError: no such setting, with similar names; a setting of a part that was not chosen, with the choice that has it;
+            several settings of this name.
     """
-    applying = experiment.schema
+    settings = experiment.schema
     key = key.replace("-", "_")
-    if key in applying:
+    if key in settings:
         return key
-    same = [full for full in SHORT.get(key, applying) if full in applying and (key in SHORT or full.rpartition(".")[2] == key)]
+    same = [full for full in SHORT.get(key, settings) if full in settings and (key in SHORT or full.rpartition(".")[2] == key)]
     if len(same) == 1:
         return same[0]
     if same:
@@ -239,7 +196,7 @@ def full_name(key: str, experiment: Experiment) -> str:
 
 
 def _hint(key: str, experiment: Experiment) -> str:
-    """What may have been meant by a name that no setting of an experiment has."""
+    """A hint for a name that no setting of an experiment has."""
     known, wanted = parts.known(experiment.imports), {*SHORT.get(key, (key,))}
     having = [
         (slot, name)
@@ -257,7 +214,7 @@ def _hint(key: str, experiment: Experiment) -> str:
 
 
 def _choices(slot: str, name: str, experiment: Experiment) -> list[str]:
-    """The choices of an experiment that bring the part of this name, each as SLOT=NAME."""
+    """The choices, as SLOT=NAME, that put a part into an experiment."""
     if slot in experiment.schema:
         return [f"{slot}={name}"]
     return [
@@ -266,69 +223,3 @@ def _choices(slot: str, name: str, experiment: Experiment) -> list[str]:
         for each, part in named.items()
         if outer in experiment.schema and slot in part.slots and (slot not in part.fixed or part.slots[slot] == name)
     ]
-
-
-def checked(name: str, value: object, setting: Setting) -> Value:
-    """A value of a setting from itself, or from the text that says it.
-
-    Raises:
-        ValueError: it is of another type, or none of the choices.
-    """
-    kinds = alternatives(setting.type)
-    for kind in kinds:
-        found = _as(kind, value)
-        if found is not UNREAD:
-            return found
-    choices = [each for kind in kinds if typing.get_origin(kind) is Literal for each in typing.get_args(kind)]
-    if choices:
-        raise ValueError(
-            f"Expected {name} to be one of {', '.join(choices)}. Received: {name}={value}. {near(str(value), choices)}"
-        )
-    example = setting.default if not setting.required else {int: 1, float: 0.1, bool: True}.get(kinds[0], "…")
-    raise ValueError(
-        f"Expected {type_name(setting.type, article=True)} for {name}. Received: {value!r}. Try --{name}={text(example)}."
-    )
-
-
-def fits(value: object, setting: Setting | None) -> bool:
-    """Whether a setting may have a value; not where there is no such setting."""
-    return setting is not None and any(_as(kind, value) is not UNREAD for kind in alternatives(setting.type))
-
-
-UNREAD = object()
-
-
-def _as(kind: object, value: object) -> object:
-    """`value` as one of a plain type or of a Literal's texts; UNREAD where it is none."""
-    if typing.get_origin(kind) is Literal:
-        return value if value in typing.get_args(kind) else UNREAD
-    if kind is type(None):
-        return None if value is None or value == NONE else UNREAD
-    if kind is bool:
-        known = {"true": True, "false": False, True: True, False: False}
-        return known.get(value.lower() if isinstance(value, str) else value if isinstance(value, bool) else None, UNREAD)
-    if kind is str:
-        return value if isinstance(value, str) else UNREAD
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return UNREAD
-    try:
-        number = kind(value)
-    except ValueError:
-        return UNREAD
-    same = isinstance(value, str) or number == value or math.isnan(number)  # 2.5 is no integer
-    return number if same else UNREAD
-
-
-def type_name(kind: object, article: bool = False) -> str:
-    """A setting's type, for people: `integer`, `number`, `true or false`, `text`, or the choices."""
-    names = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): NONE}
-    words = [names.get(each) or ", ".join(typing.get_args(each)) for each in alternatives(kind)]
-    first = {"integer": "an integer", "number": "a number", "text": "a text"}.get(words[0], words[0]) if article else words[0]
-    return " or ".join([first, *words[1:]])
-
-
-def text(value: object) -> str:
-    """A value as the command line takes it."""
-    if value is None:
-        return NONE
-    return str(value).lower() if isinstance(value, bool) else str(value)

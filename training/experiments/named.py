@@ -1,14 +1,15 @@
 """The experiments that come with the project."""
 
-from training.experiments.experiment import Experiment, text
+from training.experiments.experiment import Experiment
 from training.experiments.names import near
+from training.experiments.values import text
 
 
 def find(name: str) -> Experiment:
     """The project's experiment of this name.
 
     Raises:
-        ValueError: there is none, with the near names.
+        ValueError: there is none; the message has similar names.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"Expected the name of an experiment. Received: {name!r}. {near(name, EXPERIMENTS)}")
@@ -36,7 +37,7 @@ EXPERIMENTS = {
     for experiment in (
         _named(
             name="dense_digits_k8",
-            about="Eight numbers for a digit of 8×8: the experiment of `make demo`. "
+            about="A digit of 8×8 pixels as eight numbers: the experiment of `make demo`. "
             "Two cores with AMX, 12 s: test squared error 0.68, 45 % of PCA's.",
             **DIGITS,
             k=8,
@@ -44,7 +45,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="dense_digits_k2",
-            about="Two numbers for a digit, for looking at: every example has its place in the plane. "
+            about="A digit as two numbers, so that the code space can be drawn. "
             "Two cores with AMX, 15 s: test squared error 1.65, 49 % of PCA's.",
             **DIGITS,
             k=2,
@@ -54,7 +55,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="dense_mnist_k30",
-            about="Hinton and Salakhutdinov's (2006) setting, 784 pixels to 30 numbers, without their pretraining. "
+            about="784 pixels to 30 numbers, as in Hinton and Salakhutdinov (2006), without their pretraining. "
             "Two cores with AMX, 14 min: test squared error 2.39 (theirs 3.00, PCA 13.87).",
             dataset="mnist",
             shift=1,
@@ -77,7 +78,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="vae_mnist",
-            about="The variational autoencoder with the best likelihood, on pixels drawn to 0 or 1 anew in every epoch. "
+            about="The variational autoencoder with the best likelihood, on pixels binarized at random, again in every epoch. "
             "Two cores with AMX, 23 min: −log p(x) 83.7 nats by 200 samples.",
             k=32,
             **CONV_MNIST,
@@ -90,7 +91,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="vae_mnist_k2",
-            about="Two numbers for looking at, which leave out how a digit is placed, turned and slanted. "
+            about="A digit as two numbers, invariant to its position, rotation and slant. "
             "Two cores with AMX, 4 min: 1-nearest-neighbour error on the codes 14.7 % (PCA 61.0 %).",
             dataset="mnist",
             k=2,
@@ -107,7 +108,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="vqvae_mnist",
-            about="A vector-quantized autoencoder: a digit in 16 entries of a codebook of 256, 128 bits. "
+            about="A vector-quantized autoencoder: a digit as 16 entries of a codebook of 256, 128 bits. "
             "Two cores with AMX, 10 min: test squared error 3.13, perplexity of the codebook 230.",
             **CONV_MNIST,
             bottleneck="vector_quantized",
@@ -118,7 +119,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="affine_mnist_k16",
-            about="16 numbers that leave out how a digit is placed, turned and slanted: made for few labels. "
+            about="A digit as 16 numbers, invariant to its position, rotation and slant, for learning from few labels. "
             "Two cores with AMX, 2 min: 13.4 % error with 100 labels and a linear head (24.1 % from scratch).",
             dataset="mnist",
             k=16,
@@ -132,8 +133,8 @@ EXPERIMENTS = {
         ),
         _named(
             name="denoising_mnist_k64",
-            about="An autoencoder that takes Gaussian noise of any strength up to 0.5 away. "
-            "Two cores with AMX, 4 min: 21.2 dB at noise 0.3 (plain autoencoder 17.6, Gaussian blur 16.9).",
+            about="An autoencoder that removes Gaussian noise of any strength up to 0.5. "
+            "Two cores with AMX, 4 min: 21.2 dB at noise 0.3 (without noise in training 17.6, Gaussian blur 16.9).",
             dataset="mnist",
             k=64,
             width=1024,
@@ -147,7 +148,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="anomaly_mnist",
-            about="A variational autoencoder of all digits but one, which it is to tell from them; --left_out=DIGIT. "
+            about="A variational autoencoder of all digits but one, which it then detects as an anomaly; --left_out=DIGIT. "
             "Two cores with AMX, 1 min: mean AUROC over the ten digits 0.81 by `score`, 0.89 by `score_code`.",
             dataset="mnist",
             left_out=9,
@@ -162,7 +163,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="classifier_mnist",
-            about="A convolutional classifier on all labels, whose features judge generated digits. "
+            about="A convolutional classifier trained on all labels; its features are used to judge generated digits. "
             "Two cores with AMX, 5 min: test error 0.42 %.",
             kind="predictor",
             k=64,
@@ -172,7 +173,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="slant_mnist",
-            about="How far a digit leans, from 1,000 examples, on the encoder of `conv_mnist_k16`. "
+            about="How far a digit leans, learned from 1,000 examples with the encoder of `conv_mnist_k16`. "
             "Two cores with AMX, 14 s: R² 0.89 on the test digits.",
             kind="predictor",
             dataset="mnist",
@@ -186,7 +187,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="linear_mnist_k16",
-            about="The linear autoencoder by gradient descent, which ends where PCA starts. "
+            about="The linear autoencoder by gradient descent, which reaches the error of PCA. "
             "Two cores with AMX, 14 s: test squared error 21.0586 (PCA 21.0585).",
             dataset="mnist",
             k=16,
@@ -228,7 +229,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="g2p_cmudict",
-            about="English spelling to pronunciation, by a transformer of 0.9 million weights. "
+            about="English spelling to pronunciation, by a transformer with 0.9 million weights. "
             "Two cores with AMX, 55 min: word error rate without stress 26.3 %, phone error rate 6.3 %, with a beam of five.",
             dataset="cmudict/random",
             kind="pairs",
@@ -238,7 +239,7 @@ EXPERIMENTS = {
         ),
         _named(
             name="denoising_words",
-            about="A denoising autoencoder of English words: letters that were dropped, doubled or swapped are put right. "
+            about="A denoising autoencoder of English words, which corrects dropped, doubled and swapped letters. "
             "Two cores with AMX, 19 min beside other work: 39.7 % of the unseen test words found again, 64.0 % among five.",
             dataset="misspellings",
             kind="pairs",

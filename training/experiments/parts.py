@@ -1,5 +1,8 @@
-"""The parts that experiments are composed of, read from the source of the modules that register them: their settings, with
-types, defaults and words, are known without importing Keras."""
+"""The parts that experiments are composed of.
+
+They are read from the source code of the modules that register them, so that their settings, with types, defaults and
+descriptions, are known without importing Keras.
+"""
 
 import ast
 import functools
@@ -18,16 +21,16 @@ import griffe
 
 PACKAGES = ("zoo", "training")
 DECORATOR = "register"
-GIVEN = ("seed", "name", "classes")  # arguments that a run gives, however they are annotated
-PLAIN = {"int": int, "float": float, "bool": bool, "str": str}
+CONTEXT = ("seed", "name", "classes")  # arguments that are never settings: they come from the run
+SCALARS = {"int": int, "float": float, "bool": bool, "str": str}
 
 logging.getLogger("griffe").setLevel(logging.ERROR)
 
 
 class Setting(NamedTuple):
-    """One argument of a part: its type, its default (None where `required`) and what the part's docstring says of it.
+    """One argument of a part: its type, its default (None if it is `required`) and its description in the part's docstring.
 
-    `steps` are given as a share of all steps of training.
+    `steps` marks a number of training steps, which is given as a share of all steps.
     """
 
     type: object
@@ -38,14 +41,14 @@ class Setting(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What the source says of a registered class or function."""
+    """A registered class or function, as its source code describes it."""
 
     slot: str
     name: str
     module: str
     about: str
     settings: dict[str, Setting]
-    arguments: tuple[str, ...]  # of the class or function, the settings among them
+    arguments: tuple[str, ...]  # all arguments of the class or function, settings included
     slots: Mapping[str, str]
     fixed: tuple[str, ...]
     optional: tuple[str, ...]
@@ -53,8 +56,8 @@ class Part(NamedTuple):
     reads: tuple[str, ...]
 
     def load(self) -> Callable:
-        """The class or function, whose module is imported."""
-        from zoo import registry  # which imports Keras
+        """Imports the module; returns the class or function."""
+        from zoo import registry  # it imports Keras
 
         importlib.import_module(self.module)
         return registry.part(self.slot, self.name)
@@ -65,10 +68,10 @@ Parts = dict[str, dict[str, Part]]  # by slot and name
 
 @functools.cache
 def known(imports: tuple[str, ...] = ()) -> Parts:
-    """All parts: those of the zoo, of training, and of the modules named.
+    """All parts of `zoo`, `training` and the modules in `imports`.
 
     Raises:
-        ValueError: a module that is not found, or cannot be read; a part whose name another one has.
+        ValueError: a module that is not found or cannot be parsed; two parts with the same name.
     """
     parts: Parts = {}
     for module, path in _modules(imports):
@@ -76,8 +79,8 @@ def known(imports: tuple[str, ...] = ()) -> Parts:
             other = parts.setdefault(part.slot, {}).setdefault(part.name, part)
             if other is not part:
                 raise ValueError(
-                    f"Expected a new name for a {part.slot}. Received: {part.name!r} in {module}, which {other.module} has. "
-                    "Try another name."
+                    f"Expected a new name for a {part.slot}. Received: {part.name!r} in {module}, a name taken by "
+                    f"{other.module}. Try another name."
                 )
     return parts
 
@@ -88,11 +91,11 @@ def _modules(imports: tuple[str, ...]) -> Iterator[tuple[str, pathlib.Path]]:
         for path in sorted(pathlib.Path(folder).rglob("*.py")):
             yield ".".join((package, *path.relative_to(folder).with_suffix("").parts)), path
     for module in imports:
-        yield module, _found(module)
+        yield module, _source(module)
 
 
-def _found(module: str) -> pathlib.Path:
-    if os.getcwd() not in sys.path:  # where a console command does not look
+def _source(module: str) -> pathlib.Path:
+    if os.getcwd() not in sys.path:  # it is not there for console commands
         sys.path.append(os.getcwd())
     try:
         spec = importlib.util.find_spec(module)
@@ -114,24 +117,25 @@ def _registered(module: str, path: pathlib.Path) -> Iterator[Part]:
         tree = griffe.visit(module, filepath=path, code=code)
     except SyntaxError as error:
         raise ValueError(f"Expected Python. Received: {path} ({error}). Try python {path}.") from None
-    for thing in (each for each in tree.members.values() if not each.is_alias):
-        for decorator in getattr(thing, "decorators", ()):
+    for definition in (each for each in tree.members.values() if not each.is_alias):
+        for decorator in getattr(definition, "decorators", ()):
             call = ast.parse(str(decorator.value), mode="eval").body
             if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] == DECORATOR:
-                yield _part(module, thing, call)
+                yield _part(module, definition, call)
 
 
-def _part(module: str, thing: griffe.Class | griffe.Function, call: ast.Call) -> Part:
+def _part(module: str, definition: griffe.Class | griffe.Function, call: ast.Call) -> Part:
     try:
         slot, name = (ast.literal_eval(argument) for argument in call.args)
         options = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
     except ValueError:
         raise ValueError(
-            f'Expected @register("SLOT", "NAME") with literal arguments. Received: {ast.unparse(call)} in {module}.'
+            f'Expected @register("SLOT", "NAME") with literal arguments. Received: {ast.unparse(call)} in {module}. '
+            "Try texts instead of variables."
         ) from None
-    about, words = _docstring(thing)
-    parameters = [each for each in thing.parameters if each.name != "self" and "variadic" not in each.kind.value]
-    settings = {each.name: _setting(each, words.get(each.name, "")) for each in parameters if each.name not in GIVEN}
+    about, descriptions = _docstring(definition)
+    parameters = [each for each in definition.parameters if each.name != "self" and "variadic" not in each.kind.value]
+    settings = {each.name: _setting(each, descriptions.get(each.name, "")) for each in parameters if each.name not in CONTEXT}
     return Part(
         slot,
         name,
@@ -147,19 +151,19 @@ def _part(module: str, thing: griffe.Class | griffe.Function, call: ast.Call) ->
     )
 
 
-def _docstring(thing: griffe.Class | griffe.Function) -> tuple[str, dict[str, str]]:
-    """The first paragraph of a docstring, and what it says of each argument."""
-    if thing.docstring is None:
+def _docstring(definition: griffe.Class | griffe.Function) -> tuple[str, dict[str, str]]:
+    """The first paragraph of a docstring, and the descriptions of the arguments."""
+    if definition.docstring is None:
         return "", {}
-    sections = griffe.parse_google(thing.docstring, warnings=False)
+    sections = griffe.parse_google(definition.docstring, warnings=False)
     texts = [section.value for section in sections if section.kind is griffe.DocstringSectionKind.text]
     arguments = [section.value for section in sections if section.kind is griffe.DocstringSectionKind.parameters]
-    words = {each.name: " ".join(each.description.split()) for listed in arguments for each in listed}
-    return " ".join(texts[0].partition("\n\n")[0].split()) if texts else "", words
+    descriptions = {each.name: " ".join(each.description.split()) for listed in arguments for each in listed}
+    return " ".join(texts[0].partition("\n\n")[0].split()) if texts else "", descriptions
 
 
 def _setting(parameter: griffe.Parameter, about: str) -> Setting | None:
-    """None for an argument that no text can give."""
+    """The setting of an argument; None if its type cannot be written as text."""
     annotation = str(parameter.annotation or "")
     kind = _type(annotation)
     if kind is None:
@@ -172,37 +176,38 @@ def _setting(parameter: griffe.Parameter, about: str) -> Setting | None:
 
 
 def _type(annotation: str) -> object | None:
-    """The type that an annotation writes: a plain one, a Literal of texts, a type of the registry, or one of them or None."""
-    names = PLAIN | _aliases() | {"Literal": Literal, "typing": typing, "Union": Union, "Optional": typing.Optional}
+    """The type that an annotation stands for: a scalar, a Literal of texts, an alias of the registry, or a union of these and
+    None; None for any other type."""
+    names = SCALARS | _aliases() | {"Literal": Literal, "typing": typing, "Union": Union, "Optional": typing.Optional}
     try:
-        found = eval(annotation.replace("registry.", "").replace("zoo.", ""), {"__builtins__": {}}, names)
+        kind = eval(annotation.replace("registry.", "").replace("zoo.", ""), {"__builtins__": {}}, names)
     except (NameError, SyntaxError, AttributeError, TypeError):
         return None
-    return found if all(each in (*PLAIN.values(), NoneType) or _texts(each) for each in alternatives(found)) else None
+    return kind if all(each in (*SCALARS.values(), NoneType) or _is_texts(each) for each in alternatives(kind)) else None
 
 
 def alternatives(kind: object) -> tuple:
-    """The types that a union allows; itself otherwise."""
+    """The members of a union type; for any other type, the type alone."""
     return typing.get_args(kind) if typing.get_origin(kind) in (Union, UnionType) else (kind,)
 
 
-def _texts(kind: object) -> bool:
+def _is_texts(kind: object) -> bool:
     return typing.get_origin(kind) is Literal and all(isinstance(each, str) for each in typing.get_args(kind))
 
 
 @functools.cache
 def _aliases() -> dict[str, object]:
-    """The types that the registry gives names to, read as the parts are."""
+    """The type aliases of the registry, read from its source code."""
     (folder,) = importlib.util.find_spec("zoo").submodule_search_locations
-    tree, names = ast.parse(pathlib.Path(folder, "registry.py").read_text(encoding="utf-8")), {"Literal": Literal, **PLAIN}
+    tree, names = ast.parse(pathlib.Path(folder, "registry.py").read_text(encoding="utf-8")), {"Literal": Literal, **SCALARS}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id[0].isupper():
             names[node.targets[0].id] = eval(ast.unparse(node.value), {"__builtins__": {}}, names)
-    return {name: kind for name, kind in names.items() if name not in (*PLAIN, "Literal")}
+    return {name: kind for name, kind in names.items() if name not in (*SCALARS, "Literal")}
 
 
 def import_all(modules: tuple[str, ...]) -> None:
-    """Imports the user's modules, so that models with their parts can be loaded."""
-    from zoo.registry import import_parts  # which imports Keras
+    """Imports the user's modules, so that models with parts from them can be loaded."""
+    from zoo.registry import import_parts  # it imports Keras
 
     import_parts(modules)

@@ -1,6 +1,6 @@
-"""Fitting: the loop over the epochs, where and in which precision it runs, and the density over the codes."""
+"""Fitting: the training loop, its devices and precision, and the density over the codes."""
 
 import contextlib
 
-with contextlib.suppress(ValueError):  # of Keras for another KERAS_BACKEND, which a command explains later
+with contextlib.suppress(ValueError):  # Keras's for an unknown KERAS_BACKEND; a command reports it later
     from serving import quiet  # noqa: F401 - before Keras imports TensorFlow

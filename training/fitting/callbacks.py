@@ -1,4 +1,4 @@
-"""What is added to `model.fit`: checkpoints from which a killed run goes on, and a progress bar for the whole run."""
+"""Callbacks of `model.fit`: checkpoints, from which an interrupted run is resumed, and a progress bar for all epochs."""
 
 import json
 import pathlib
@@ -11,17 +11,24 @@ from tqdm import tqdm
 from training import files
 
 RESTART = "--restart, which trains from the beginning, or another --workdir"
-SHOWN = ("squared_error", "val_squared_error", "sequence_error", "val_sequence_error")
+SHOWN = (  # metrics beside the progress bar
+    "squared_error",
+    "val_squared_error",
+    "sequence_error",
+    "val_sequence_error",
+)
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes the whole state of training after every epoch: weights, random seeds, optimizer and history. It comes after
-    `zoo.Finite`, which ends training before a state that is not finite is written.
+    """Writes the complete state of training after every epoch: weights, random seeds, optimizer and history.
+
+    It must come after `zoo.Finite`, which ends training before a state that is not finite could be written.
 
     Args:
-        path: of the checkpoint, one `.npz` file that is replaced as a whole.
+        path: of the checkpoint, an `.npz` file, which is replaced at once.
 
-    `history` holds a dict of metrics for each finished epoch and `seconds` the time that they took, those before a kill too.
+    `history` is a list with the metrics of every finished epoch, and `seconds` is the time that these epochs took. Both include
+    the epochs before a restored checkpoint.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -31,10 +38,10 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds = 0.0
 
     def restore(self, model: keras.Model) -> int:
-        """Brings `model`, compiled, to where the checkpoint left it; returns the number of epochs done, 0 without one.
+        """Restores the state of a compiled `model`; returns the number of finished epochs, 0 without a checkpoint.
 
         Raises:
-            ValueError: the checkpoint is of another model, or damaged; nothing has changed then.
+            ValueError: the checkpoint is of another model, or damaged; the model has not changed.
         """
         if not self.path.exists():
             return 0
@@ -45,43 +52,48 @@ class Checkpoint(keras.callbacks.Callback):
             if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
                 raise ValueError("variables of other shapes")
             if not isinstance(history, list):
-                raise ValueError("a history that is no list")
+                raise ValueError("a history that is not a list")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         self.history, self.seconds = history, seconds
         return len(history)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._since = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
-        rate = float(self.model.optimizer.learning_rate)  # which may be lowered in the middle of a run
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        rate = float(self.model.optimizer.learning_rate)  # a resumed run may have another one
         self.history.append({**{name: float(value) for name, value in logs.items()}, "learning_rate": rate})
         now = time.perf_counter()
         self.seconds, self._since = self.seconds + now - self._since, now
         state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}
-        story = {"history": json.dumps(self.history), "seconds": self.seconds}
-        files.write(self.path, lambda beside: np.savez(beside, **story, **state))
+        records = {"history": json.dumps(self.history), "seconds": self.seconds}
+        files.write(self.path, lambda beside: np.savez(beside, **records, **state))
 
 
 class Progress(keras.callbacks.Callback):
-    """One bar over all epochs, with the time that is left."""
+    """One progress bar for all epochs, with the remaining time.
+
+    Args:
+        epochs: numbers of the epochs to be run.
+        description: text before the bar.
+    """
 
     def __init__(self, epochs: range, description: str = "training"):
         super().__init__()
         self.epochs = epochs
         self.description = description
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         total, done = self.epochs.stop, self.epochs.start
         self.bar = tqdm(total=total, initial=done, desc=self.description, unit="epoch", dynamic_ncols=True)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         shown = {name: f"{logs[name]:.4g}" for name in SHOWN if name in logs}
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         self.bar.close()
 
 

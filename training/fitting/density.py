@@ -1,4 +1,4 @@
-"""The density over the codes, which `generate` draws from: a Gaussian mixture, fitted when training is done."""
+"""The density over the codes, from which `generate` draws: a Gaussian mixture, fitted after training."""
 
 import warnings
 
@@ -9,19 +9,20 @@ from sklearn.mixture import GaussianMixture
 import zoo
 from zoo import inputs
 
-MOST_CODES = 20_000  # rows that a mixture is fitted to
+MOST_CODES = 20_000  # most rows that a mixture is fitted to
 
 
 def fit_density(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-    """Fits the Gaussian mixture that `generate` draws from to the codes of data `(n, *shape)`.
+    """Fits the Gaussian mixture from which `generate` draws to the codes of data `(n, *shape)`.
 
-    `train` does it for a run. A model that `fit` or `solve` trained on its own needs it before `generate` means anything.
+    `train` does this for a run. A model trained with `fit` or `solve` needs it before `generate` gives meaningful examples.
 
     Args:
-        labels: `(n,)`, whole numbers in [0, C), where the model's density has C classes: each gets a mixture of its own.
+        labels: `(n,)`, integers in [0, C), if the model's density has C classes; every class gets its own mixture.
+        seed: of the fit.
 
     Raises:
-        ValueError: data that the model cannot take; labels that are missing, or no numbers of classes.
+        ValueError: data that are not valid for the model; missing labels, or labels out of range.
     """
     x = inputs.rows(x, model.shape)
     model.check(x)
@@ -29,13 +30,13 @@ def fit_density(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None
 
 
 def fit_mixture(model: zoo.Autoencoder, codes: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-    """As `fit_density`, from codes `(n, k)`, by expectation maximization.
+    """As `fit_density`, but from codes `(n, k)`; the mixture is fitted by expectation maximization.
 
-    Few rows get fewer components than the model has room for; the rest keep the proportion 0, and so does a class without
-    rows, which `generate_class` then refuses. The Gaussian of a single row is as wide as classes are on average.
+    With few rows, fewer components are fitted than the model has; the others get the proportion 0. So does a class without
+    rows, which `generate_class` then refuses. A single row gets a Gaussian with the average covariance of the classes.
 
     Raises:
-        ValueError: no codes, or NaN or Inf among them; labels as in `fit_density`. The density stays as it was.
+        ValueError: no codes; NaN or Inf among them; labels as in `fit_density`. The density has not changed.
     """
     density = model.density
     inputs.require_some(codes)
@@ -58,15 +59,15 @@ def fit_mixture(model: zoo.Autoencoder, codes: np.ndarray, labels: np.ndarray | 
 
 
 def _spread(groups: list[np.ndarray]) -> np.ndarray:
-    """Covariance `(k, k)` of codes around the means of their groups, over all groups."""
+    """The covariance `(k, k)` of codes around the means of their groups, pooled over all groups."""
     centred = np.concatenate([group - group.mean(axis=0) for group in groups if len(group)]).astype("float64")
     free = len(centred) - sum(1 for group in groups if len(group))
     return centred.T @ centred / max(free, 1) + 1e-6 * np.eye(centred.shape[1])
 
 
 def _mixture(codes: np.ndarray, room: int, seed: int, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Proportions `(M,)`, means `(M, k)` and covariances `(M, k, k)` of at most `room` = M Gaussians; `spread` is the
-    covariance of a single row's."""
+    """Proportions `(M,)`, means `(M, k)` and covariances `(M, k, k)` of at most `room` = M Gaussians; a single row gets the
+    covariance `spread`."""
     k = codes.shape[1]
     proportions, means, covariances = np.zeros(room), np.zeros((room, k)), np.tile(np.eye(k), (room, 1, 1))
     used = int(np.clip(len(codes) // (5 * (k + 1)), 1, room))
@@ -76,7 +77,7 @@ def _mixture(codes: np.ndarray, room: int, seed: int, spread: np.ndarray) -> tup
         codes = np.random.default_rng(seed).permutation(codes)[:MOST_CODES].astype("float64")
         mixture = GaussianMixture(used, random_state=seed, reg_covar=1e-6 + 1e-4 * codes.var())
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture near its optimum serves as well
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a mixture near the optimum is good enough
             mixture.fit(codes)
         proportions[:used], means[:used], covariances[:used] = mixture.weights_, mixture.means_, mixture.covariances_
     return proportions, means, covariances

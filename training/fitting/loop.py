@@ -1,4 +1,4 @@
-"""The fit of a model to its data: epochs of gradient descent, or a closed form."""
+"""Fitting a model to data: by gradient descent, or in closed form."""
 
 import contextlib
 import time
@@ -16,19 +16,19 @@ from training.run import Run
 from zoo.arguments import require_amount, require_positive, require_whole
 from zoo.registry import register
 
-EXECUTION_STEPS = 32  # maximum number of steps in one call of the compiled loop
-ADVICE = "the same command with a lower --learning_rate, which goes on after the last good epoch"
+EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
+ADVICE = "the same command with a lower --learning_rate, which resumes after the last good epoch"
 
 
 @register("training", "epochs")
 class Epochs:
-    """How long to train, on batches of which size, and in which precision.
+    """Number of epochs, batch size and precision of training.
 
     Args:
-        epochs: passes over the training split.
-        batch_size: examples in a batch.
-        precision: of the arithmetic in training; the weights are float32, and so is the finished model. auto: mixed_bfloat16
-            for convolutions and transformers where the device has it in hardware, else float32.
+        epochs: number of passes over the training split.
+        batch_size: number of examples in a batch.
+        precision: number format for the computations of training; weights and the finished model are always float32. `auto`:
+            mixed_bfloat16 for convolutions and transformers if the hardware supports it, otherwise float32.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class AdamW:
     """Gradient descent by Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
 
     Args:
-        learning_rate: the highest; it falls to zero along a cosine.
-        warmup: share of the steps over which the rate rises linearly from zero, in [0, 1).
-        weight_decay: share of every weight that a step at learning rate 1 takes away.
+        learning_rate: peak learning rate, from which it falls to zero along a cosine.
+        warmup: share of all steps during which the learning rate rises linearly from zero to its peak, in [0, 1).
+        weight_decay: λ ≥ 0; every step multiplies each weight by 1 − λ · learning rate.
     """
 
     def __init__(self, learning_rate: float = 1e-3, warmup: float = 0.02, weight_decay: float = 0.0):
@@ -58,7 +58,7 @@ class AdamW:
         self.learning_rate, self.warmup, self.weight_decay = learning_rate, warmup, weight_decay
 
     def optimizer(self, steps: int) -> keras.optimizers.Optimizer:
-        """For so many steps of training."""
+        """The Keras optimizer for this number of training steps."""
         rising = int(self.warmup * steps)
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if rising else self.learning_rate,
@@ -69,7 +69,7 @@ class AdamW:
         return keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
 
     def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
-        """As `fit`; it goes on from the run's checkpoint where there is one."""
+        """As the function `fit`; resumes from the run's checkpoint if there is one."""
         compile(model, data, experiment)
         checkpoint = Checkpoint(run.checkpoint)
         epochs = range(checkpoint.restore(model), experiment["training.epochs"])
@@ -81,9 +81,10 @@ class AdamW:
 
 @register("optimizer", "closed_form")
 class ClosedForm:
-    """Principal component analysis: the weights of the linear autoencoder, solved for in one pass over the data."""
+    """Principal component analysis: the weights of the linear autoencoder are computed in one pass over the data."""
 
     def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
+        """As the function `fit`."""
         with pipeline_errors():
             begun = time.perf_counter()
             model.solve(batch["x"] for batch in data.train.batches())
@@ -94,46 +95,46 @@ def fit(model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tup
     """Fits a model with the experiment's optimizer.
 
     Returns:
-        The metrics of each epoch, none for the closed form; the seconds that training took.
+        The metrics of each epoch (none for the closed form), and the training time in seconds.
 
     Raises:
-        ValueError: a batch of a stream that the model's likelihood cannot take; an epoch that is not finite.
+        ValueError: a batch of a stream that is not valid for the model; an epoch that ends with a loss that is not finite.
     """
     return experiment.make("optimizer").fit(model, data, experiment, run)
 
 
 def compile(model: keras.Model, data: Data, experiment: Experiment) -> None:
-    """Compiles a model with the experiment's optimizer for all its steps."""
+    """Compiles a model with the experiment's optimizer, whose schedule covers all steps of training."""
     optimizer = experiment.make("optimizer").optimizer(total_steps(data, experiment))
     optimizer.build(model.trainable_variables)
     _, _, loop = _schedule(data, experiment)
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        loop = 1  # Keras's loop over a distributed iterator fails (a placeholder is not fed)
+        loop = 1  # Keras's loop over a distributed iterator fails (placeholder not fed)
     model.compile(optimizer, steps_per_execution=loop, jit_compile=keras.backend.backend() == "jax")
 
 
 def fit_epochs(
     model: keras.Model, data: Data, experiment: Experiment, epochs: range, callbacks: list
 ) -> keras.callbacks.History:
-    """Some of the experiment's epochs on a compiled model; returns what Keras does."""
+    """Trains a compiled model for some of the experiment's epochs; returns Keras's history."""
     batch_size, steps, _ = _schedule(data, experiment)
     check = getattr(model, "check", None)
     training = data.train.training(batch_size, steps, epochs, experiment.seed, check)
-    watched = data.validation and data.validation.inputs(batch_size, _needs_static_shapes(), check)
+    validation = data.validation and data.validation.inputs(batch_size, _needs_static_shapes(), check)
     with pipeline_errors():
         return model.fit(
             training,
             epochs=epochs.stop,
             initial_epoch=epochs.start,
             steps_per_epoch=steps,
-            validation_data=watched,
+            validation_data=validation,
             callbacks=[zoo.Finite(ADVICE), *callbacks],
             verbose=0,
         )
 
 
 def total_steps(data: Data, experiment: Experiment) -> int:
-    """Steps of all epochs; 0 where there are no epochs."""
+    """The number of steps of all epochs; 0 if training has no epochs."""
     if experiment.part("training") is None:
         return 0
     _, steps, _ = _schedule(data, experiment)
@@ -142,7 +143,7 @@ def total_steps(data: Data, experiment: Experiment) -> int:
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Layers that are made within it compute in this precision."""
+    """A context in which new layers compute in this precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -156,9 +157,9 @@ def _needs_static_shapes() -> bool:
 
 
 def _schedule(data: Data, experiment: Experiment) -> tuple[int, int, int]:
-    """Batch size, steps of an epoch, and steps of one call of the compiled loop, which divides them.
+    """The batch size, the steps of an epoch, and the steps of one call of the compiled loop, which divide them evenly.
 
-    An epoch gives up to a hundredth of its batches for a longer loop.
+    Up to a hundredth of the batches of an epoch is left out to make the loop longer.
     """
     batch_size = min(experiment.make("training").batch_size, data.train.size)
     batches = data.train.size // batch_size

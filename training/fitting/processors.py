@@ -1,27 +1,27 @@
-"""The processor of this machine: its name and what it can do."""
+"""The processor of this machine: its name and its instruction sets."""
 
 import platform
 import re
 import subprocess
 
 CPUINFO = "/proc/cpuinfo"
-SETS = {"amx_bf16": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}  # by their flag, the newest first
+SETS = {"amx_bf16": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}  # instruction sets by their flags, the newest first
 
 
 def name() -> str:
-    """For people: `Intel Xeon Platinum 8481C @ 2.70GHz, AMX`; at least the kind of machine where the system tells no more."""
+    """The processor in words: `Intel Xeon Platinum 8481C @ 2.70GHz, AMX`; if it is unknown, the type of the machine."""
     return described(_model() or platform.processor() or platform.machine() or "unknown processor", flags())
 
 
 def described(model: str, flags: frozenset[str]) -> str:
-    """A processor's name with its widest set of instructions, as many names, `AMD EPYC` say, tell little."""
+    """A processor's name and its newest instruction set, because many names, such as `AMD EPYC`, say little."""
     words = re.sub(r"\((?:R|TM)\)|\bCPU\b", " ", model, flags=re.IGNORECASE).split()
-    found = next((title for flag, title in SETS.items() if flag in flags), None)
-    return ", ".join([" ".join(words), *([found] if found else [])])
+    newest = next((title for flag, title in SETS.items() if flag in flags), None)
+    return ", ".join([" ".join(words), *([newest] if newest else [])])
 
 
 def flags() -> frozenset[str]:
-    """What the processor can do, in Linux's words; nothing where the system does not tell."""
+    """The processor's flags, as Linux names them; empty on other systems."""
     return frozenset(_field("flags").split())
 
 
@@ -36,10 +36,10 @@ def _model() -> str:
 
 
 def _field(key: str) -> str:
-    """The first value of a field in Linux's description of the processors, empty without one."""
+    """The first value of a field in /proc/cpuinfo; empty if there is none."""
     try:
         with open(CPUINFO, encoding="utf-8", errors="replace") as lines:
             pairs = (line.partition(":") for line in lines)
-            return next((value.strip() for found, _, value in pairs if found.strip() == key), "")
+            return next((value.strip() for name, _, value in pairs if name.strip() == key), "")
     except OSError:
         return ""

@@ -1,9 +1,9 @@
-"""Where a model is trained: one device, all GPUs of the machine, or a TPU; and what that computes fastest in."""
+"""Devices for training: a single one, all GPUs of the machine, or a TPU; and the precision that suits them."""
 
 import contextlib
 import functools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import keras
@@ -14,24 +14,26 @@ from training.experiments.names import near
 from training.fitting import processors
 
 STRATEGIES = ("auto", "one", "mirrored", "tpu")
-AMPERE = (8, 0)  # compute capability of the first GPUs that multiply in bfloat16
+AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16 arithmetic
 
 
 class Accelerator(NamedTuple):
+    """A GPU or TPU."""
+
     kind: str  # TPU or GPU
     name: str
-    capability: tuple[int, int] = (0, 0)  # compute capability of NVIDIA's
+    capability: tuple[int, int] = (0, 0)  # compute capability of NVIDIA GPUs
 
 
 def scope(name: str = "auto") -> contextlib.AbstractContextManager:
-    """The scope in which to build and fit; batches are split over its replicas.
+    """The scope in which a model is built and trained; batches are split over its replicas.
 
     Args:
-        name: `one` device; `mirrored` over the GPUs (or, without GPUs, the logical CPU devices); `tpu`; `auto`, the most that
-            the machine has. On other backends than TensorFlow only `auto` and `one`, the backend's default device.
+        name: `one`, a single device; `mirrored`, all GPUs or, without any, all logical CPU devices; `tpu`; `auto`, the best of
+            these that the machine has. Backends other than TensorFlow only have `auto` and `one`, their default device.
 
     Raises:
-        ValueError: an unknown name, or a strategy that this backend or machine has not.
+        ValueError: an unknown name, or a strategy that this backend or machine does not have.
     """
     if name not in STRATEGIES:
         raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. {near(name, STRATEGIES)}")
@@ -50,23 +52,23 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
 
 
 def device() -> str:
-    """What training runs on, for people: `2 CPU cores`, or the accelerators' names."""
-    found = _accelerators()
-    if found:
-        return f"{len(found)} × {found[0].name}"
+    """What training runs on, in words: the accelerators, or `2 CPU cores`."""
+    accelerators = _accelerators()
+    if accelerators:
+        return f"{len(accelerators)} × {accelerators[0].name}"
     return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
 
 
 def precision(experiment: Experiment) -> str:
-    """What the arithmetic of an experiment's training is done in: `float32` or `mixed_bfloat16`.
+    """The precision in which an experiment is trained: `float32` or `mixed_bfloat16`.
 
-    `auto` takes bfloat16 where a part is known to train as well in it, as convolutions and transformers do, and the device to
-    gain by it. Dense networks stay in float32, which their figures were measured in: a linear one that is to end at PCA's error
-    has no bits to spare.
+    `auto` selects bfloat16 if the experiment has parts that are known to train equally well in it, such as convolutions and
+    transformers, and if the device is faster in it. Dense networks are trained in float32, as their published figures were: a
+    linear one needs this precision to reach the error of PCA.
     """
-    asked = experiment.get("training.precision", "float32")
-    if asked != "auto":
-        return asked
+    setting = experiment.get("training.precision", "float32")
+    if setting != "auto":
+        return setting
     parts = [part for part in map(experiment.part, experiment.composition.filled) if part]
     if not any(part.bfloat16 for part in parts):
         return "float32"
@@ -74,12 +76,15 @@ def precision(experiment: Experiment) -> str:
     return "mixed_bfloat16" if gains else "float32"
 
 
-def gains_by_bfloat16(accelerators: Collection[Accelerator], backend: str, flags: Collection[str], environment) -> bool:
-    """Whether bfloat16 is known to be faster than float32 on these accelerators, or without any on a processor of these flags.
+def gains_by_bfloat16(
+    accelerators: Collection[Accelerator], backend: str, flags: Collection[str], environment: Mapping[str, str]
+) -> bool:
+    """Whether bfloat16 is known to be faster than float32 on the accelerators or, without any, on a processor with the flags.
 
-    Flags, not a measurement: one taken beside other work could differ from run to run, and with it what a seed gives. What is
-    not known is False, as bfloat16 in software takes 7 times as long as float32 (a convolutional autoencoder, AVX2): an Arm
-    processor, or one with AVX-512's bfloat16 alone; XLA on any; TensorFlow without oneDNN, whose kernels alone use AMX.
+    Flags decide, not a measurement, which could differ from run to run, so that the same seed would give different results.
+    Unknown cases are False, because bfloat16 in software takes 7 times as long as float32 (convolutional autoencoder, AVX2):
+    Arm processors; processors that have bfloat16 only in AVX-512; XLA on any processor; TensorFlow without oneDNN, because only
+    its kernels use AMX.
     """
     if accelerators:
         return all(each.kind == "TPU" or each.capability >= AMPERE for each in accelerators)
@@ -91,18 +96,18 @@ def _accelerators() -> list[Accelerator]:
     if keras.backend.backend() != "tensorflow":
         import jax  # the only other backend that is tested
 
-        found = [device for device in jax.devices() if device.platform != "cpu"]
-        kinds = ["TPU" if device.platform == "tpu" else "GPU" for device in found]
-        capabilities = [_capability(getattr(device, "compute_capability", "")) for device in found]
-        return [Accelerator(kind, device.device_kind, c) for kind, device, c in zip(kinds, found, capabilities, strict=True)]
-    if tpus := tf.config.list_logical_devices("TPU"):  # those of another host have no physical device here
+        devices = [device for device in jax.devices() if device.platform != "cpu"]
+        kinds = ["TPU" if device.platform == "tpu" else "GPU" for device in devices]
+        capabilities = [_capability(getattr(device, "compute_capability", "")) for device in devices]
+        return [Accelerator(kind, device.device_kind, c) for kind, device, c in zip(kinds, devices, capabilities, strict=True)]
+    if tpus := tf.config.list_logical_devices("TPU"):  # TPUs of another host are not among the physical devices
         return [Accelerator("TPU", "TPU")] * len(tpus)
     details = [tf.config.experimental.get_device_details(device) for device in tf.config.list_physical_devices("GPU")]
     return [Accelerator("GPU", each.get("device_name", "GPU"), each.get("compute_capability", (0, 0))) for each in details]
 
 
 def _capability(text: str) -> tuple[int, int]:
-    """`(8, 0)` of NVIDIA's "8.0"; others, AMD's "gfx90a" say, are not known."""
+    """`(8, 0)` for NVIDIA's "8.0"; `(0, 0)` for others, such as AMD's "gfx90a"."""
     major, _, minor = str(text).partition(".")
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
 
@@ -115,7 +120,7 @@ def _best() -> str:
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
 
 
-# One strategy serves a whole process: the collectives of two get in each other's way, and a TPU is emptied when it is found.
+# A process has only one strategy: the collectives of two would interfere, and connecting to a TPU clears it.
 
 
 @functools.cache

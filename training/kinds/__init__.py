@@ -1,4 +1,4 @@
-"""Kinds of data: everything in which one differs from another, in one protocol."""
+"""Kinds of data: everything that depends on the kind, behind one interface."""
 
 import keras
 
@@ -10,15 +10,15 @@ __all__ = ["Evaluation", "Kind", "build", "of", "open_data"]
 
 
 def of(experiment: Experiment) -> Kind:
-    """The kind of an experiment."""
+    """The kind of an experiment's data."""
     return experiment.make("kind")
 
 
 def open_data(experiment: Experiment) -> Data:
-    """The data of an experiment, split as it says."""
+    """Opens the data of an experiment, with the splits that it asks for."""
     return of(experiment).open(experiment)
 
 
 def build(experiment: Experiment, data: Data) -> keras.Model:
-    """The model of an experiment for its data, ready to be trained."""
+    """Builds the model of an experiment for its data, ready to be trained."""
     return of(experiment).build(experiment, data)

@@ -1,4 +1,4 @@
-"""Arrays of numbers, vectors and images, and the autoencoders that are trained on them."""
+"""Arrays of numbers, such as vectors and images, and the autoencoders that are trained on them."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
 
-LARGEST_DENSITY = 2**24  # numbers in the covariances of a mixture for each class; above, all classes share one
+LARGEST_DENSITY = 2**24  # numbers in the covariances of one mixture per class; beyond it, all classes share one mixture
 
 
 @register(
@@ -39,16 +39,16 @@ LARGEST_DENSITY = 2**24  # numbers in the covariances of a mixture for each clas
     optional=["corruption", "density"],
 )
 class Arrays(Kind):
-    """An autoencoder of arrays of numbers, images among them."""
+    """An autoencoder of arrays of numbers, such as images."""
 
     def open(self, experiment: Experiment) -> Data:
         return experiment.make("data")
 
     def settled(self, experiment: Experiment, data: Data) -> Experiment:
         part = experiment.part("likelihood")
-        open_ = [key for key in part.settings if experiment[f"likelihood.{key}"] is None]
-        found = part.load().settings(data_.sample(data.train)) if open_ else {}
-        chosen = {f"likelihood.{key}": found[key] for key in open_ if key in found}
+        left_open = [key for key in part.settings if experiment[f"likelihood.{key}"] is None]
+        values = part.load().settings(data_.sample(data.train)) if left_open else {}
+        chosen = {f"likelihood.{key}": values[key] for key in left_open if key in values}
         for key, value in chosen.items():
             print(f"{experiment.short(key)}={value}, from the training data")
         return experiment.override(chosen)
@@ -74,7 +74,7 @@ class Arrays(Kind):
         return model
 
     def _density(self, experiment: Experiment, data: Data, k: int) -> keras.layers.Layer:
-        """One for each class, where that is not too large; a standard normal where the slot is empty."""
+        """A mixture for each class unless that is too large; a standard normal if the slot is empty."""
         classes = len(data.classes or ())
         if classes * experiment.get("density.components", 1) * k**2 > LARGEST_DENSITY:
             classes = 0
@@ -84,7 +84,7 @@ class Arrays(Kind):
         for split in data.splits.values():
             if split.arrays is not None:
                 model.check(split.arrays["x"])
-        if model.head.weights[-1].shape[0] != math.prod(model.shape) * model.likelihood.parameters:  # a convolution
+        if model.head.weights[-1].shape[0] != math.prod(model.shape) * model.likelihood.parameters:  # it is a convolution
             model.center(next(data.train.batches())["x"])
 
     def after_fit(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
@@ -104,5 +104,5 @@ class Arrays(Kind):
 
     def limits(self, experiment: Experiment) -> str:
         if experiment["data.binarize"] != "none":
-            return "Likelihoods are of pixels drawn to 0 or 1, and compare only with others of the same binarization."
-        return "Generated examples come from a Gaussian mixture over the codes, and can be blends of what was seen."
+            return "Likelihoods are of binarized pixels, and can be compared only with others of the same binarization."
+        return "Generated examples are drawn from a Gaussian mixture over the codes, and can be blends of training examples."

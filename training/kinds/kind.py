@@ -1,4 +1,4 @@
-"""What every kind of data has: how it is opened, what is built for it, how that is judged and shown."""
+"""The interface of a kind of data: how data are opened, and how models of them are built, evaluated and reported."""
 
 import abc
 import os
@@ -18,7 +18,7 @@ from zoo.model import Model
 
 
 class Evaluation(NamedTuple):
-    """The metrics; the arrays of `codes.npz`; and the model beside which the metrics are set, where there is one."""
+    """The metrics, the arrays of `codes.npz`, and the baseline model, if there is one."""
 
     metrics: dict[str, float]
     arrays: dict[str, np.ndarray]
@@ -26,63 +26,63 @@ class Evaluation(NamedTuple):
 
 
 class Kind(abc.ABC):
-    """A kind of data. It is registered under the slot `kind`, with the slots of the experiments that are of it."""
+    """Base class of the kinds of data. They are registered in the slot `kind`, with the slots of their experiments."""
 
-    objective: ClassVar[str] = "squared_error"  # the metric by whose value on the validation split settings are searched
-    sampled: ClassVar[tuple[str, ...]] = ("x", "label")  # columns of the rows that go with an export or a preset
+    objective: ClassVar[str] = "squared_error"  # the metric on the validation split that a search for settings minimizes
+    sampled: ClassVar[tuple[str, ...]] = ("x", "label")  # columns of the rows that an export or a preset contains
 
     @abc.abstractmethod
     def open(self, experiment: Experiment) -> Data:
-        """The data of an experiment, with their schema, split as it says."""
+        """Opens the data of an experiment, with their schema and the splits that it asks for."""
 
     def settled(self, experiment: Experiment, data: Data) -> Experiment:
-        """The experiment with the values of those settings that it leaves to the data, each printed in a line."""
+        """The experiment with values, taken from the data, for the settings that it leaves open. Each is printed on a line."""
         return experiment
 
     @abc.abstractmethod
     def model(self, experiment: Experiment, data: Data) -> Model:
-        """The model of an experiment for its data and with their schema, freshly initialized; seeds of layers follow from the
-        experiment's."""
+        """Makes the model of an experiment for its data, with their schema and initial weights. The seeds of its layers are
+        derived from the experiment's."""
 
     def prepare(self, model: Model, data: Data) -> None:  # noqa: B027 - not every kind needs it
-        """What is done to a new model before training. Raises ValueError for data in memory that it cannot take; those of a
-        stream are looked at batch by batch."""
+        """Prepares a new model for training. Raises ValueError if data in memory are not valid for it; a stream is checked
+        later, batch by batch."""
 
     def after_fit(self, model: Model, data: Data, experiment: Experiment) -> None:  # noqa: B027 - as above
-        """What is done to a model when training is done."""
+        """Completes a model after training."""
 
     @abc.abstractmethod
     def evaluate(self, model: Model, data: Data, experiment: Experiment) -> Evaluation:
-        """Judges a finished model on the test split."""
+        """Evaluates a finished model on the test split."""
 
     @abc.abstractmethod
     def held_out_error(self, model: Model, split: Split, data: Data) -> float:
-        """The main figure of a model on a split, the lower the better."""
+        """The main error of a model on a split; lower is better."""
 
     @abc.abstractmethod
     def figures(self, run: Run, model: Model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
-        """The pictures of a run's report, in the page's order."""
+        """The pictures of a run's report, in the order of the page."""
 
     @abc.abstractmethod
     def limits(self, experiment: Experiment) -> str:
-        """What a model card says of what the model cannot do."""
+        """What a model card says about the limits of the model."""
 
     def write(self, data: Data, folder: str | os.PathLike) -> pathlib.Path:
-        """Writes the splits of data as files that are data again; returns the folder.
+        """Writes the splits of data as files that can be opened as a data set; returns the folder.
 
         Raises:
-            ValueError: a kind whose splits are not written.
+            ValueError: splits of this kind cannot be written.
         """
-        raise ValueError(f"Expected data whose splits are written as files. Received: {data.name}. Try g2p_cmudict.")
+        raise ValueError(f"Expected data whose splits can be written as files. Received: {data.name}. Try g2p_cmudict.")
 
     def build(self, experiment: Experiment, data: Data) -> Model:
-        """The model of an experiment, ready to be trained in the experiment's precision.
+        """Builds the model of an experiment, ready to be trained in the experiment's precision.
 
         Raises:
-            ValueError: parts that do not go together; data in memory that the model cannot take.
+            ValueError: parts that do not fit together; data in memory that are not valid for the model.
         """
         for slot in ("optimizer", "training", "evaluation"):
-            experiment.make(slot)  # raises for a wrong setting now, not when it is used
+            experiment.make(slot)  # raises for wrong settings now, not when they are used
         with loop.computing_in(strategies.precision(experiment)):
             keras.utils.set_random_seed(experiment.seed)
             model = self.model(experiment, data)
@@ -90,7 +90,7 @@ class Kind(abc.ABC):
         return model
 
     def in_float32(self, model: Model, experiment: Experiment, data: Data) -> Model:
-        """The model computing in float32, whatever it was trained in."""
+        """The same model, computing in float32, whatever precision it was trained in."""
         if strategies.precision(experiment) == "float32":
             return model
         keras.utils.set_random_seed(experiment.seed)

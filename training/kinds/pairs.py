@@ -24,7 +24,7 @@ from zoo.registry import register
     fixed=["data", "model", "optimizer"],
 )
 class Pairs(Kind):
-    """A transformer that reads the one text of a pair and writes the other."""
+    """A transformer that reads the first text of a pair, the source, and writes the second, the target."""
 
     objective = "sequence_error"
     sampled = ("source", "target")
@@ -50,6 +50,6 @@ class Pairs(Kind):
 
     def limits(self, experiment: Experiment) -> str:
         return (
-            "A target is written for any source, a meaningless one too. `sequence_error_rate` and `token_error_rate` are what "
-            "papers on pronunciation call the word and the phone error rate."
+            "The model writes a target for any source, even a meaningless one. Papers on pronunciation call "
+            "`sequence_error_rate` the word error rate, and `token_error_rate` the phone error rate."
         )

@@ -1,4 +1,4 @@
-"""Arrays with a target to each: classes or numbers, and the predictors that are trained on them."""
+"""Arrays with targets, classes or numbers, and the predictors that are trained on them."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from zoo.registry import register
     fixed=["data", "task", "optimizer"],
 )
 class Predictor(Kind):
-    """A classifier or a regressor of arrays: a head on an encoder, which may be an autoencoder's."""
+    """A classifier or regressor of arrays: a head on an encoder, which may be that of an autoencoder."""
 
     objective = "error"
 
@@ -39,7 +39,7 @@ class Predictor(Kind):
             loss, outputs = keras.losses.SparseCategoricalCrossentropy(from_logits=True), len(classes)
         else:
             loss, outputs = keras.losses.MeanSquaredError(), 1
-        # The codes of an autoencoder have scales of their own, which a normalization takes out.
+        # The codes of an autoencoder have any scale; the normalization removes it.
         layers = [keras.layers.BatchNormalization(momentum=0.9, name="scale"), keras.layers.Dense(outputs, name="answer")]
         head = keras.Sequential(layers, name="head")
         model = zoo.Predictor(encoder, head, loss, frozen=experiment.get("encoder.frozen", False))
@@ -61,17 +61,17 @@ class Predictor(Kind):
         return reporting.figures(run, model, data, metrics)
 
     def limits(self, experiment: Experiment) -> str:
-        return "The answer to an input outside the training classes is one of them all the same."
+        return "The model answers with one of the training classes even if the input belongs to none of them."
 
 
 @register("encoder", "scratch", slots={"body": "dense"})
 def scratch(shape: tuple[int, ...], body: tuple[keras.Model, keras.Model], k: int = 8) -> keras.Model:
-    """A new encoder: a body and a projection.
+    """A new encoder, with random initial weights: a body and a projection.
 
     Args:
         shape: of one example.
-        body: encoder and decoder, of which the first is taken.
-        k: numbers that the head sees.
+        body: an encoder and a decoder, of which only the encoder is used.
+        k: dimensions of the code that the encoder passes to the head.
     """
     require_whole(1, k=k)
     projection = keras.layers.Dense(k, name="projection")
@@ -80,20 +80,21 @@ def scratch(shape: tuple[int, ...], body: tuple[keras.Model, keras.Model], k: in
 
 @register("encoder", "pretrained")
 def pretrained(shape: tuple[int, ...], pretrained: str, frozen: bool = False) -> keras.Model:
-    """The encoder of an autoencoder that is trained already.
+    """The encoder of a trained autoencoder.
 
     Args:
         shape: of one example.
-        pretrained: preset, or folder of a run, whose encoder is taken over.
-        frozen: keep that encoder as it is; otherwise it is fine-tuned.
+        pretrained: the autoencoder: name of a preset, or folder of a preset or of a run.
+        frozen: whether the encoder stays as it is; otherwise it is fine-tuned.
 
     Raises:
-        ValueError: no such model, or one without codes of such data.
+        ValueError: no such model; not an autoencoder, or one of data of another shape.
     """
     model = trained(pretrained)
     if not hasattr(model, "bottleneck"):
         raise ValueError(
-            f"Expected an autoencoder to take the encoder of. Received: {pretrained}, a {type(model).__name__}. Try another."
+            f"Expected an autoencoder with an encoder to reuse. Received: {pretrained}, a {type(model).__name__}. "
+            "Try another --pretrained."
         )
     if model.shape != shape:
         raise ValueError(

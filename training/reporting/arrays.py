@@ -1,10 +1,11 @@
-"""The pictures of a report on an autoencoder of arrays: in which order, and with which words."""
+"""The pictures of a report on an autoencoder of arrays, with their captions."""
 
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 
+import zoo
 from training import files
 from training.data.splits import Data
 from training.evaluation import arrays as evaluation
@@ -13,45 +14,27 @@ from training.reporting import pictures
 from training.reporting.page import Entry
 from training.run import Run
 
-MOST_ROWS = 4_000  # test examples in the pictures of the codes
+MOST_ROWS = 4_000  # most test examples in the pictures of the codes
 SHOWN = 12  # examples in a row
-WAYS = 3  # pairs of examples that are interpolated between
-CLUSTERS = 10  # where no classes tell their number
-MOST_DIMENSIONS = 16  # of the code whose traversals are shown
-STILL = 0.01  # of the farthest movement, below which a dimension hardly moves what is decoded
-FINE = 9  # steps of a way for each that is shown, so that its length is measured around its corners
+MOST_PAIRS = 3  # most pairs of examples with interpolations between them
+CLUSTERS = 10  # number of clusters for data without classes
+MOST_DIMENSIONS = 16  # most code dimensions with a traversal
+NEGLIGIBLE = 0.01  # share of the longest traversal below which another one counts as negligible
+FINE = 9  # computed steps of a path per step that is shown, for an accurate length
+
+Shades = Callable[[np.ndarray], np.ndarray]
+Labels = np.ndarray | None
 
 
-def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
-    """The pictures of a run, in the page's order."""
-    experiment = run.experiment()
+def figures(run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
+    """The pictures of a run, in the order of the page."""
     rows = next(data.test.batches(MOST_ROWS))
     x, labels = rows["x"], rows.get("label") if data.classes else None
     shades = shades_of(x)
     with np.load(run.codes) as saved:
         train, codes = saved["train_codes"], saved["test_codes"][: len(x)]
-    yield Entry(
-        "codes",
-        "The data at their codes",
-        "Every test example at its place in the code space"
-        + (
-            f", seen along the two leading components of its {model.k} dimensions."
-            if model.k > 2
-            else ", all of which is seen."
-        ),
-        pictures.codes_in_the_plane(shades(x), codes, labels, data.classes),
-    )
-    chosen = x[_one_of_each(labels, len(x))]
-    judged = {experiment.name: model}
-    if run.pca.exists():
-        judged[f"PCA, k = {model.k}"] = keras.saving.load_model(run.pca)
-    made = {name: shades(evaluation.numpy(judge.reconstruct(chosen))) for name, judge in judged.items()}
-    yield Entry(
-        "reconstructions",
-        "Inputs and reconstructions",
-        f"Test examples through {model.k} numbers and back, by {' and by '.join(judged)}.",
-        pictures.reconstructions(shades(chosen), made),
-    )
+    yield _codes(model, data, shades, x, codes, labels)
+    yield _reconstructions(run, model, shades, x[_one_of_each(labels, len(x))])
     history = files.read_json(run.history)
     if history:
         yield Entry(
@@ -60,16 +43,10 @@ def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[
             "Squared error per example, Σᵢ (xᵢ − x̃ᵢ)², after every epoch.",
             pictures.learning_curve(history, "squared_error", metrics["test/squared_error"], metrics.get("pca/squared_error")),
         )
-    yield _clusters(experiment.seed, model, data, shades, train, codes, labels)
+    yield _clusters(run.experiment().seed, model, data, shades, train, codes, labels)
     yield _traversals(model, shades, train)
     if model.k == 2:
-        lines = "the standard normal prior" if model.bottleneck.prior else "each dimension of the codes"
-        yield Entry(
-            "manifold",
-            "The plane of codes, decoded",
-            f"A grid of codes at quantiles of {lines}.",
-            pictures.mosaic(shades(latents.manifold(model, train))),
-        )
+        yield _manifold(model, shades, train)
     yield _between(model, shades, train, codes, labels)
     yield _neighbours(data, shades, x, train, codes, labels)
     if model.bottleneck.prior:
@@ -84,63 +61,96 @@ def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[
     yield _architecture(model)
 
 
-def _traversals(model, shades, train) -> Entry:
-    """The code dimensions, those that move the decoded example farthest first."""
+def _codes(model: zoo.Autoencoder, data: Data, shades: Shades, x: np.ndarray, codes: np.ndarray, labels: Labels) -> Entry:
+    plane = f"the two leading principal components of its {model.k} dimensions" if model.k > 2 else "the code space"
+    return Entry(
+        "codes",
+        "The codes of the data",
+        f"Every test example at the position of its code in {plane}.",
+        pictures.codes_in_the_plane(shades(x), codes, labels, data.classes),
+    )
+
+
+def _reconstructions(run: Run, model: zoo.Autoencoder, shades: Shades, x: np.ndarray) -> Entry:
+    models = {run.experiment().name: model}
+    if run.pca.exists():
+        models[f"PCA, k = {model.k}"] = keras.saving.load_model(run.pca)
+    rows = {name: shades(evaluation.numpy(each.reconstruct(x))) for name, each in models.items()}
+    return Entry(
+        "reconstructions",
+        "Inputs and reconstructions",
+        f"Test examples, and their reconstructions from {model.k} numbers by {' and by '.join(models)}.",
+        pictures.reconstructions(shades(x), rows),
+    )
+
+
+def _manifold(model: zoo.Autoencoder, shades: Shades, train: np.ndarray) -> Entry:
+    source = "the standard normal prior" if model.bottleneck.prior else "each dimension of the codes"
+    return Entry(
+        "manifold",
+        "The plane of codes, decoded",
+        f"A decoded grid of codes, at quantiles of {source}.",
+        pictures.mosaic(shades(latents.manifold(model, train))),
+    )
+
+
+def _traversals(model: zoo.Autoencoder, shades: Shades, train: np.ndarray) -> Entry:
+    """Traversals of the code dimensions, the longest first."""
     decoded = latents.traverse(model, train)
     lengths = latents.length(decoded)
     shown = np.argsort(-lengths, kind="stable")[:MOST_DIMENSIONS]
-    still = int(np.sum(lengths < STILL * lengths.max()))
+    negligible = int(np.sum(lengths < NEGLIGIBLE * lengths.max()))
     return Entry(
         "traversals",
         "Traversals",
-        "One code dimension moved from its 1st to its 99th percentile, the others held at their mean: the dimensions that "
-        "move the decoded example farthest first"
-        + (f", {len(shown)} of {model.k}" if model.k > len(shown) else "")
-        + (f"; {still} move it less than a hundredth as far as the first." if still else "."),
+        "In each row one code dimension moves from its 1st to its 99th percentile, and the others stay at their means. The "
+        "dimensions that change the decoded example most come first"
+        + (f"; {len(shown)} of {model.k} are shown" if model.k > len(shown) else "")
+        + (f"; {negligible} change it less than a hundredth as much as the first." if negligible else "."),
         pictures.traversals(shades(decoded[shown]), [pictures.dimension(j) for j in shown]),
     )
 
 
-def _between(model, shades, train, codes, labels) -> Entry:
-    """Pairs of test examples of different classes, and the ways from one to the other."""
+def _between(model: zoo.Autoencoder, shades: Shades, train: np.ndarray, codes: np.ndarray, labels: Labels) -> Entry:
+    """Interpolations between pairs of test examples of different classes."""
     chosen = _one_of_each(labels, len(codes))
-    ways, fine = [], FINE * (SHOWN - 1) + 1
-    for i in range(min(WAYS, len(chosen) // 2)):
+    paths, fine = [], FINE * (SHOWN - 1) + 1
+    for i in range(min(MOST_PAIRS, len(chosen) // 2)):
         start, end = codes[chosen[2 * i]], codes[chosen[2 * i + 1]]
-        ways += [latents.straight_line(start, end, fine), latents.geodesic(model, train, start, end, fine)]
-    decoded = latents.decode(model, np.stack(ways))
-    names = ["straight line", "geodesic"] * (len(ways) // 2)
+        paths += [latents.straight_line(start, end, fine), latents.geodesic(model, train, start, end, fine)]
+    decoded = latents.decode(model, np.stack(paths))
+    names = ["straight line", "geodesic"] * (len(paths) // 2)
     captions = [f"{name}, {length:.1f}" for name, length in zip(names, latents.length(decoded), strict=True)]
     return Entry(
         "interpolation",
         "From one example to another",
-        "For each pair of test examples the straight line between their codes, and below it the geodesic: of the ways through "
-        "codes of training examples the one on which the decoded example changes least. The number says how much it changes "
-        "along the way, in Euclidean distance.",
+        "For each pair of test examples, the straight line between their codes, and below it the geodesic: the path through "
+        "codes of training examples on which the decoded example changes least. The number is the length of the path, measured "
+        "as the Euclidean distance that the decoded example covers.",
         pictures.mosaic(shades(decoded[:, ::FINE]), captions),
     )
 
 
-def _neighbours(data: Data, shades, x, train, codes, labels) -> Entry:
-    """Test examples, and the training examples whose codes are nearest to theirs."""
+def _neighbours(data: Data, shades: Shades, x: np.ndarray, train: np.ndarray, codes: np.ndarray, labels: Labels) -> Entry:
+    """Test examples, and the training examples with the nearest codes."""
     chosen = _one_of_each(labels, len(codes))[: SHOWN // 2]
     pool = next(data.train.batches(MOST_ROWS))["x"]
     rows = latents.nearest(train[: len(pool)], codes[chosen], min(SHOWN - 1, len(pool)))
-    grid = np.stack([np.concatenate([x[i][None], pool[near]]) for i, near in zip(chosen, rows, strict=True)])
+    grid = np.stack([np.concatenate([x[i][None], pool[nearest]]) for i, nearest in zip(chosen, rows, strict=True)])
     return Entry(
         "neighbours",
         "Nearest neighbours",
-        f"A test example on the left of each row, then the nearest by code of {len(pool):,} training examples.",
+        f"In each row a test example on the left, then those of {len(pool):,} training examples with the nearest codes.",
         pictures.mosaic(shades(grid)),
     )
 
 
-def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
+def _samples(model: zoo.Autoencoder, data: Data, shades: Shades, x: np.ndarray) -> Iterator[Entry]:
     seeds = np.arange(5 * SHOWN, dtype="int32")
     yield Entry(
         "samples",
         "Generated examples",
-        f"Decoded draws from the mixture of Gaussians over the codes, seeds 0 to {len(seeds) - 1}.",
+        f"Decoded draws from the density over the codes, with seeds 0 to {len(seeds) - 1}.",
         pictures.samples(shades(evaluation.numpy(model.generate(seeds)))),
     )
     if model.density.classes:
@@ -150,7 +160,7 @@ def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
         yield Entry(
             "samples_by_class",
             "Generated examples of each class",
-            "Decoded draws from the mixture of a class.",
+            "Decoded draws from the density over the codes of each class.",
             pictures.mosaic(shades(made.reshape(-1, SHOWN, *made.shape[1:])), [data.classes[label] for label in shown]),
         )
     if model.bottleneck.prior:
@@ -160,22 +170,24 @@ def _samples(model, data: Data, shades, x) -> Iterator[Entry]:
         yield Entry(
             "variations",
             "Variations",
-            "A test example on the left of each row, then decoded draws from its posterior.",
+            "In each row a test example on the left, then decoded draws from its posterior.",
             pictures.mosaic(shades(np.concatenate([x[: SHOWN // 2, None], varied], axis=1))),
         )
 
 
-def shades_of(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """What brings images of any range into [0, 1] for drawing; other data stay as they are."""
+def shades_of(x: np.ndarray) -> Shades:
+    """A function that scales images like x to [0, 1] for drawing; other data stay as they are."""
     low, high = min(0.0, float(x.min())), max(1.0, float(x.max()))
     if not pictures.is_image(x.shape[1:]) or (low, high) == (0.0, 1.0):
         return lambda values: values
     return lambda values: (values - low) / (high - low)
 
 
-def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
-    found = evaluation.kmeans(train, len(data.classes) if data.classes else CLUSTERS, seed)
-    count, assigned = found.n_clusters, found.predict(codes)
+def _clusters(
+    seed: int, model: zoo.Autoencoder, data: Data, shades: Shades, train: np.ndarray, codes: np.ndarray, labels: Labels
+) -> Entry:
+    kmeans = evaluation.kmeans(train, len(data.classes) if data.classes else CLUSTERS, seed)
+    count, assigned = kmeans.n_clusters, kmeans.predict(codes)
     captions, colours = [f"{np.sum(assigned == c):,} rows" for c in range(count)], [*map(pictures.colour, range(count))]
     if labels is not None:
         shares = [np.bincount(labels[assigned == c], minlength=1) for c in range(count)]
@@ -184,27 +196,27 @@ def _clusters(seed: int, model, data: Data, shades, train, codes, labels):
             for share in shares
         ]
         colours = [pictures.colour(int(share.argmax())) if share.sum() else pictures.QUIET for share in shares]
-    centres = shades(evaluation.numpy(model.decode(found.cluster_centers_.astype("float32"))))
+    centres = shades(evaluation.numpy(model.decode(kmeans.cluster_centers_.astype("float32"))))
     return Entry(
         "clusters",
         "Clusters",
-        f"k-means with {count} clusters, found in the training codes without labels; the test codes are shown"
-        + (", in the colour of the class that most of a cluster belong to." if labels is not None else "."),
+        f"k-means with {count} clusters, fitted to the training codes without labels; the test codes are shown"
+        + (", in the colour of the most common class of their cluster." if labels is not None else "."),
         pictures.clusters(codes, assigned, centres, captions, colours),
     )
 
 
-def _architecture(model) -> Entry:
+def _architecture(model: zoo.Autoencoder) -> Entry:
     return Entry(
         "architecture",
         "Architecture",
-        "Width of every layer, the code between encoder and decoder.",
+        "The width of every layer; the code is between the encoder and the decoder.",
         pictures.architecture(_stages(model), model.count_params()),
     )
 
 
-def _stages(model) -> list[tuple[str, int, str]]:
-    """Caption, units and colour of input, layers, code, layers and output."""
+def _stages(model: zoo.Autoencoder) -> list[tuple[str, int, str]]:
+    """Caption, units and colour of the input, the layers, the code and the output."""
 
     def layers(body):
         weighted = [layer for layer in body.layers if layer.weights]
@@ -226,10 +238,10 @@ def _caption(layer: keras.layers.Layer) -> str:
     return f"{type(layer).__name__.lower()}\n{activation}"
 
 
-def _one_of_each(labels, count: int) -> np.ndarray:
-    """Row numbers of SHOWN examples, of every class in turn where there are classes."""
+def _one_of_each(labels: Labels, count: int) -> np.ndarray:
+    """The numbers of SHOWN rows; if there are labels, every class in turn."""
     if labels is None:
         return np.arange(min(SHOWN, count))
     turns = np.concatenate([np.arange(np.sum(labels == label)) for label in np.unique(labels)])
-    order = np.argsort(labels, kind="stable")  # rows by class, in their order within it
+    order = np.argsort(labels, kind="stable")  # rows by class, in their original order within it
     return order[np.lexsort((labels[order], turns))][:SHOWN]

@@ -1,4 +1,4 @@
-"""A run's report: one self-contained HTML page and its pictures as PNG files beside it."""
+"""A run's report: a self-contained HTML page, and its pictures as PNG files in the same folder."""
 
 import base64
 import html
@@ -17,7 +17,7 @@ from training.run import Run
 class Entry(NamedTuple):
     """One picture of a report."""
 
-    name: str  # of its file
+    name: str  # of the file
     title: str
     caption: str
     figure: Figure
@@ -59,7 +59,7 @@ def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
     experiment = run.experiment()
     settings = dict(experiment.settings) | files.read_json(run.versions)
     title = html.escape(experiment.name)
-    about = experiment.about.partition("Two cores")[0].strip()  # what follows are the figures of another run
+    about = experiment.about.partition("Two cores")[0].strip()  # then follow the figures of the project's own run
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -71,18 +71,20 @@ def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
 
 
 def _figures(name: str, metrics: dict[str, float]) -> str:
-    """The metrics as a table, those of PCA beside the model's own."""
-    pca = {"pca/squared_error": "test/squared_error", "pca/mse": "test/mse", "pca/knn_error": "knn/error"}
-    beside = {pca[key]: value for key, value in metrics.items() if key in pca}
-    head = ["on the test split", name, *(["PCA of equal k"] if beside else []), "unit", "better"]
+    """The metrics as a table; those of PCA have their own column."""
+    same = {"pca/squared_error": "test/squared_error", "pca/mse": "test/mse", "pca/knn_error": "knn/error"}
+    pca = {same[key]: value for key, value in metrics.items() if key in same}
+    head = ["on the test split", name, *(["PCA of equal k"] if pca else []), "unit", "better"]
     rows = []
     for key, value in metrics.items():
-        if key in pca:
+        if key in same:
             continue
-        told = measures.measure(key)
-        numbers = [told.shown(value), *([told.shown(beside[key]) if key in beside else ""] if beside else [])]
+        metric = measures.measure(key)
+        numbers = [metric.shown(value), *([metric.shown(pca[key]) if key in pca else ""] if pca else [])]
         cells = "".join(f'<td class="number">{shown}</td>' for shown in numbers)
-        rows.append(f"<tr><td>{html.escape(told.name)}</td>{cells}<td>{told.unit}</td><td>{BETTER[told.better]}</td></tr>")
+        rows.append(
+            f"<tr><td>{html.escape(metric.name)}</td>{cells}<td>{metric.unit}</td><td>{BETTER[metric.better]}</td></tr>"
+        )
     number = ' class="number"'
     heads = [
         f'<th scope="col"{number if 0 < i < len(head) - 2 else ""}>{html.escape(title)}</th>' for i, title in enumerate(head)

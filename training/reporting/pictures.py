@@ -1,11 +1,12 @@
-"""Pictures of data and of what a model makes of them, as matplotlib figures without global state.
+"""Pictures of data and of the outputs of models, as matplotlib figures without global state.
 
-Examples of shape `(H, W, 1)` or `(H, W, 3)` are drawn as images, all others as lines over their dimensions. One channel is
-ink on paper, as in print: 0 is white and 1 is black, in every picture that people are shown.
+Examples of shape `(H, W, 1)` or `(H, W, 3)` are drawn as images, all others as lines over their dimensions. A single channel is
+drawn as ink on paper: 0 is white and 1 is black.
 """
 
 import io
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -14,27 +15,29 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from PIL import Image
 
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of its cache on the terminal
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it prints a message about its cache
 
 MODEL, PCA, DATA = "#2a6fdb", "#cf6324", "#30343b"
-QUIET = "#868d99"  # what is there to compare with
-# The colour of a class, in every picture. All have a contrast of 3:1 or more on white; the two that are most alike are
-# 33 apart in CIELAB, for eyes without red or green cones too, where matplotlib's own ten come within 5.
+QUIET = "#868d99"  # secondary marks
+# The colours of classes, in every picture. All have a contrast of at least 3:1 on white. The two most similar ones are 33 apart
+# in CIELAB, even for eyes without red or green cones; matplotlib's default ten come as close as 5.
 CLASSES = (
     "#0a8ffc", "#ff4b12", "#772800", "#7c92ac", "#1b018f", "#c18068", "#264781", "#000023", "#6f3e48", "#0b2af1",
 )  # fmt: skip
-NAMED = 20  # classes at most that have a label
-MARKERS = "osD^vPX<>p"  # of a cluster or a curve, beside its colour
-CANVAS = 1500  # pixels of the codes' picture, each way
-THUMBNAIL = 40  # pixels of a thumbnail, each way
+NAMED = 20  # most classes with a label
+MARKERS = "osD^vPX<>p"  # of clusters and curves, in addition to their colours
+CANVAS = 1500  # width and height, in pixels, of the picture of the codes
+THUMBNAIL = 40  # width and height of a thumbnail, in pixels
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether examples of this shape are drawn as images."""
     return len(shape) == 3 and shape[-1] in (1, 3) and min(shape[:2]) > 1
 
 
 def plane(codes: np.ndarray) -> np.ndarray:
-    """Positions `(n, 2)` of codes `(n, k)`: themselves for k = 2, beside zeros for k = 1, else their two leading components."""
+    """Positions `(n, 2)` of codes `(n, k)`: the codes for k = 2, padded with zeros for k = 1, otherwise their two leading
+    principal components."""
     if codes.shape[1] == 2:
         return codes
     if codes.shape[1] == 1:
@@ -43,8 +46,10 @@ def plane(codes: np.ndarray) -> np.ndarray:
     return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
 
 
-def codes_in_the_plane(x: np.ndarray, codes: np.ndarray, labels=None, classes=None) -> Figure:
-    """Every example at its place: thumbnails where there is room for one, dots for the others, coloured by class."""
+def codes_in_the_plane(
+    x: np.ndarray, codes: np.ndarray, labels: np.ndarray | None = None, classes: Sequence[str] | None = None
+) -> Figure:
+    """Every example at the position of its code, coloured by class: as a thumbnail if there is room, otherwise as a dot."""
     figure, axes = _single(9, 9)
     positions = plane(codes)
     low, high = _frame(positions)
@@ -67,7 +72,7 @@ def codes_in_the_plane(x: np.ndarray, codes: np.ndarray, labels=None, classes=No
 
 
 def reconstructions(x: np.ndarray, rows: dict[str, np.ndarray]) -> Figure:
-    """Examples above what each model makes of them: `rows` has the reconstructions by their caption."""
+    """Examples, and below them their reconstructions by each model; `rows` has the reconstructions by caption."""
     stacked = {"input": x, **rows}
     if not is_image(x.shape[1:]):
         figure, axes = _grid(2, (len(x) + 1) // 2, 3.2, 1.8)
@@ -80,7 +85,7 @@ def reconstructions(x: np.ndarray, rows: dict[str, np.ndarray]) -> Figure:
 
 
 def learning_curve(history: list[dict[str, float]], metric: str, test: float, pca: float | None = None) -> Figure:
-    """A metric by epoch, against its value on the test split and PCA's; parts of the loss in nats beside it, if any."""
+    """A metric by epoch, with its value on the test split and that of PCA; next to it the parts of the loss in nats, if any."""
     parts = [name for name in ("reconstruction", "kl") if name in history[0]]
     figure = _figure(12 if parts else 8, 4.2)
     axes, *more = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
@@ -117,7 +122,7 @@ def lines(series: dict[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel:
 
 
 def attention(maps: list[np.ndarray], rows: list[list[str]], columns: list[list[str]]) -> Figure:
-    """Weights `(tokens written, tokens read)` in [0, 1] of several pairs, with their tokens, side by side."""
+    """Attention weights `(written tokens, read tokens)` in [0, 1] of several pairs, with their tokens, side by side."""
     across = min(3, len(maps))
     figure, axes = _grid(-(-len(maps) // across), across, 3.4, 3.4)
     for ax, weights, written, read in zip(axes.flat, maps, rows, columns, strict=False):
@@ -129,7 +134,7 @@ def attention(maps: list[np.ndarray], rows: list[list[str]], columns: list[list[
 
 
 def confusion(targets: np.ndarray, answers: np.ndarray, classes: tuple[str, ...]) -> Figure:
-    """Counts of examples by class (rows) and answer (columns)."""
+    """Numbers of examples by class (rows) and answer (columns)."""
     count = len(classes)
     table = np.bincount(targets * count + answers, minlength=count * count).reshape(count, count)
     size = max(4.0, min(0.5 * count, 14.0))
@@ -148,7 +153,7 @@ def confusion(targets: np.ndarray, answers: np.ndarray, classes: tuple[str, ...]
 
 
 def scatter(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
-    """Points around the line where both agree."""
+    """Points, and the line where both coordinates are equal."""
     figure, axes = _single(5.5, 5.5)
     axes.scatter(x, y, s=6, color=MODEL, alpha=0.35, linewidths=0)
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
@@ -159,7 +164,7 @@ def scatter(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
 
 
 def active_units(variances: np.ndarray, limit: float) -> Figure:
-    """Bars of the variances `(k,)`, the largest first, and the limit below which a unit is not active."""
+    """Bars for variances `(k,)`, the largest first, and the limit below which a unit is not active."""
     figure, axes = _single(max(5.0, min(0.22 * len(variances), 14.0)), 3.4)
     variances = np.sort(variances)[::-1]
     axes.bar(np.arange(1, len(variances) + 1), variances, color=np.where(variances > limit, MODEL, QUIET))
@@ -169,12 +174,13 @@ def active_units(variances: np.ndarray, limit: float) -> Figure:
 
 
 def clusters(codes: np.ndarray, assigned: np.ndarray, centres: np.ndarray, captions: list[str], colours: list[str]) -> Figure:
-    """Clusters in the plane, each with its number, beside the decoded centre `(c, *shape)` of each.
+    """Numbered clusters in the plane, and next to them their decoded centres.
 
     Args:
         codes: `(n, k)`.
-        assigned: the cluster of each, `(n,)`, from 0 to c − 1.
-        captions, colours: of every cluster. Clusters may share a colour, not a number.
+        assigned: the cluster of each code, `(n,)`, from 0 to c − 1.
+        centres: decoded, `(c, *shape)`.
+        captions, colours: of the clusters; several clusters may have the same colour.
     """
     figure = _figure(11, 5.6)
     left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
@@ -199,12 +205,13 @@ def clusters(codes: np.ndarray, assigned: np.ndarray, centres: np.ndarray, capti
 
 
 def traversals(decoded: np.ndarray, captions: list[str] | None = None) -> Figure:
-    """A row for each code dimension, from low to high; `decoded` is `(k, steps, *shape)`, the captions a₁, a₂, … by default."""
+    """A row of decoded examples `(k, steps, *shape)` for each code dimension, from low to high; captions are a₁, a₂, … unless
+    given."""
     k, steps = decoded.shape[:2]
     captions = captions or [dimension(j) for j in range(k)]
     if not is_image(decoded.shape[2:]):
         figure, axes = _grid(-(-k // 4), min(k, 4), 3, 1.8)
-        colours = colormaps["viridis"](np.linspace(0, 0.55, steps))  # what is lighter is lost on white
+        colours = colormaps["viridis"](np.linspace(0, 0.55, steps))  # lighter colours are hard to see on white
         for caption, example, ax in zip(captions, decoded, axes.flat, strict=False):
             for line, colour in zip(example, colours, strict=True):
                 ax.plot(line.ravel(), color=colour, lw=0.9)
@@ -218,12 +225,12 @@ def traversals(decoded: np.ndarray, captions: list[str] | None = None) -> Figure
 
 
 def dimension(j: int) -> str:
-    """What code dimension j, from 0, is called: a₁, a₂, …"""
+    """The name of code dimension j ≥ 0: a₁, a₂, …"""
     return f"a{_subscript(j + 1)}"
 
 
 def mosaic(examples: np.ndarray, captions: list[str] | None = None, titles: list[str] | None = None) -> Figure:
-    """A grid `(rows, columns, *shape)` of examples, the rows with captions, the first examples each under a title."""
+    """A grid `(rows, columns, *shape)` of examples, with captions for the rows and titles above the examples, in order."""
     rows, columns = examples.shape[:2]
     if not is_image(examples.shape[2:]):
         figure, axes = _grid(rows, columns, 1.2, 1.05 if titles else 0.8)
@@ -235,15 +242,17 @@ def mosaic(examples: np.ndarray, captions: list[str] | None = None, titles: list
             ax.set_title(title, fontsize=7)
         return figure
     height, width = _pitch(examples)
-    above = width // 4 if titles else 0  # room for a title, pixels
+    above = width // 4 if titles else 0  # pixels for a title
     height += above
     padding = ((0, 0), (0, 0), (above, height - above - examples.shape[2]), (0, width - examples.shape[3]), (0, 0))
-    tiles = np.pad(examples, padding, constant_values=_paper(examples))  # one picture: axes for each would take minutes
-    whole = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, -1)
+    tiles = np.pad(
+        examples, padding, constant_values=_paper(examples)
+    )  # a single image, because one axes object per example would take minutes
+    image = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, -1)
     inches = min(0.75, 12 / columns)
     figure = _figure(inches * columns + (1.0 if captions else 0.2), min(inches * rows * height / width, 300) + 0.4)
     axes = figure.subplots()
-    draw(axes, whole)
+    draw(axes, image)
     axes.spines[:].set_visible(False)
     axes.set_yticks((np.arange(rows) + 0.4) * height if captions else [], captions)
     axes.tick_params(length=0)
@@ -254,14 +263,14 @@ def mosaic(examples: np.ndarray, captions: list[str] | None = None, titles: list
 
 
 def samples(x: np.ndarray, columns: int = 12, captions: list[str] | None = None) -> Figure:
-    """Examples `(n, *shape)` in rows, each under its caption."""
+    """Examples `(n, *shape)` in rows, with captions above them."""
     missing = -len(x) % columns
     blank = np.full((missing, *x.shape[1:]), _paper(x) if is_image(x.shape[1:]) else np.nan, x.dtype)
     return mosaic(np.concatenate([x, blank]).reshape(-1, columns, *x.shape[1:]), titles=captions)
 
 
 def architecture(stages: list[tuple[str, int, str]], weights: int) -> Figure:
-    """The network as a chain of bars whose height follows the logarithm of their width: (caption, units, colour)."""
+    """The network as a chain of bars (caption, units, colour); the height of a bar grows with the logarithm of its units."""
     figure, axes = _single(max(6.0, 1.15 * len(stages)), 3.6)
     heights = [0.35 + np.log2(1 + units) / 6 for _, units, _ in stages]
     for i, ((caption, units, colour), height) in enumerate(zip(stages, heights, strict=True)):
@@ -272,25 +281,25 @@ def architecture(stages: list[tuple[str, int, str]], weights: int) -> Figure:
             x, y = (i - 1 + 0.21, i - 0.21), (heights[i - 1] / 2, height / 2)
             axes.fill_between(x, [-y[0], -y[1]], y, color="#d9dee7", zorder=1, lw=0)
     axes.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-max(heights) / 2 - 0.85, max(heights) / 2 + 0.1))
-    axes.set_title(f"{weights:,} weights, the density’s included", fontsize=10)
+    axes.set_title(f"{weights:,} weights, including those of the density", fontsize=10)
     axes.axis("off")
     return figure
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file's content; `IPython.display.Image` shows it in a notebook."""
+    """The contents of a PNG file of the figure; `IPython.display.Image` shows it in a notebook."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def colour(label: int) -> str:
-    """The colour of a class, or of the cluster of a number."""
+    """The colour of a class or cluster, by its number."""
     return CLASSES[label % len(CLASSES)]
 
 
 def draw(axes: Axes, example: np.ndarray) -> None:
-    """One example into axes that carry nothing else."""
+    """Draws one example in axes of its own."""
     if is_image(example.shape):
         axes.imshow(example.squeeze(-1) if example.shape[-1] == 1 else example.clip(0, 1), cmap="gray_r", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
@@ -302,7 +311,7 @@ def draw(axes: Axes, example: np.ndarray) -> None:
 
 
 def _apart(spots: np.ndarray, candidates: list[int]) -> list[int]:
-    """Those of the candidates, in their order, whose thumbnail overlaps none that was chosen before."""
+    """The candidates, in order, whose thumbnails do not overlap with those of earlier ones."""
     chosen, cells = [], {}
     for i in candidates:
         column, row = (spots[i] // THUMBNAIL).astype(int)
@@ -314,7 +323,7 @@ def _apart(spots: np.ndarray, candidates: list[int]) -> list[int]:
 
 
 def _thumbnails(x: np.ndarray, spots: np.ndarray, colours: np.ndarray, chosen: list[int]) -> np.ndarray:
-    """An RGBA canvas with the chosen examples: grey ones in the colour of their class, the ink as opacity."""
+    """An RGBA canvas with the chosen examples; grey ones have the colour of their class, with the ink as opacity."""
     canvas = np.zeros((CANVAS, CANVAS, 4))
     for i in chosen:
         pixels = np.stack([_resized(x[i, :, :, c]) for c in range(x.shape[-1])], axis=-1)
@@ -334,23 +343,23 @@ def _resized(channel: np.ndarray) -> np.ndarray:
 
 
 def _frame(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners that hold all but the farthest of the points."""
+    """Lower and upper corners of a frame around all but the outermost points."""
     low, high = np.quantile(positions, (0.003, 0.997), axis=0)
     margin = 0.04 * (high - low) + 1e-6
     return low - margin, high + margin
 
 
-def _colours(labels, count: int) -> np.ndarray:
+def _colours(labels: np.ndarray | None, count: int) -> np.ndarray:
     return to_rgba_array([colour(int(i)) for i in (labels if labels is not None else np.zeros(count))])
 
 
 def _name(axes: Axes, place: np.ndarray, name: str, colour: str) -> None:
-    """A name in the plane, on a label of its own, so that it is legible and not taken for data."""
+    """Writes a name on a white label in the plane, so that it is legible and not mistaken for data."""
     label = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 1.2}
     axes.annotate(name, place, ha="center", va="center", fontsize=10, fontweight="bold", color=colour, bbox=label, zorder=3)
 
 
-def _legend(axes: Axes, labels, classes) -> None:
+def _legend(axes: Axes, labels: np.ndarray, classes: Sequence[str] | None) -> None:
     for i in np.unique(labels)[:NAMED]:
         axes.scatter([], [], color=colour(i), label=classes[i] if classes else str(i))
     columns = min(10, len(np.unique(labels)))
@@ -358,12 +367,12 @@ def _legend(axes: Axes, labels, classes) -> None:
 
 
 def _paper(examples: np.ndarray) -> float:
-    """What pixels of no example are: no ink, or white."""
+    """The value of empty pixels: no ink, or white."""
     return 0.0 if examples.shape[-1] == 1 else 1.0
 
 
 def _pitch(examples: np.ndarray) -> tuple[int, int]:
-    """Height and width in pixels of an image `(…, height, width, channels)` in a mosaic, with the gap after it."""
+    """Height and width in pixels of an image `(…, height, width, channels)` in a mosaic, including the gap after it."""
     gap = max(1, examples.shape[-2] // 8)
     return examples.shape[-3] + gap, examples.shape[-2] + gap
 
@@ -387,7 +396,7 @@ def _frameless(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _grid(rows: int, columns: int, width: float, height: float):
+def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     figure = _figure(columns * width + 1.2, rows * height + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:

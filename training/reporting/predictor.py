@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+import zoo
 from training import files
 from training.data.splits import Data
 from training.reporting import pictures
@@ -12,8 +13,8 @@ from training.reporting.page import Entry
 from training.run import Run
 
 
-def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
-    """The pictures of a run, in the page's order."""
+def figures(run: Run, model: zoo.Predictor, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
+    """The pictures of a run, in the order of the page."""
     with np.load(run.codes) as saved:
         answers, targets = saved["test_answers"], saved["test_targets"]
     error = metrics["test/error"] if model.classifier else metrics["test/rmse"] ** 2
@@ -27,7 +28,7 @@ def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[
         yield Entry(
             "confusion",
             "Confusion",
-            "Test examples by their class (rows) and the answer (columns).",
+            "Numbers of test examples by class (rows) and answer (columns).",
             pictures.confusion(targets, answers, data.classes),
         )
         rows = np.flatnonzero(targets != answers)[: 5 * SHOWN]
@@ -36,7 +37,7 @@ def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[
         yield Entry(
             "answers",
             "Answers",
-            "Test examples at their target and the answer.",
+            "The answer for every test example, against its target.",
             pictures.scatter(targets, answers, "target", "answer"),
         )
         rows = np.argsort(targets)[:: max(1, len(targets) // SHOWN)][:SHOWN]
@@ -46,6 +47,6 @@ def figures(run: Run, model, data: Data, metrics: dict[str, float]) -> Iterator[
         yield Entry(
             "examples",
             "Mistakes" if model.classifier else "Examples",
-            "Test examples with their class and the answer." if model.classifier else "Test examples, target and answer.",
+            "Test examples with a wrong answer: CLASS as ANSWER." if model.classifier else "Test examples: TARGET as ANSWER.",
             pictures.samples(shades_of(x)(x[rows]), captions=captions),
         )

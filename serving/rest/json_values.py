@@ -1,6 +1,7 @@
 """JSON parsed value by value, with the rules and error messages of TensorFlow Serving's `json_tensor.cc`.
 
-It handles what the fast parsing in `serving.json_tensors` does not: texts, base64, booleans, NaN, unusual shapes, and errors.
+It handles what the fast parsing in `serving.rest.json_tensors` does not: texts, base64, booleans, NaN, unusual shapes, and
+errors.
 """
 
 import base64
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from serving.servable import Endpoint, TensorSpec
+from serving.models.servable import Endpoint, TensorSpec
 from serving.status import Code, RequestError, invalid
 
 SHOWN = 256  # characters of a value in an error message

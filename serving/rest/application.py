@@ -13,13 +13,15 @@ import orjson
 from google.protobuf import json_format
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
-from serving import binary_tensors, bodies, examples, json_tensors, metrics, openapi
-from serving.batcher import Batcher
-from serving.bodies import LARGE
-from serving.budget import BODIES, Share
-from serving.messages import JSON, Request, Response
-from serving.models import Models
-from serving.servable import Servable
+from serving import metrics
+from serving.models import examples
+from serving.models.batcher import Batcher
+from serving.models.models import Models
+from serving.models.servable import Servable
+from serving.rest import binary_tensors, bodies, json_tensors, openapi
+from serving.rest.bodies import LARGE
+from serving.rest.budget import BODIES, Share
+from serving.rest.messages import JSON, Request, Response
 from serving.status import Code, RequestError, as_json, invalid, request_error
 
 # As in `http_rest_api_util.cc` of TensorFlow Serving, where the last word must be in lower case; here it need not be.
@@ -37,7 +39,7 @@ Respond = Callable[[Response], None]
 
 
 class Application:
-    """The REST API for `models`; `handle` is called by `serving.transport`.
+    """The REST API for `models`; `handle` is called by `serving.rest.transport`.
 
     Args:
         timeout: of one request, in seconds.

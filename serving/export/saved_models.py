@@ -1,7 +1,4 @@
-"""Export of trained models to SavedModels, for TensorFlow Serving and the embedded server.
-
-This module imports the zoo, and so do `serving.images` and `serving.texts`, which it uses; the rest of `serving` does not.
-"""
+"""Export of trained models to SavedModels, for TensorFlow Serving and the embedded server."""
 
 import io
 import json
@@ -16,15 +13,13 @@ import numpy as np
 import PIL.Image
 
 import zoo
-from serving import images, texts
-from serving.images import Verb
+from serving.export import images, texts
+from serving.export.images import Verb
 from zoo import files, inputs
 from zoo.model import Model
 from zoo.registry import import_parts
 from zoo.schema import described
 from zoo.signatures import Tensor
-
-__all__ = ["export", "export_run"]
 
 WARMUP = "tf_serving_warmup_requests"  # in assets.extra; TensorFlow Serving's name
 SCHEMA = "schema.json"  # in assets.extra: what the data of the model hold
@@ -40,7 +35,7 @@ def export(
 ) -> pathlib.Path:
     """Writes `directory/name/version` atomically.
 
-    The signatures are those that the model declares, those for pictures derived from them (`serving.images`), and
+    The signatures are those that the model declares, those for pictures derived from them (`serving.export.images`), and
     `serving_default`, the same as `reconstruct` (for a predictor, `classify` or `regress`). One warm-up request for each is
     stored with them; a server runs these before it answers others.
 

@@ -8,10 +8,10 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 
-from serving import json_tensors
-from serving.client import NPY
-from serving.json_values import ParsedRequest
-from serving.servable import Endpoint
+from serving.columns import NPY
+from serving.models.servable import Endpoint
+from serving.rest import json_tensors
+from serving.rest.json_values import ParsedRequest
 from serving.status import Code, RequestError, invalid
 
 LARGE = 1 << 18  # bytes, compressed or not; bodies of this size are not read in the event loop

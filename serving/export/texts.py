@@ -11,7 +11,7 @@ import unicodedata
 
 import tensorflow as tf
 
-from serving.images import Verb
+from serving.export.images import Verb
 from zoo.signatures import Tensor
 from zoo.vocabulary import END, PAD, SPECIAL, UNKNOWN, Vocabulary
 

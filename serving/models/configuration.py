@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import Message
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from serving.batcher import Limits
+from serving.models.batcher import Limits
 from serving.versions import SAVED_MODEL, numbered, why_none
 
 _FIELD = descriptor_pb2.FieldDescriptorProto

@@ -11,8 +11,8 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from serving.batcher import Batcher, Limits, Task
-from serving.graphs import Operations
+from serving.models.batcher import Batcher, Limits, Task
+from serving.models.graphs import Operations
 from serving.quiet import tensorflow as tf
 from serving.status import RequestError, invalid, request_error
 

@@ -7,10 +7,9 @@ import zipfile
 
 import numpy as np
 
-from serving.bodies import Take, TooLarge
-from serving.client import NPY, NPZ
-from serving.columns import scaled
-from serving.servable import Endpoint
+from serving.columns import NPY, NPZ, scaled
+from serving.models.servable import Endpoint
+from serving.rest.bodies import Take, TooLarge
 from serving.status import RequestError, invalid
 
 PNG = "image/png"

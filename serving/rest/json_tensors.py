@@ -1,7 +1,7 @@
 """The JSON of TensorFlow Serving's REST API, to arrays and back: rows (`instances`) and columns (`inputs`).
 
 Almost all requests are lists of numbers in the shape that the signature declares, which simdjson converts directly to an array.
-All others are parsed value by value, in `serving.json_values`.
+All others are parsed value by value, in `serving.rest.json_values`.
 """
 
 import base64
@@ -14,8 +14,8 @@ import numpy as np
 import orjson
 import simdjson
 
-from serving.json_values import ParsedRequest, read_exactly
-from serving.servable import Endpoint
+from serving.models.servable import Endpoint
+from serving.rest.json_values import ParsedRequest, read_exactly
 from serving.status import invalid
 
 _NO_LAYOUT = b"0123456789.eE+- \t\n\r"  # without these, nested numbers are brackets and commas

@@ -6,8 +6,8 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
-from serving.connection import Connection
-from serving.messages import Handler
+from serving.rest.connection import Connection
+from serving.rest.messages import Handler
 
 log = logging.getLogger(__name__)
 BACKLOG = 2048

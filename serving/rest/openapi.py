@@ -4,9 +4,9 @@ import importlib.metadata
 import pathlib
 import urllib.parse
 
-from serving import examples
-from serving.models import Models
-from serving.servable import Endpoint, Servable, TensorSpec
+from serving.models import examples
+from serving.models.models import Models
+from serving.models.servable import Endpoint, Servable, TensorSpec
 from serving.status import RequestError
 
 MOST_CLASSES = 20  # that are named in a description

@@ -13,8 +13,8 @@ import PIL.Image
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from serving.models.servable import WARMUP, Endpoint, Servable, TensorSpec
 from serving.quiet import tensorflow as tf
-from serving.servable import WARMUP, Endpoint, Servable, TensorSpec
 
 SAMPLE = "assets.extra/sample.npz"  # data that an export stores with the model
 SCHEMA = "assets.extra/schema.json"  # and what such data hold

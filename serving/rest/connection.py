@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import httptools
 
-from serving.budget import BODIES, Budget, Share
-from serving.messages import CLOSED, JSON, KEPT, Handler, Request, Response, head
+from serving.rest.budget import BODIES, Budget, Share
+from serving.rest.messages import CLOSED, JSON, KEPT, Handler, Request, Response, head
 from serving.status import RequestError, as_json
 
 

@@ -13,9 +13,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
 from serving import metrics
-from serving.models import Models
+from serving.models.models import Models
+from serving.models.servable import Endpoint, TensorSpec
 from serving.quiet import tensorflow as tf
-from serving.servable import Endpoint, TensorSpec
 from serving.status import Code, RequestError, invalid, request_error
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")

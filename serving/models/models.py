@@ -12,8 +12,8 @@ from typing import NamedTuple
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
-from serving.batcher import Limits
-from serving.servable import Servable
+from serving.models.batcher import Limits
+from serving.models.servable import Servable
 from serving.status import Code, RequestError, invalid, request_error
 from serving.versions import numbered, why_none
 

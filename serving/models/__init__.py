@@ -1,0 +1,1 @@
+"""Models: SavedModels as they are configured, loaded, batched and run."""

@@ -1,0 +1,1 @@
+"""REST: HTTP connections, the bodies of requests and responses, and the API."""

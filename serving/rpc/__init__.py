@@ -1,0 +1,1 @@
+"""gRPC: the services that answer its calls."""
