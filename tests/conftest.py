@@ -1,4 +1,4 @@
-"""What the tests share, in a folder of their own: the copies that TFDS prepares, and a finished run."""
+"""What the tests share, in a temporary folder: data sets prepared by TFDS, and a finished run."""
 
 import os
 import pathlib
@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def pytest_configure(config):
-    """Imports TensorFlow quietly, before Keras does it; not where other processes run the tests."""
+    """Imports TensorFlow quietly, before Keras does; not in a process that only starts others."""
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         from serving import quiet  # noqa: F401
 
@@ -37,7 +37,7 @@ def digits() -> np.ndarray:
 
 @pytest.fixture
 def processor(monkeypatch, tmp_path_factory):
-    """Makes this machine one without accelerators whose processor has a name and flags, or does not tell them."""
+    """Makes this machine one without accelerators; its processor has the given name and flags, or none."""
     from training.fitting import processors, strategies
 
     cpuinfo = tmp_path_factory.mktemp("processor") / "cpuinfo"
@@ -53,7 +53,7 @@ def processor(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small():
-    """An experiment of a second or two."""
+    """An experiment that takes a second or two."""
     import training
 
     return training.EXPERIMENTS["dense_digits_k8"].override(width=32, depth=1, epochs=4)
@@ -61,7 +61,7 @@ def small():
 
 @pytest.fixture(scope="session")
 def run(small):
-    """A finished run of the small experiment, which no test changes."""
+    """A finished run of the small experiment; no test may change it."""
     import keras
 
     import training

@@ -1,4 +1,4 @@
-"""A bottleneck, a likelihood and a body of a made-up kind, as a user would write them: one file, nothing else is touched."""
+"""A bottleneck, a likelihood and a body, as a user could write them: in one file, without changing anything else."""
 
 from keras import ops
 

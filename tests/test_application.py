@@ -1,4 +1,4 @@
-"""The REST front end without sockets: what runs in the event loop, what is too late, and whose client has gone."""
+"""The REST front end without sockets: work in the event loop, timeouts, and clients that disconnect."""
 
 import asyncio
 import json

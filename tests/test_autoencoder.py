@@ -1,4 +1,4 @@
-"""What the constructor and `fit` refuse, with what they say."""
+"""What the constructor and `fit` refuse, and their error messages."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The models of the zoo on JAX: the files about them are run anew in a process with that backend."""
+"""The models of the zoo on JAX: their test files are run again in a process with that backend."""
 
 import os
 import subprocess
@@ -7,13 +7,13 @@ import sys
 import pytest
 from conftest import ROOT
 
-# On JAX each of these takes up to 40 s to compile: searches, which are compared with one another on TensorFlow, and what is
-# written for the transformer's other parts; of the models those of which there are others alike.
+# On JAX each of these takes up to 40 s to compile: searches, which are compared with each other on TensorFlow; tests of other
+# parts of the transformer; and models that are similar to others.
 SEARCHES = ("padding_changes", "draws_follow", "likeliest_alone", "no_temperature", "greedy", "beams_beyond", "wide_beam")
 PARTS = ("backwards", "judged_by_those", "attention_maps", "sum_to_one_over", "cannot_follow", "decomposition", "distances")
 MODELS = ("single_layer", "dense_bernoulli", "overcomplete", "own_bodies", "vectors")
 LEFT_OUT = (*SEARCHES, *PARTS, *MODELS, "numbers_of_any_type")
-# Not in every run of the tests: what NumPy refuses anyway, and what another test looks at with the same parts.
+# Not in every run of the tests: what NumPy refuses anyway, and what other tests check with the same parts.
 REPEATED = (
     *("bad_input", "refused", "numbers_in_numbers_out", "low_precision", "of_all_levels_sum", "several_numbers"),
     *(
@@ -24,7 +24,7 @@ REPEATED = (
     ),
     *("test_contract and (linear or dense)", "importance_weighted and not loss_falls"),
 )
-# Most of the time goes into compiling what then runs for a moment.
+# Most of the time is spent on compiling functions that then run only briefly.
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
 FILES = ("contract", "autoencoder", "likelihoods", "noise", "linear", "predictor", "transformer")
 

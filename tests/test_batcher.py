@@ -1,4 +1,4 @@
-"""What is joined, split, padded, refused, and run alone."""
+"""Batching: which requests are joined, split, padded, refused, or run alone."""
 
 import math
 import threading
@@ -117,7 +117,7 @@ def test_what_is_too_late_is_not_run_again_after_a_bad_request(pool):
     assert model.sizes == [2, 1]
 
 
-def test_who_stops_waiting_is_let_go_at_once(pool):
+def test_who_stops_waiting_is_released_at_once(pool):
     model, ends = Doubling(), []
     batcher = Batcher(model, pool, Limits())
     model.held.clear()

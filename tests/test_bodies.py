@@ -34,7 +34,7 @@ def test_an_upsampled_constant_has_no_checkerboard():
     assert np.abs(features).max() > 0
 
 
-def test_what_is_no_image_is_refused():
+def test_what_is_not_an_image_is_refused():
     with pytest.raises(ValueError, match=r"Try zoo\.dense"):
         zoo.conv((64,))
     parts = (zoo.dense((16,), shape=(64,)), zoo.Deterministic(4), zoo.dense((16,)), zoo.SquaredError())
@@ -83,7 +83,7 @@ def test_corruption_is_for_training_alone(digits):
     assert np.abs(np.asarray(model(digits[:5], training=True)["x"]) - clean).max() > 1e-2
 
 
-def test_sparsity_is_a_price_on_codes_in_training():
+def test_sparsity_is_a_penalty_on_codes_in_training():
     bottleneck = zoo.Deterministic(3, sparsity=0.5)
     bottleneck.build((None, 2))
     features = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")

@@ -1,4 +1,4 @@
-"""What large requests may take together, and that it is counted before it is there."""
+"""The memory budget that large requests share; memory is counted before it is used."""
 
 import gzip
 import io

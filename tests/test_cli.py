@@ -1,4 +1,4 @@
-"""The command line: exit code 2 and one clear message for what is wrong, the near names, and a quiet terminal."""
+"""The command line: exit code 2 and one clear message for wrong input, hints, and a quiet terminal."""
 
 import concurrent.futures
 import errno
@@ -226,7 +226,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("error", "words"), ERRORS)
-def test_what_is_outside_is_told_and_what_is_not_is_raised(error, words, capsys):
+def test_failures_outside_the_program_are_reported_and_bugs_are_raised(error, words, capsys):
     def command_():
         raise error
 
@@ -279,7 +279,7 @@ def test_streams_and_signals(line, code, out, error, tmp_path):
     assert done.stderr.startswith(error) and done.stderr.count("\n") == (1 if code == 2 else error.count("\n"))
 
 
-def test_an_unknown_backend_is_told_in_one_line(tmp_path):
+def test_an_unknown_backend_is_reported_in_one_line(tmp_path):
     line = [sys.executable, "-m", "training", "train", "dense_digits_k8"]
     environment = {**os.environ, "KERAS_BACKEND": "nonsense"} | _path()
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)

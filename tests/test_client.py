@@ -67,7 +67,7 @@ def test_an_address_may_have_a_path_before_the_api(heard):
 @pytest.mark.parametrize(
     "url", ["", "grpc://localhost:8500", "http://", "http://localhost:port", "http://a/?b=c", "http://a/#b"]
 )
-def test_what_is_no_address_is_refused(url):
+def test_what_is_not_an_address_is_refused(url):
     with pytest.raises(ValueError, match=r"Expected the address of a server. Received: .* Try http://localhost:8501"):
         Client(url, "m")
 
@@ -114,7 +114,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, proxy):
     Client("http://model.invalid:8501", "m").close()
 
 
-def test_a_wrong_answer_is_told(heard):
+def test_a_wrong_answer_is_reported(heard):
     with Client(f"http://localhost:{heard[0]}", "m") as client, pytest.raises(ServerError, match="Expected a signature"):
         client.encode([[1.0]])
 

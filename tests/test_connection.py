@@ -185,7 +185,7 @@ def test_a_client_that_does_not_read_is_not_read_either():
     run(main())
 
 
-def test_a_client_that_never_reads_is_let_go():
+def test_a_client_that_never_reads_is_disconnected():
     async def main():
         async with served(Limits(idle_time=0.2)) as server:
             _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 14)
@@ -262,7 +262,7 @@ def test_a_body_is_asked_for_when_its_turn_has_come():
     assert asked(GET % b"later" + head, after=after) == [(200, b"/later"), (100, b""), (200, b"/bhi")]
 
 
-def test_an_offer_of_another_protocol_is_passed_over():
+def test_an_offer_of_another_protocol_is_ignored():
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
     posted = b"POST /%s HTTP/1.1\r\nHost: x\r\n" + offer + b"Content-Length: 3\r\n\r\nabc"
     expected = [(200, b"/aabc"), (200, b"/babc"), (200, b"/end")]
@@ -271,7 +271,7 @@ def test_an_offer_of_another_protocol_is_passed_over():
     assert asked(b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n" + GET % b"hidden") == [(200, b"x:1")]
 
 
-def test_an_address_may_be_whole():
+def test_a_request_target_may_be_a_full_url():
     for url, path in ((b"http://x:8501/a?b", b"/a"), (b"HTTP://x/", b"/"), (b"http://x", b"/")):
         assert asked(b"GET " + url + b" HTTP/1.1\r\nConnection: close\r\n\r\n") == [(200, path)]
 

@@ -1,4 +1,4 @@
-"""What every model of the zoo keeps, on any Keras backend (`test_backends.py` runs this file on JAX too)."""
+"""What every model of the zoo guarantees, on any Keras backend (`test_backends.py` runs this file on JAX too)."""
 
 import keras
 import numpy as np

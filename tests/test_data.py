@@ -1,4 +1,4 @@
-"""Sources, splits and pipelines, on files that are really there."""
+"""Sources, splits and pipelines, with real files."""
 
 import os
 import shutil
@@ -97,7 +97,7 @@ def test_both_parts_number_their_labels_alike(tmp_path, digits):
         training.load(f"npz:{tmp_path}/c.npz")
 
 
-def test_distinct_numbers_are_no_classes(tmp_path, digits):
+def test_distinct_numbers_are_not_classes(tmp_path, digits):
     np.savez(tmp_path / "a.npz", x=digits[:50], y=np.arange(50))
     assert training.load(f"npz:{tmp_path}/a.npz").classes is None
 
@@ -165,7 +165,7 @@ def test_batches_depend_on_seed_and_step_alone(memory_gib, shift):
     assert np.abs(np.stack(rest) - np.stack(other)).max() > 0
 
 
-def test_a_shift_moves_whole_batches():
+def test_a_shift_moves_all_images_of_a_batch():
     still, moved = (next(iter(training.load("digits", shift=shift).train.training(50, 28, range(1)))) for shift in (0, 3))
     moves = [(a, b) for a in range(-3, 4) for b in range(-3, 4)]
     assert any(np.array_equal(tf.roll(still, move, [1, 2]), moved) for move in moves)
@@ -265,7 +265,7 @@ def test_a_broken_image_and_an_empty_folder(folder, tmp_path):
         training.load(f"folder:{tmp_path / 'empty'}")
 
 
-def test_what_people_did_not_put_there_is_left_out(folder):
+def test_files_that_users_did_not_put_there_are_ignored(folder):
     plain = training.load(f"folder:{folder}")
     picture = (folder / "cat" / "1.png").read_bytes()
     hidden = [
@@ -318,7 +318,7 @@ def test_pictures_that_are_not_read_are_named(folder, name, message):
         training.load(f"folder:{folder}")
 
 
-def test_a_catalogue_name_without_copy_or_network_is_told_soon(monkeypatch):
+def test_a_catalogue_name_without_copy_or_network_fails_soon(monkeypatch):
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(training.data.catalogue, "DOWNLOAD_HOST", ("localhost", 9))  # nothing listens there
@@ -328,7 +328,7 @@ def test_a_catalogue_name_without_copy_or_network_is_told_soon(monkeypatch):
     assert time.monotonic() - start < 10
 
 
-def test_static_pixels_are_drawn_once_and_dynamic_ones_anew():
+def test_static_pixels_are_drawn_once_and_dynamic_ones_in_every_epoch():
     grey, static, dynamic = (training.load("digits", binarize=kind) for kind in ("none", "static", "dynamic"))
     x = grey.train.arrays["x"]
     drawn = static.train.arrays["x"]

@@ -1,4 +1,4 @@
-"""The mixture over the codes: what is fitted is what is drawn."""
+"""The mixture over the codes: draws are distributed like the codes that it was fitted to."""
 
 import numpy as np
 import pytest

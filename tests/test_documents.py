@@ -1,4 +1,4 @@
-"""The documents: their Python is executed, their commands exist, their pictures are there."""
+"""The documents: their Python is executed, and their commands, links and pictures exist."""
 
 import os
 import pathlib
@@ -27,7 +27,7 @@ def _blocks(document: str, language: str) -> list[str]:
 
 
 def test_python_blocks_run(run, tmp_path):
-    """Those of a document one after the other, all in a fresh interpreter."""
+    """The blocks of each document in order, all in one fresh interpreter."""
     (tmp_path / "models").mkdir()
     served = (run.export / "dense_digits_k8").resolve()
     (tmp_path / "models" / "dense_digits_k2").symlink_to(served)  # the README serves a run under that name
@@ -42,7 +42,7 @@ def test_python_blocks_run(run, tmp_path):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_commands_are_ones_that_there_are(document):
+def test_commands_exist(document):
     text = (ROOT / document).read_text()
     lines = [line for block in _blocks(document, "console") for line in block.splitlines()]
     lines += re.findall(r"`(?:TFDS_DATA_DIR=\S+ )?((?:python|make) [^`]+)`", text)
@@ -63,7 +63,7 @@ def test_commands_are_ones_that_there_are(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_and_pictures_are_there(document):
+def test_links_and_pictures_exist(document):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text()):
         assert target.startswith("https://") or (ROOT / document).parent.joinpath(target).exists(), target
 
@@ -86,8 +86,8 @@ def test_a_time_names_its_processor():
 
 def test_an_experiment_and_a_card_say_their_time_as_the_table_does():
     rows = [row for table in _tables("README.md") for row in table if len(row) == 5 and "python -m training" in row[4]]
-    for name, _, _, told, _ in rows:
-        name, (time, computed) = name.strip("`"), told.split(", ", 1)
+    for name, _, _, training_time, _ in rows:
+        name, (time, computed) = name.strip("`"), training_time.split(", ", 1)
         assert f"Two cores with AMX, {time}" in EXPERIMENTS[name].about and "2 CPU cores, AMX" in computed, name
         if name in zoo.list():
             assert f"of training\n  on {computed}, with Keras" in zoo.card(name)
@@ -117,7 +117,7 @@ def test_the_house_rules_name_the_places_that_import_the_zoo():
     assert named == {place for place, allowed in ALLOWED.items() if "zoo" in allowed}
 
 
-def test_few_labels_are_drawn_where_they_are(monkeypatch):
+def test_few_labels_are_plotted_at_their_counts(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import few_labels
 

@@ -1,4 +1,4 @@
-"""The figures of an evaluation, recomputed by hand from what a run wrote."""
+"""The metrics of an evaluation, recomputed by hand from the files of a run."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def test_metrics_and_codes_are_what_they_say(run):
+def test_metrics_and_codes_are_correct(run):
     metrics, model = files.read_json(run.metrics), run.load_model()
     data = training.load("digits", validation=0.1)
     x, train = data.test.arrays["x"], data.train.arrays["x"].reshape(-1, 64)
@@ -87,7 +87,7 @@ def test_the_perplexity_of_a_codebook(digits):
 
 
 def test_generated_digits_are_judged_by_the_classifier():
-    """On the examples beside a preset, in place of the data set, which a clone does not have."""
+    """With the examples of a preset, because a clone does not have the data set."""
     model, rows = zoo.load("vae_mnist"), zoo.sample("vae_mnist")
     train = Split(
         64, {"x": np.concatenate([rows["x"]] * 2), "label": np.tile(rows["label"], 2), "id": np.arange(64).astype(str)}

@@ -1,4 +1,4 @@
-"""Experiments as compositions of parts: settings that apply and no others, help, files, and parts of the user's own."""
+"""Experiments as compositions of parts: their settings, help, files, and parts of the user."""
 
 import ast
 import dataclasses
@@ -86,7 +86,7 @@ def test_an_experiment_comes_back_from_its_file(name, tmp_path):
     assert command(experiment) == f"python -m training train {name}"
 
 
-def test_only_what_applies_is_a_setting():
+def test_only_settings_that_apply_exist():
     experiment = EXPERIMENTS["dense_digits_k8"]
     assert "bottleneck.sparsity" in experiment.settings and "bottleneck.beta" not in experiment.settings
     gaussian = experiment.override(bottleneck="gaussian", beta=4)
@@ -109,12 +109,12 @@ def test_only_what_applies_is_a_setting():
         ({"body": "linear", "activation": "tanh"}, r"Received: activation\. Try it with --body=dense or --body=conv"),
     ],
 )
-def test_what_does_not_apply_or_fit_is_refused(settings, message):
+def test_settings_that_do_not_apply_or_fit_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         EXPERIMENTS["dense_digits_k8"].override(settings)
 
 
-def test_a_name_that_several_settings_have_is_asked_for_in_full():
+def test_an_ambiguous_name_must_be_given_in_full():
     experiment = EXPERIMENTS["vae_mnist_k2"]
     assert experiment.override(warmup=0.1)["optimizer.warmup"] == 0.1
     assert experiment.override({"bottleneck.warmup": 0.1}).kl_warmup == 0.1
@@ -124,7 +124,7 @@ def test_a_name_that_several_settings_have_is_asked_for_in_full():
     assert mine.override({"likelihood.scale": 2})["likelihood.scale"] == 2.0 and mine["corruption.scale"] == 0.15
 
 
-def test_every_setting_has_words():
+def test_every_setting_has_a_description():
     for slot, named in parts.known().items():
         for name, part in named.items():
             assert part.about, (slot, name)
@@ -174,8 +174,8 @@ def test_the_configuration_of_a_run_gives_its_experiment_again(run, small, capsy
     assert config.from_dict(config.read(run.config)) == small == run.experiment()
 
 
-def test_parts_of_the_users_own_are_trained_tuned_exported_and_served(tmp_path, capsys):
-    """A bottleneck, a likelihood and a body, from one file that is outside the project, by the command line."""
+def test_parts_of_the_user_are_trained_tuned_exported_and_served(tmp_path, capsys):
+    """A bottleneck, a likelihood and a body from a single file outside the project, on the command line."""
     (tmp_path / "my_parts.py").write_text(PARTS.read_text())
     mine = ["dense_digits_k8", "--import=my_parts", *MINE]
     searched = ["--pull=0.1,0.2", "--learning_rate=1e-3", "--tuner=random", "--trials=2"]
@@ -213,12 +213,12 @@ def test_two_parts_of_one_name(tmp_path, monkeypatch):
 
 KINDS = {"arrays", "pairs", "predictor"}
 CLASSES = {"Arrays", "Pairs", "PairSplit", "Predictor", "Transformer", "PairsOfTexts"}
-OWN = ("kinds", "data", "evaluation", "reporting")  # floors on which a kind has a file of its own name
+OWN = ("kinds", "data", "evaluation", "reporting")  # folders in which every kind has a file of its name
 EXCEPT = {"experiments/named.py", "experiments/earlier.py", "kinds/__init__.py"}  # experiments are of a kind
 
 
 def test_no_file_names_another_kind_of_data():
-    """Of what decides: names and texts that stand alone; `KIND` is what an experiment is that does not say."""
+    """In code that decides, as a name or as a text of its own; `KIND` is the default kind of experiments."""
     for path in sorted((ROOT / "training").rglob("*.py")):
         file = path.relative_to(ROOT / "training").as_posix()
         if file in EXCEPT or (path.parent.name in OWN and path.stem in KINDS):
@@ -235,8 +235,8 @@ def test_no_file_names_another_kind_of_data():
                 assert not texts & (KINDS | {"transformer"}), f"{file}:{node.lineno} {texts}"
 
 
-def test_floors_import_downwards_only():
-    """Each floor of `training` knows those below it."""
+def test_layers_import_downwards_only():
+    """Each layer of `training` imports only the layers below it."""
     order = ["files", "seeds", "experiments", "run", "data", "fitting", "evaluation", "reporting", "kinds"]
     order += ["commands", "tuning", "cards", "options", "__main__", "__init__"]
     for path in sorted((ROOT / "training").rglob("*.py")):

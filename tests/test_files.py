@@ -1,4 +1,4 @@
-"""Writes: whole or not there, whoever else writes, whatever fails, whenever the process is killed."""
+"""Writing files: completely or not at all, with several writers, failures, and kills at any time."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ def _names(folder: pathlib.Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_two_writers_of_one_path_do_not_meet(tmp_path):
+def test_two_writers_of_one_path_do_not_interfere(tmp_path):
     path = tmp_path / "figures.json"
 
     def slow(beside):
@@ -52,7 +52,7 @@ def test_links_stay_links_and_only_files_are_replaced(tmp_path):
         files.write(tmp_path / "target" / "x", lambda beside: beside.write_text("new"))
 
 
-def test_what_killed_writers_left_goes_after_a_day(tmp_path):
+def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
     for name, age in (("old", 2 * files.LEFT), ("young", files.LEFT / 2)):
         left = tmp_path / f"{files.WRITING}{name}"
         left.mkdir()

@@ -1,4 +1,4 @@
-"""Numbers that float32 cannot hold or square are refused at every way in, and training that leaves them goes back."""
+"""Numbers that float32 cannot hold or square are refused everywhere; training that diverges keeps the last good weights."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ def test_values_beyond_float32_are_refused_with_their_row(way, value):
 
 
 @pytest.mark.parametrize("value", ["1e39", "1e4000"])
-def test_so_are_those_of_long_doubles(value):
+def test_long_doubles_beyond_float32_are_refused_too(value):
     with pytest.raises(ValueError, match=r"Expected finite values.*in row 7,"):
         _fit(_spoilt(np.longdouble(value), "longdouble"))
 
@@ -79,7 +79,7 @@ def test_a_fit_that_is_not_finite_ends_and_keeps_the_last_good_weights():
 
 
 def test_weights_are_looked_at_beside_the_loss():
-    """One step, whose loss is that of the weights before it."""
+    """A single step, whose loss is still that of the old weights."""
     model = _exploding(keras.optimizers.SGD(1e38))
     before = model.get_weights()
     with pytest.raises(ValueError, match=r"Expected a finite weight.* in epoch 1\..*those from before the first epoch"):

@@ -1,4 +1,4 @@
-"""How generated data are judged: each measure where its value is known."""
+"""The measures of generated data, in cases where their values are known."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""gRPC with clients that are not the project's own: TensorFlow Serving's stubs, and one that has the bytes alone."""
+"""gRPC with other clients: TensorFlow Serving's stubs, and one that knows only the wire format."""
 
 import subprocess
 import threading

@@ -1,4 +1,4 @@
-"""Which part may import which."""
+"""Which packages may import which."""
 
 import ast
 import pathlib

@@ -1,4 +1,4 @@
-"""One door for what people hand over: the same numbers by every way in, and a sentence where there are none."""
+"""Inputs in all forms: the same numbers by every way in, and a clear error for anything else."""
 
 import decimal
 
@@ -119,7 +119,7 @@ def test_sequences_of_every_form_are_rows(model, form):
         (tf.data.Dataset.range(3), "Expected numbers"),
     ],
 )
-def test_what_is_no_rows_is_told(model, values, message):
+def test_values_that_are_not_rows_are_refused(model, values, message):
     with pytest.raises(ValueError, match=message):
         model.encode(values)
 
@@ -134,7 +134,7 @@ def test_no_rows_get_an_empty_answer(name):
             assert (answer.shape, answer.dtype) == ((0, *declared.shape[1:]), declared.dtype)
 
 
-def test_no_rows_are_not_learnt_from(model):
+def test_training_without_rows_is_refused(model):
     for none in (np.zeros((0, 64)), [], iter([]), tf.data.Dataset.from_tensor_slices(np.zeros((0, 64))).batch(3)):
         with pytest.raises(ValueError, match="at least one row"):
             model.fit(none)
@@ -186,7 +186,7 @@ def test_a_class_of_one_row_keeps_its_share_and_an_empty_one_is_refused():
     np.testing.assert_allclose(shares / 4000, [0.6, 0.39, 0.01], atol=0.03)
 
 
-def test_integers_and_priors_are_told_of_by_row(model):
+def test_integers_and_priors_are_checked_by_row(model):
     with pytest.raises(ValueError, match="Received: 4294967296 in row 1"):
         model.generate([1, 2**32])
     with pytest.raises(ValueError, match="Expected integers"):

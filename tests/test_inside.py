@@ -1,4 +1,4 @@
-"""Looking inside: traversals, the plane, ways between codes, neighbours."""
+"""The latent space: traversals, the plane, paths between codes, neighbours."""
 
 import numpy as np
 import pytest

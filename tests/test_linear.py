@@ -1,4 +1,4 @@
-"""The linear autoencoder: gradient descent reaches principal component analysis, and `solve` is it."""
+"""The linear autoencoder: gradient descent reaches principal component analysis, and `solve` computes it."""
 
 import tracemalloc
 

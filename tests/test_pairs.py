@@ -1,4 +1,4 @@
-"""Pairs of texts: splits that do not leak, batches that come back, and a run from a file to a served model."""
+"""Pairs of texts: splits without leaks, batches, and a run from a file to a served model."""
 
 import itertools
 
@@ -44,7 +44,7 @@ def test_no_word_and_no_family_of_words_is_in_two_splits(tmp_path):
     assert not stems["train"] & stems["test"]
 
 
-def test_a_random_deal_parts_families_of_words():
+def test_random_splits_separate_families_of_words():
     data = pairs.load("cmudict/random")
     words = {name: set(split.source) for name, split in data.splits.items()}
     assert sum(split.size for split in data.splits.values()) == 135_164  # of 135,166 lines two are there twice
@@ -210,7 +210,7 @@ def test_a_file_of_something_else_is_refused(content, message, tmp_path):
 
 
 @pytest.mark.parametrize("dataset", ["digits", "pairs:nowhere.tsv"])
-def test_data_that_are_no_pairs_are_refused(dataset):
+def test_data_that_are_not_pairs_are_refused(dataset):
     with pytest.raises(ValueError, match=r"pairs of texts|UTF-8"):
         pairs.load(dataset)
 
@@ -224,11 +224,11 @@ def test_rates_count_any_listed_target():
     assert (metrics["beam/coverage_1"], metrics["beam/coverage_2"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
 
 
-def test_training_goes_on_bit_for_bit(experiment, tmp_path):
+def test_training_is_resumed_bit_for_bit(experiment, tmp_path):
     assert_two_parts_are_one_whole(experiment, pairs.load(experiment.dataset), 1, tmp_path)
 
 
-def test_the_best_of_a_search_over_pairs_is_a_whole_run(experiment, tmp_path, capsys):
+def test_the_best_of_a_search_over_pairs_is_a_complete_run(experiment, tmp_path, capsys):
     choices = {"width": "16", "depth": "1", "learning_rate": "0.003,0.004"}
     run = tune(experiment, choices, tmp_path / "best", tuner="random", trials=1)
     assert run.finished and run.experiment().learning_rate in (0.003, 0.004)
@@ -251,7 +251,7 @@ def test_the_best_of_a_search_over_pairs_is_a_whole_run(experiment, tmp_path, ca
     assert list(zoo.sample(preset)) == ["source", "target"] and "beam/token_error_rate" in zoo.card(preset)
 
 
-def test_one_language_has_an_autoencoder_and_its_rivals(tmp_path):
+def test_one_language_has_an_autoencoder_and_its_baselines(tmp_path):
     words = ["".join(letters) for letters in itertools.product("abc", repeat=5)]
     path = tmp_path / "words.tsv"
     path.write_text("".join(f"{misspelt(word, np.random.default_rng(i))}\t{word}\n" for i, word in enumerate(words)))

@@ -1,4 +1,4 @@
-"""Picture files as people have them: what training reads and what the exported graph reads are the same pixels."""
+"""Picture files of all kinds: training and the exported graph read the same pixels."""
 
 import io
 import re
@@ -184,7 +184,7 @@ def test_pictures_are_seen_as_pillow_shows_them(channels, folder):
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_picture_is_refused_by_both_with_the_same_words(name, served, trained):
+def test_what_is_not_a_picture_is_refused_by_both_with_the_same_message(name, served, trained):
     file, problem = BAD[name]
     with pytest.raises(tf.errors.InvalidArgumentError, match=problem) as refused:
         served("colour", GOOD["rgb.png"], file)

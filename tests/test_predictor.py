@@ -33,7 +33,7 @@ def test_answers_have_the_declared_shapes_and_types(name, digits):
         model.encode(digits[0])
 
 
-def test_error_falls_and_the_model_is_saved_whole(name, digits, targets, tmp_path):
+def test_error_falls_and_the_model_is_saved_completely(name, digits, targets, tmp_path):
     keras.utils.set_random_seed(0)
     model = PREDICTORS[name]()
     history = model.fit(digits, targets, epochs=4, verbose=0).history
@@ -44,7 +44,7 @@ def test_error_falls_and_the_model_is_saved_whole(name, digits, targets, tmp_pat
         assert again.signatures() == model.signatures()
 
 
-def test_probabilities_and_the_reported_error_are_what_they_say(digits):
+def test_probabilities_and_the_reported_error_are_correct(digits):
     model = PREDICTORS["classifier"]()
     probability = np.asarray(model.classify(digits))
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-5)

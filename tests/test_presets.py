@@ -1,4 +1,4 @@
-"""Trained models that come with the package, and anybody's own folders."""
+"""Trained models that come with the package, and folders of the user."""
 
 import dataclasses
 import json
@@ -58,7 +58,7 @@ def test_saved_and_loaded(name, dtype, digits, tmp_path):
     np.testing.assert_allclose(loaded.generate([1, 2]), model.generate([1, 2]), atol=tolerance)
 
 
-def test_a_preset_is_replaced_whole_or_stays(tmp_path, monkeypatch):
+def test_a_preset_is_replaced_completely_or_not_at_all(tmp_path, monkeypatch):
     folder = zoo.save_preset(MODELS["vae"](), tmp_path / "mine")
     (folder / "card.md").write_text("of the first")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -165,7 +165,7 @@ def test_a_damaged_or_foreign_folder_is_refused(damage, tmp_path):
         zoo.load(folder)
 
 
-def test_what_is_no_preset_is_refused(tmp_path):
+def test_what_is_not_a_preset_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Expected a preset or a folder"):
         zoo.load("vae_mnits")
     (tmp_path / "letter.txt").write_text("mine")

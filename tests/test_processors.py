@@ -1,4 +1,4 @@
-"""What a processor is called, and what precision follows from a device."""
+"""Names of processors, and the precision that suits a device."""
 
 import platform
 

@@ -101,7 +101,7 @@ def test_versions_and_labels_in_the_path(http, path, expected):
         ("GET", "/v2/models/tf2", 404, "Not found"),
     ],
 )
-def test_what_is_not_there(http, method, path, status, error):
+def test_missing_things_are_not_found(http, method, path, status, error):
     answer = http.request(method, path, content='{"instances": [1.0]}' if method == "POST" else None)
     assert answer.status_code == status
     assert list(answer.json()) == ["error"] and answer.json()["error"].startswith(error)
@@ -216,7 +216,7 @@ def test_bodies_in_gzip(http, coding, body):
     ],
     ids=_kind,
 )
-def test_what_is_no_gzip_is_refused(http, coding, body, status):
+def test_what_is_not_gzip_is_refused(http, coding, body, status):
     answer = _predict(http, body, headers={"content-encoding": coding})
     assert answer.status_code == status and "gzip" in answer.json()["error"]
 
@@ -316,7 +316,7 @@ def test_lists_of_any_depth_are_answered(http):
         ('{"inputs": {"\\ud800": 1}}', "Missing named input: x"),
     ],
 )
-def test_a_bad_request_is_told_why_and_the_server_goes_on(http, body, error):
+def test_a_bad_request_is_answered_with_the_reason_and_the_server_continues(http, body, error):
     answer = _predict(http, body)
     assert answer.status_code == 400
     assert list(answer.json()) == ["error"]

@@ -73,7 +73,7 @@ def test_an_entry_that_nothing_chooses_stays_where_no_restart_is_wanted(decay):
     np.testing.assert_allclose(np.asarray(bottleneck.codebook)[2], 950, rtol=1e-3)
 
 
-def test_a_whole_model_uses_its_codebook(digits):
+def test_a_complete_model_uses_its_codebook(digits):
     keras.utils.set_random_seed(0)
     model = zoo.Autoencoder(
         zoo.dense((64,), shape=(8, 8, 1)), zoo.VectorQuantized(8, 16, 2), zoo.dense((64,)), zoo.SquaredError("sigmoid")

@@ -1,4 +1,4 @@
-"""The report: self-contained, its numbers named, its pictures there and not blank, its colours told apart by all eyes."""
+"""The report: self-contained, with named metrics, pictures that are not blank, and colours that everyone can distinguish."""
 
 import html.parser
 import json
@@ -108,7 +108,7 @@ def test_every_metric_that_there_is_has_a_name_of_its_own():
     assert measures.measure("test/mse").better == "lower" and measures.measure("test/r2").better == "higher"
 
 
-def test_a_metric_of_tomorrow_keeps_its_key():
+def test_an_unknown_metric_keeps_its_key():
     assert measures.measure("new/metric") == ("new/metric", "", "")
 
 

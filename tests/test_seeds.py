@@ -1,4 +1,4 @@
-"""Chance: one seed gives one run, two seeds two, and no two parts share their draws."""
+"""Randomness: equal seeds give equal runs, different seeds different ones, and no two parts share their draws."""
 
 import functools
 
@@ -14,7 +14,7 @@ from training.data.splits import Split
 from training.fitting import loop
 from training.seeds import derived
 
-CHANCE = {
+RANDOM = {
     "gaussian": {"bottleneck": "gaussian", "corruption": "affine_noise", "noise": 0.1},
     "vector_quantized": {"bottleneck": "vector_quantized", "tokens": 2, "token_width": 2, "entries": 8},
     "predictor": {"kind": "predictor", "labels": 50},
@@ -36,8 +36,8 @@ def _trained(experiment) -> np.ndarray:
     return np.concatenate([np.ravel(weights) for weights in model.get_weights()])
 
 
-@pytest.mark.parametrize("settings", CHANCE.values(), ids=CHANCE)
-def test_one_seed_is_one_run_and_two_are_two(small, settings):
+@pytest.mark.parametrize("settings", RANDOM.values(), ids=RANDOM)
+def test_equal_seeds_give_equal_runs_and_others_do_not(small, settings):
     experiment = small.override(**settings, seed=1, epochs=1)
     once, again, other = (_trained(experiment.override(seed=seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(once, again)
@@ -68,7 +68,7 @@ def test_a_layer_takes_its_seed_and_keeps_it(make, digits):
 
 
 def test_parts_of_an_experiment_draw_for_themselves(small):
-    experiment = small.override(**CHANCE["gaussian"])
+    experiment = small.override(**RANDOM["gaussian"])
     model = kinds.build(experiment, training.load("digits"))
     seeds = [model.bottleneck.seed, *(layer.seed for layer in model.corruption.layers)]
     assert len({*seeds, derived(0, "shift"), derived(0, "binarize"), derived(1, "bottleneck")}) == 6

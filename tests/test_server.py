@@ -1,4 +1,4 @@
-"""The embedded server in a process of its own, asked by the client and by plain HTTP."""
+"""The embedded server in its own process, with the client and with plain HTTP."""
 
 import base64
 import html.parser
@@ -135,7 +135,7 @@ def test_the_default_signature_reconstructs(http, model, digits):
     np.testing.assert_allclose(answer, model.reconstruct(digits[:2]), rtol=1e-4, atol=1e-5)
 
 
-def test_a_wrong_shape_is_told_beside_what_the_graph_says(http):
+def test_a_wrong_shape_is_reported_with_the_message_of_the_graph(http):
     for sent in ([[1.0, 2.0]], 1.0, [[[1.0]] * 8]):
         answer = http.post(f"/v1/models/{MODEL}:predict", json={"signature_name": "encode", "inputs": sent})
         assert answer.status_code == 400
@@ -224,7 +224,7 @@ def test_the_client_passes_the_servers_words_on(server):
         client.encode(np.zeros((2, 3)))
 
 
-def test_seeds_that_are_no_integers_are_refused(server):
+def test_seeds_that_are_not_integers_are_refused(server):
     with serving.Client(server.url, MODEL) as client:
         for seeds in ([1.5], [2**40]):
             with pytest.raises(serving.ServerError, match="HTTP 400"):

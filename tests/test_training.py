@@ -1,4 +1,4 @@
-"""Runs: what they leave, and that a killed one ends where an undisturbed one does."""
+"""Runs: their files, and that a killed run ends like an undisturbed one."""
 
 import functools
 import json
@@ -89,7 +89,7 @@ def test_the_least_grid_of_levels_is_found(n, levels, memory_gib, tmp_path):
     assert zoo.DiscretizedGaussian.settings(arrays.sample(split)) == {"levels": levels}
 
 
-def test_restart_trains_anew(small, tmp_path):
+def test_restart_trains_again(small, tmp_path):
     run = Run(tmp_path / "run")
     run.begin(small, "float32")
     for path in (run.model, run.metrics, run.export / "a" / "1" / "saved_model.pb"):
@@ -111,7 +111,7 @@ def _weights(folder) -> list[np.ndarray]:
     return Run(folder).load_model().get_weights()
 
 
-def test_killed_and_resumed_is_undisturbed_bit_for_bit(tmp_path):
+def test_a_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path):
     settings = {"width": "64", "batch_size": "8", "epochs": "4"}
     experiment = training.EXPERIMENTS["dense_digits_k8"].override(settings)
     undisturbed, run = Run(tmp_path / "undisturbed"), Run(tmp_path / "run")
@@ -140,7 +140,7 @@ def _epochs(run: Run) -> int:
 
 @pytest.fixture
 def copied(run, tmp_path):
-    """A finished run to be changed."""
+    """A copy of a finished run, which a test may change."""
     return Run(shutil.copytree(run.folder, tmp_path / "run"))
 
 
@@ -205,7 +205,7 @@ def test_a_checkpoint_of_another_model_is_refused(small, run, tmp_path):
         loop.fit(kinds.build(experiment, data), data, experiment, other)
 
 
-def test_a_damaged_checkpoint_is_told_and_changes_nothing(small, tmp_path):
+def test_a_damaged_checkpoint_is_reported_and_changes_nothing(small, tmp_path):
     data = training.load("digits")
     model = kinds.build(small, data)
     loop.compile(model, data, small)
@@ -251,7 +251,7 @@ def test_other_experiments(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def devices(tmp_path_factory):
-    """What one device and MirroredStrategy over two make, in a process with two logical CPU devices."""
+    """The results of one device and of MirroredStrategy over two, in a process with two logical CPU devices."""
     code = """
 import sys
 from serving.quiet import tensorflow as tf
@@ -301,8 +301,8 @@ def test_a_codebook_on_two_devices_is_that_of_one(devices):
             np.testing.assert_allclose(one[name], two[name], atol=2e-5)
 
 
-def test_a_variational_run_in_two_parts_is_one_whole(small, tmp_path):
-    """Noise, warm-up, corruption, drawn pixels and the order of a stream go on where they were."""
+def test_a_variational_run_in_two_parts_equals_an_uninterrupted_one(small, tmp_path):
+    """Noise, warm-up, corruption, drawn pixels and the order of a stream are resumed where they stopped."""
     changes = {"bottleneck": "gaussian", "likelihood": "bernoulli", "binarize": "dynamic", "kl_warmup": "0.9"}
     experiment = small.override(
         {**changes, "corruption": "affine_noise", "rotation": "7", "noise": "0.1", "memory_gib": "1e-9"}
@@ -376,7 +376,7 @@ def test_a_loss_that_explodes_ends_the_run_and_spares_the_checkpoint(small, digi
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
-def test_an_explosion_later_on_is_gone_on_from_with_a_lower_rate(small, tmp_path):
+def test_a_run_is_resumed_after_an_explosion_with_a_lower_rate(small, tmp_path):
     run, data = Run(tmp_path / "run"), training.load(small.dataset, small.validation)
     run.begin(small, "float32")
     model = kinds.build(small, data)

@@ -1,4 +1,4 @@
-"""The transformer: what may depend on what, and that the searches find what they say. JAX runs this file too."""
+"""The transformer: what depends on what, and that searches find the best targets. JAX runs this file too."""
 
 import itertools
 import unicodedata

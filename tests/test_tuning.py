@@ -1,4 +1,4 @@
-"""A real search, small."""
+"""A real, small search."""
 
 import functools
 
@@ -13,7 +13,7 @@ tune = functools.partial(training.tune, report=False)
 
 @pytest.fixture(scope="module")
 def search(small, digits, tmp_path_factory):
-    """The experiment, choices and folder of a finished search over data that the experiment does not have."""
+    """The experiment, choices and folder of a finished search, on other data than the experiment's own."""
     folder = tmp_path_factory.mktemp("search")
     np.save(folder / "a,b.npy", digits[:200, :4, :4])
     choices = {
@@ -55,7 +55,7 @@ def test_hyperband_is_the_default(small, tmp_path):
         ({"epochs": "2,3"}, "Expected an integer for training.epochs"),
     ],
 )
-def test_choices_that_cannot_be_trained_are_told_before_the_search(small, choices, message, tmp_path):
+def test_choices_that_cannot_be_trained_are_refused_before_the_search(small, choices, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         tune(small, choices, tmp_path / "best")
     assert not (tmp_path / "best-trials").exists()

@@ -120,7 +120,7 @@ def test_settings_out_of_range_are_refused(settings):
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-def test_draws_of_rows_are_independent_and_hang_on_the_row_alone(samples):
+def test_draws_of_rows_are_independent_and_depend_on_the_row_alone(samples):
     """With one draw for all rows, the mean over many rows is as far off as that of a single one."""
     keras.utils.set_random_seed(0)
     model = zoo.Autoencoder(zoo.linear((6,)), zoo.Gaussian(2, samples=samples), zoo.linear(), zoo.SquaredError())

@@ -276,7 +276,7 @@ def test_states_come_newest_first_and_old_ones_are_forgotten(base):
     models.close()
 
 
-def test_a_model_without_a_version_is_told_about_and_the_others_are_described(base, tmp_path):
+def test_a_model_without_a_version_is_reported_and_the_others_are_described(base, tmp_path):
     config = _config(base)
     config.model_config_list.config.add(name="none", base_path=str(tmp_path / "nosuch"))
     models = Models(lambda: config)
@@ -290,7 +290,7 @@ def test_a_model_without_a_version_is_told_about_and_the_others_are_described(ba
     models.close()
 
 
-def test_what_is_in_a_wrong_base_path_is_told(base, tmp_path):
+def test_the_contents_of_a_wrong_base_path_are_reported(base, tmp_path):
     wrong = tmp_path / "wrong"
     assert f"no folder {wrong}; the nearest is {tmp_path}, with m" in why_none(wrong, [])
     wrong.mkdir()
@@ -347,7 +347,7 @@ def test_what_cannot_be_read_stays_served(base, tmp_path):
         ("model_config_list { nonsense }", "Expected ModelServerConfig as text"),
     ],
 )
-def test_a_wrong_model_file_is_told(tmp_path, text, message):
+def test_a_wrong_model_file_is_reported(tmp_path, text, message):
     file = tmp_path / "models.config"
     file.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -442,7 +442,7 @@ def _children(pid: int) -> list[str]:
         (["--port=70000", "{}"], "Expected a port"),
     ],
 )
-def test_wrong_flags_are_told(saved, arguments, message, capsys):
+def test_wrong_flags_are_reported(saved, arguments, message, capsys):
     arguments = ["serve", "--port=0", "--rest_api_port=0", *(argument.format(saved.parent) for argument in arguments)]
     try:
         code = main(arguments)

@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
-    help_ = "show this help, and the settings of the experiment if one is given"
-    parser.add_argument("-h", "--help", action="store_true", help=help_)
+    help = "show this help, and the settings of the experiment if one is given"
+    parser.add_argument("-h", "--help", action="store_true", help=help)
     parser.add_argument("--config", metavar="FILE", help="settings in YAML or JSON, or the config.json of a run")
     imports = {"dest": "imports", "action": "append", "default": []}
     parser.add_argument("--import", metavar="MODULE", help="a module with your own parts", **imports)
@@ -115,7 +115,7 @@ def _print_help(options: Options, rest: list[str]) -> bool:
 def _list(options: Options, rest: list[str]) -> None:
     _require_no_settings(rest)
     print(options_.table())
-    print("\npython -m training show EXPERIMENT prints the settings of one, and what they mean.")
+    print("\npython -m training show EXPERIMENT prints the settings of an experiment, and what they mean.")
 
 
 def _show(options: Options, rest: list[str]) -> None:

@@ -180,7 +180,7 @@ def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 6
         )
     x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
     path = pathlib.Path(output)
-    files.write(path, lambda beside: beside.write_bytes(pictures.png(pictures.samples(x))))
+    files.write(path, lambda temporary: temporary.write_bytes(pictures.png(pictures.samples(x))))
     return str(path)
 
 

@@ -60,11 +60,11 @@ def table() -> str:
 def _option(key: str, setting: Setting, experiment: Experiment, width: int) -> str:
     short, value = experiment.short(key), experiment.settings[key]
     names = f"--{short}" if short == key else f"--{short}, --{key}"
-    given = "required" if setting.required and key not in experiment.given else text(value)
+    shown = "required" if setting.required and key not in experiment.given else text(value)
     about = setting.about
     if setting.steps:
         about += " It is given as a share of all training steps."
-    head = f"  {names}={_metavar(setting)}  [{given}]"
+    head = f"  {names}={_metavar(setting)}  [{shown}]"
     if "." not in key and key != "seed":  # a choice: one line for each part
         return "\n".join([head, *(_wrapped(line, width, " " * 6) for line in about.split("\n"))])
     return "\n".join([head, *([_wrapped(about, width, " " * 6)] if about else [])])

@@ -79,7 +79,7 @@ EXPERIMENTS = {
         _named(
             name="vae_mnist",
             about="The variational autoencoder with the best likelihood, on pixels binarized at random, again in every epoch. "
-            "Two cores with AMX, 23 min: −log p(x) 83.7 nats by 200 samples.",
+            "Two cores with AMX, 23 min: −log p(x) 83.7 nats with 200 samples.",
             k=32,
             **CONV_MNIST,
             bottleneck="gaussian",
@@ -240,7 +240,7 @@ EXPERIMENTS = {
         _named(
             name="denoising_words",
             about="A denoising autoencoder of English words, which corrects dropped, doubled and swapped letters. "
-            "Two cores with AMX, 19 min beside other work: 39.7 % of the unseen test words found again, 64.0 % among five.",
+            "Two cores with AMX, 19 min, with other programs running: 39.7 % of unseen words restored, 64.0 % among five.",
             dataset="misspellings",
             kind="pairs",
             width=96,

@@ -68,7 +68,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds, self._since = self.seconds + now - self._since, now
         state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}
         records = {"history": json.dumps(self.history), "seconds": self.seconds}
-        files.write(self.path, lambda beside: np.savez(beside, **records, **state))
+        files.write(self.path, lambda temporary: np.savez(temporary, **records, **state))
 
 
 class Progress(keras.callbacks.Callback):

@@ -140,7 +140,7 @@ def _neighbours(data: Data, shades: Shades, x: np.ndarray, train: np.ndarray, co
     return Entry(
         "neighbours",
         "Nearest neighbours",
-        f"In each row a test example on the left, then those of {len(pool):,} training examples with the nearest codes.",
+        f"In each row a test example on the left, then the training examples, of {len(pool):,}, with the nearest codes.",
         pictures.mosaic(shades(grid)),
     )
 
