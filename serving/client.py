@@ -79,6 +79,10 @@ class Client:
         """log p(x) or a bound on it in nats, `(B,)`; of a transformer, log p(target | source). Higher is more typical."""
         return self._call("score", *x)
 
+    def typicality(self, x: ArrayLike) -> np.ndarray:
+        """The share of held-out data that score lower than each x, in [0, 1], `(B,)`, by a model that keeps their scores."""
+        return self._call("typicality", x)
+
     def score_code(self, x: ArrayLike) -> np.ndarray:
         """Log-density of the codes in nats, `(B,)`; higher is more typical."""
         return self._call("score_code", x)

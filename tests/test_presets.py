@@ -11,7 +11,7 @@ from models import MODELS
 
 import training
 import zoo
-from training import cards, kinds
+from training import kinds
 from training.__main__ import main
 from training.experiments.named import command
 from zoo import files
@@ -183,7 +183,7 @@ def test_the_dtype_is_chosen_without_the_test_split(run):
     data = kinds.open_data(run.experiment())
     for validation in (data.validation, None):
         without = dataclasses.replace(data, validation=validation, test=None)
-        assert cards.held_out(without) is validation or cards.held_out(without).size == data.train.size // 10
+        assert without.held_out is validation or without.held_out.size == data.train.size // 10
     ids = data.train.arrays["id"][-data.train.size // 10 + 1 :]
     assert data.train.tail(0.1).arrays["id"].tolist() == ids.tolist()
     streamed = training.load("digits", 0.1, memory_gib=1e-9).train.tail(0.1)

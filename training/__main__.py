@@ -1,4 +1,4 @@
-"""python -m training list | show | train | evaluate | report | tune | generate | preset | figures | split"""
+"""python -m training list | show | train | predict | evaluate | report | tune | generate | preset | figures | split"""
 
 import argparse
 import sys
@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_experiment_options(sub)
     for sub in (train, tune):
         _add_run_options(sub)
+    help = "wall time that a run of --dataset=… alone should take, evaluation included (default: 5)"
+    train.add_argument("--minutes", type=float, default=5.0, help=help)
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="number of trials of bayesian and random (default: 10)")
     split.add_argument(
@@ -56,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("model", help="a preset that zoo.list() names, or the folder of a preset or of a run")
     generate.add_argument("--count", type=int, default=60, help="number of examples, with seeds 0, 1, 2 … (default: 60)")
     generate.add_argument("--output", metavar="PNG", default="generated.png", help="the picture (default: generated.png)")
+    predict = add("predict", _predict, "ask a trained model about a file of data")
+    predict.add_argument("model", help="a preset that zoo.list() names, or the folder of a preset or of a run")
+    predict.add_argument("--input", required=True, metavar="PATH", help="data, of any form that `train` reads")
+    predict.add_argument("--verb", default="encode", help="encode, decode, reconstruct, score, typicality … (default: encode)")
+    predict.add_argument("--output", required=True, metavar="NPY", help="an .npy file, or .npz where there are several outputs")
     preset = add("preset", _preset, "write a finished run as a preset for zoo.load, with a model card")
     preset.add_argument("run", help="folder of a run")
     preset.add_argument("--output", metavar="DIR", default="presets", help="the preset is DIR/EXPERIMENT (default: presets)")
@@ -125,7 +132,14 @@ def _show(options: Options, rest: list[str]) -> None:
 
 def _train(options: Options, rest: list[str]) -> None:
     if not _print_help(options, rest):
-        _summarize(training.train(_experiment(options, *_words(rest)), **_run_options(options)))
+        name, settings = _words(rest)
+        if name is None and options.config is None and "dataset" in settings:
+            experiment = training.automatic(
+                settings.pop("dataset"), settings, options.minutes, options.workdir, options.restart
+            )
+        else:
+            experiment = _experiment(options, name, settings)
+        _summarize(training.train(experiment, **_run_options(options)))
 
 
 def _tune(options: Options, rest: list[str]) -> None:
@@ -155,6 +169,11 @@ def _report(options: Options, rest: list[str]) -> None:
 def _generate(options: Options, rest: list[str]) -> None:
     _require_no_settings(rest)
     print(training.generate(options.model, options.output, options.count))
+
+
+def _predict(options: Options, rest: list[str]) -> None:
+    _require_no_settings(rest)
+    print(training.predict(options.model, options.input, options.verb, options.output))
 
 
 def _preset(options: Options, rest: list[str]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 import zoo
 from training import files, kinds
-from training.data.splits import Data, Split
+from training.data.splits import Data
 from training.experiments.named import command
 from training.experiments.values import text as text_of
 from training.run import Run
@@ -47,14 +47,9 @@ def write_preset(folder: str | os.PathLike, output: str | os.PathLike) -> pathli
     return target
 
 
-def held_out(data: Data) -> Split:
-    """The validation split or, without one, the last rows of the training split."""
-    return data.validation or data.train.tail(HELD_OUT)
-
-
 def _write(run: Run, model: zoo.Autoencoder, data: Data, target: pathlib.Path) -> None:
     kind = kinds.of(run.experiment())
-    split = held_out(data)
+    split = data.held_out
     dtype = "float16"
     try:
         zoo.save_preset(model, target, dtype)

@@ -13,6 +13,7 @@ from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
 from training.fitting import loop, processors, strategies
+from training.progress import stage
 from training.reporting import page, pictures
 from training.run import Run, trained
 
@@ -66,15 +67,19 @@ def train(
         print(f"{run.folder} is finished. --restart trains it again.")
         return run
     kind = kinds.of(experiment)
-    data = kind.open(experiment)
+    with stage("reading the data"):
+        data = kind.open(experiment)
     if restart or not run.model.exists():
         _fit(kind.settled(experiment, data), data, run, scope, restart)
     if not run.metrics.exists():
-        evaluate(run.folder, data)
+        with stage("evaluating"):
+            evaluate(run.folder, data)
     if report and not run.report.exists():
-        _report(run, data)
+        with stage("drawing the report"):
+            _report(run, data)
     if not run.exported:
-        export_run(run.folder, run.export)
+        with stage("exporting"):
+            export_run(run.folder, run.export)
     return run
 
 
@@ -108,12 +113,7 @@ def table(run: Run) -> str:
     experiment, metrics = run.experiment(), files.read_json(run.metrics)
     if "test/squared_error" not in metrics:
         return "\n".join(_lines(metrics))
-    errors = {key: metrics[f"{key}/squared_error"] for key in ("test", "pca") if f"{key}/squared_error" in metrics}
-    labels = {"test": experiment.name, "pca": "PCA of equal k"}
-    lines = [f"{'on the test split':<28}{'squared error':>15}{'per dimension':>15}"]
-    lines += [f"{labels[key]:<28}{error:>15.4f}{metrics[f'{key}/mse']:>15.5f}" for key, error in errors.items()]
-    if errors.get("pca", 0) > 0:
-        lines.append(f"{'ratio':<28}{100 * errors['test'] / errors['pca']:>13.1f} %")
+    lines = _errors(experiment.name, metrics)
     if "knn/error" in metrics:
         pca = f" (PCA {100 * metrics['pca/knn_error']:.1f} %)" if "pca/knn_error" in metrics else ""
         lines.append(
@@ -123,6 +123,20 @@ def table(run: Run) -> str:
     shown = ("test/", "train/", "pca/", "knn/", "probe/", "kmeans/")
     lines += _lines({key: value for key, value in metrics.items() if not key.startswith(shown)})
     return "\n".join([*lines, COLLAPSED] if metrics.get("active_units") == 0 else lines)
+
+
+def _errors(name: str, metrics: dict[str, float]) -> list[str]:
+    """The model's errors beside PCA's: first the one that the model was trained on, whose ratio is given."""
+    titles = {"scaled_error": "scaled error", "squared_error": "squared error", "mse": "per dimension"}
+    kinds_of_error = [kind for kind in titles if f"test/{kind}" in metrics]
+    lines = [f"{'on the test split':<28}" + "".join(f"{titles[kind]:>15}" for kind in kinds_of_error)]
+    for key, label in {"test": name, "pca": "PCA of equal k"}.items():
+        if f"{key}/{kinds_of_error[0]}" in metrics:
+            lines.append(f"{label:<28}" + "".join(f"{metrics[f'{key}/{kind}']:>15.5g}" for kind in kinds_of_error))
+    pca = metrics.get(f"pca/{kinds_of_error[0]}", 0)
+    if pca > 0:
+        lines.append(f"{'ratio':<28}{100 * metrics[f'test/{kinds_of_error[0]}'] / pca:>13.1f} %")
+    return lines
 
 
 def _lines(metrics: dict[str, float]) -> list[str]:
@@ -143,7 +157,10 @@ def figures(runs: Iterable[Run]) -> str:
 
 def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
     for key, value in metrics.items():
-        if key == "test/squared_error":
+        if key == "test/scaled_error":
+            pca = f" (PCA {metrics['pca/scaled_error']:.4f})" if "pca/scaled_error" in metrics else ""
+            yield "scaled error", f"{value:.4f}{pca}"
+        elif key == "test/squared_error":
             pca = f" (PCA {metrics['pca/squared_error']:.2f})" if "pca/squared_error" in metrics else ""
             yield "squared error", f"{value:.2f}{pca}"
         elif key == "knn/error":

@@ -25,6 +25,7 @@ class Run:
     | `config.json` | the experiment, including the seed; the learning rates of all epochs are in the history |
     | `versions.json` | versions of Python and packages, the backend, the machine type, and the precision of training |
     | `checkpoints/latest.npz` | the state of training after the last epoch, and the history |
+    | `checkpoints/best.npz` | the best weights so far, if they are kept |
     | `tensorboard/` | event files |
     | `model.keras` | the trained model |
     | `history.json` | metrics by epoch |
@@ -42,6 +43,7 @@ class Run:
         self.config = self.folder / "config.json"
         self.versions = self.folder / "versions.json"
         self.checkpoint = self.folder / "checkpoints" / "latest.npz"
+        self.best = self.folder / "checkpoints" / "best.npz"
         self.tensorboard = self.folder / "tensorboard"
         self.model = self.folder / "model.keras"
         self.history = self.folder / "history.json"

@@ -12,6 +12,7 @@ from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.predictor import Predictor, coder
 from zoo.presets import card, list, load, sample, save_preset
 from zoo.quantization import VectorQuantized
+from zoo.ranks import Ranks
 from zoo.registry import register
 from zoo.scaling import Standardize
 from zoo.signatures import Signature, Tensor
@@ -33,6 +34,7 @@ __all__ = [
     "Predictor",
     "RandomAffine",
     "RandomNoise",
+    "Ranks",
     "Signature",
     "SquaredError",
     "Standardize",

@@ -17,6 +17,7 @@ from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood
 from zoo.model import Model
+from zoo.ranks import Ranks
 from zoo.registry import register
 from zoo.schema import Feature
 from zoo.signatures import Signature, Tensor
@@ -43,6 +44,7 @@ class Autoencoder(Model):
             denoising autoencoder; the likelihood is that of the clean input.
         scaling: a layer with an `inverse` and a `log_volume`, `zoo.Standardize` say, from the units of the data to those in
             which the model computes and is judged. Verbs take and return the units of the data.
+        ranks: the distribution of scores that the verb `typicality` compares with; it is fitted after training.
         overcomplete: allow k ≥ d, although the model may then learn just the identity.
 
     Verbs take rows in any form that `zoo.inputs.array` takes: arrays, lists, tables, tensors. 8-bit integers are always scaled
@@ -57,7 +59,8 @@ class Autoencoder(Model):
     """
 
     parts: ClassVar = {
-        name: name for name in ("encoder", "bottleneck", "decoder", "likelihood", "density", "corruption", "scaling")
+        name: name
+        for name in (*("encoder", "bottleneck", "decoder", "likelihood", "density"), *("corruption", "scaling", "ranks"))
     }
     settings: ClassVar = ("overcomplete",)
 
@@ -70,6 +73,7 @@ class Autoencoder(Model):
         density: keras.layers.Layer | None = None,
         corruption: keras.layers.Layer | None = None,
         scaling: keras.layers.Layer | None = None,
+        ranks: Ranks | None = None,
         overcomplete: bool = False,
         **kwargs,
     ):
@@ -81,6 +85,7 @@ class Autoencoder(Model):
         self.density = density if density is not None else Mixture()
         self.corruption = corruption
         self.scaling = scaling
+        self.ranks = ranks
         self.overcomplete = overcomplete
 
         self.shape = known_shape(encoder)
@@ -109,6 +114,8 @@ class Autoencoder(Model):
         for part in (self.corruption, self.scaling):
             if part is not None and not part.built:
                 part.build((None, *self.shape))
+        if self.ranks is not None and not self.ranks.built:
+            self.ranks.build((None,))
         features = self.decoder.compute_output_shape(codes)
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)
@@ -167,6 +174,17 @@ class Autoencoder(Model):
         """
         return self(float_rows(x, self.shape), training=False)["score"]
 
+    def typicality(self, x: ArrayLike) -> keras.KerasTensor:
+        """The share of held-out data that score lower than each x `(B, *shape)`, in [0, 1], `(B,)`: below 0.01 are one in a
+        hundred of the data that the model was trained on.
+
+        Raises:
+            ValueError: the model has no `ranks`.
+        """
+        if self.ranks is None:
+            raise ValueError("Expected a model with ranks. Received: ranks=None. Try --typicality=ranks, or zoo.Ranks().")
+        return self.ranks(self.score(x))
+
     def score_code(self, x: ArrayLike) -> keras.KerasTensor:
         """log p(g(x)) in nats, `(B,)`, under the density over codes: higher is more typical.
 
@@ -203,6 +221,8 @@ class Autoencoder(Model):
             "score": Signature({"x": x}, {"score": Tensor((None,))}),
             "score_code": Signature({"x": x}, {"score": Tensor((None,))}),
         }
+        if self.ranks is not None:
+            verbs["typicality"] = Signature({"x": x}, {"typicality": Tensor((None,))})
         if self.density.classes:
             verbs["generate_class"] = Signature({"label": integer, "seed": integer}, {"x": x})
         if self.bottleneck.prior:
@@ -243,26 +263,30 @@ class Autoencoder(Model):
         if start is not None:
             bias.assign(np.reshape(start, bias.shape))
 
+    @property
+    def has_linear_path(self) -> bool:
+        """Whether both bodies have a path that passes their input on unchanged (`zoo.bodies.LinearPath`)."""
+        return all(any(isinstance(layer, LinearPath) for layer in body.layers) for body in (self.encoder, self.decoder))
+
     def start_as_pca(self, pca: "Autoencoder") -> None:
         """Sets the projections so that the model reconstructs as PCA of equal k does, in the units in which it computes.
 
-        The bodies have a path that leaves what they are given as it is (`zoo.bodies.LinearPath`); what the others make of it has
-        the weight 0 at first. Codes have the variance 1, and where they are drawn, the posterior of the linear model.
+        They read the linear paths of the bodies alone: what the layers beside them compute has the weight 0 at first. Codes
+        have variance 1; where they are drawn, their variance is that of the optimal linear model.
 
         Args:
-            pca: a linear autoencoder, solved, of the same shape, k and scaling.
+            pca: a solved linear autoencoder of the same shape, k and scaling.
 
         Raises:
-            ValueError: bodies without such a path, or activations of the code or the output.
+            ValueError: the bodies have no linear path, or the code or the output has an activation.
         """
         d, projection = math.prod(self.shape), self.bottleneck.projection
-        linear = [getattr(each, "activation", "linear") for each in (self.bottleneck, self.likelihood)] == ["linear", "linear"]
-        paths = [any(isinstance(layer, LinearPath) for layer in body.layers) for body in (self.encoder, self.decoder)]
-        if not (linear and all(paths) and self.likelihood.parameters == 1):
+        activations = [getattr(part, "activation", "linear") for part in (self.bottleneck, self.likelihood)]
+        if not self.has_linear_path or activations != ["linear", "linear"] or self.likelihood.parameters > 1:
             raise ValueError(
-                "Expected bodies with a linear path, and no activation of the code or the output, to start as PCA. Received: "
-                f"{type(self.bottleneck).__name__} and {type(self.likelihood).__name__} on {self.encoder.name}. "
-                "Try start=random."
+                "Expected bodies with a linear path, and a linear code and output, to start as PCA. Received: "
+                f"{type(self.bottleneck).__name__} and {type(self.likelihood).__name__} with activations {activations}. "
+                "Try --start=random."
             )
         axes, _ = pca.bottleneck.projection.get_weights()  # (d, k)
         mean, deviation = pca.head.get_weights()[1], np.sqrt(np.maximum(pca.variances, 1e-8 * max(pca.variances.max(), 1e-30)))

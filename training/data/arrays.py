@@ -35,7 +35,8 @@ def load(
     """Opens a data set of arrays: vectors or images.
 
     Args:
-        dataset: a TFDS name (`digits` needs no download), `folder:DIR` of images, `npz:FILE` or `npy:FILE`.
+        dataset: path of a folder of images, of an `.npy` or `.npz` file (also `folder:DIR`, `npy:FILE`, `npz:FILE`), or a TFDS
+            name, of which `digits` needs no download.
         validation: share of the training split, its last rows, that becomes the validation split, in [0, 1).
         memory_gib: largest size in GiB, as float32, of a split that is held in memory. Larger splits are streamed, although an
             npz file is always read into memory.
@@ -97,6 +98,10 @@ def _range(split: Split, dtype: tf.DType) -> tuple[float, float] | None:
 def _open(name: str, image_size: int) -> Source:
     kind, _, path = name.partition(":")
     if kind not in ("folder", "npz", "npy"):
+        if os.path.isdir(name):
+            return open_folder(pathlib.Path(name), image_size)
+        if name.lower().endswith((".npz", ".npy")) and os.path.isfile(name):
+            return open_arrays(pathlib.Path(name))
         return open_catalogue(name)
     if not os.path.exists(path):
         raise ValueError(f"Expected a path that exists. Received: {name!r}. Try the full path after '{kind}:'.")

@@ -1,5 +1,6 @@
 """Folders of images: the files in them, and their pixels as an exported model will see them."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -23,7 +24,10 @@ from training.data.rows import (
     split_at_random,
     split_by_files,
 )
+from training.data.splits import pipeline_errors
 
+SIZES = (16, 32, 64)  # heights and widths that are suggested
+LOOKED_AT = 500  # images of a folder by which a size is suggested
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
 UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused, not ignored
 SYSTEM = ("__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information", "thumbs.db", "desktop.ini")
@@ -60,11 +64,38 @@ def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
     return split_by_files(reader(0), len(names[0]), reader(1), len(names[1]), classes)
 
 
-def _images(root: pathlib.Path) -> list[pathlib.Path]:
+def suggested_size(root: pathlib.Path) -> int:
+    """A height and width for the images in a folder: 0, as they are, if they have one size and are small; otherwise the largest
+    of 16, 32 and 64 that most of them reach."""
+    sides, sizes = [], set()
+    paths = _images(root)
+    for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+        size = _size(path)
+        if size:
+            sizes.add(size)
+            sides.append(min(size))
+    if not sides or (len(sizes) == 1 and max(*sizes) <= (SIZES[-1],) * 2):
+        return 0
+    return next((size for size in reversed(SIZES) if size <= np.median(sides)), SIZES[0])
+
+
+def pixels(root: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """All images in a folder, sorted by path, cropped and resized to this height and width: uint8 `(n, *shape)`.
+
+    Raises:
+        ValueError: no images, or one that cannot be read.
+    """
+    paths = _images(root, 1)
+    with pipeline_errors():
+        blocks = _reader(paths, shape, cropped=True)(np.arange(len(paths))).as_numpy_iterator()
+        return np.concatenate([*blocks])
+
+
+def _images(root: pathlib.Path, least: int = MINIMUM_ROWS) -> list[pathlib.Path]:
     paths = sorted(path for path in _files(root, set()) if path.suffix.lower() in IMAGES + UNREAD)
-    if len(paths) < MINIMUM_ROWS:
+    if len(paths) < least:
         raise ValueError(
-            f"Expected a folder with at least {MINIMUM_ROWS} images ({', '.join(IMAGES)}). Received: {len(paths)} in {root}. "
+            f"Expected a folder with at least {least} images ({', '.join(IMAGES)}). Received: {len(paths)} in {root}. "
             "Try the parent folder, or another format."
         )
     return paths
@@ -93,6 +124,13 @@ def _files(folder: pathlib.Path, seen: set[str]) -> Iterator[pathlib.Path]:
 def _name(path: pathlib.PurePath) -> str:
     """A path with / as separator; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _size(path: pathlib.Path) -> tuple[int, int] | None:
+    """Width and height of an image; None if it cannot be read, which is reported when its pixels are."""
+    with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception), Image.open(path) as file:
+        return file.size
+    return None
 
 
 def _is_grey(path: pathlib.Path) -> bool:

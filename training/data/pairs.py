@@ -151,7 +151,8 @@ def load(dataset: str) -> Pairs:
         ValueError: no such data set, or one that does not have the expected form; a split with nothing but longer pairs.
     """
     kind, _, path = dataset.partition(":")
-    texts = _read(pathlib.Path(path)) if kind == "pairs" else _open_texts(dataset)
+    plain = dataset.lower().endswith(ENDINGS) and os.path.isfile(dataset)
+    texts = _read(pathlib.Path(path or dataset)) if plain or kind == "pairs" else _open_texts(dataset)
     vocabularies = [_vocabulary([row[side] for row in texts["train"]]) for side in (0, 1)]
     source, target = vocabularies
     if source.separator == target.separator and set(target.tokens) <= set(source.tokens):

@@ -14,6 +14,7 @@ from training.data.rows import BLOCK
 from training.seeds import derived
 from zoo.schema import Schema
 
+HELD_OUT = 0.1  # of the training split, in place of a validation split
 WINDOW = 16_384  # most rows of a stream that are shuffled together
 
 
@@ -139,6 +140,11 @@ class Data:
         """The splits by name; a missing one is left out."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
+
+    @property
+    def held_out(self) -> Split:
+        """The validation split, or the last tenth of the training split where there is none."""
+        return self.validation or self.train.tail(HELD_OUT)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
 """The user's own files of NumPy arrays."""
 
+import contextlib
 import pathlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,8 @@ from training.data.rows import (
     split_by_files,
 )
 
+DATA, LABELS = ("x", "image", "images", "data"), ("y", "label", "labels")  # names in npz files
+
 
 def open_arrays(path: pathlib.Path) -> Source:
     """Opens the array of a `.npy` file, or the arrays x and, optionally, y of an `.npz` file.
@@ -26,23 +29,51 @@ def open_arrays(path: pathlib.Path) -> Source:
     Raises:
         ValueError: not a NumPy file, one with pickled objects, or no rows of numbers.
     """
-    try:
-        arrays = np.load(path, mmap_mode="r", allow_pickle=False)
-        arrays = {"x": arrays} if isinstance(arrays, np.ndarray) else arrays  # an npz file reads arrays on access
+    with _clear_errors(path):
+        arrays = _arrays(path)
         if "x_train" in arrays and "x_test" in arrays:
             return _open_parts(arrays, path)
-        key = next((key for key in ("x", "image", "images", "data", *arrays) if key in arrays), None)
-        label = next((key for key in ("y", "label", "labels") if key in arrays), None)
-        x, labels = (None if name is None else arrays[name] for name in (key, label))
+        x, labels = (_first(arrays, names) for names in ((*DATA, *arrays), LABELS))
+    _require_rows(x, labels, path)
+    classes = class_names(labels)
+    return split_at_random(_array_reader(x, labels, classes), len(x), classes)
+
+
+def array(path: pathlib.Path) -> np.ndarray:
+    """The array of a `.npy` file, or the array x of an `.npz` file, whatever it holds.
+
+    Raises:
+        ValueError: not a NumPy file, one with pickled objects, or one without arrays.
+    """
+    with _clear_errors(path):
+        arrays = _arrays(path)
+        found = _first(arrays, (*DATA, *arrays))
+    if found is None:
+        raise ValueError(f"Expected an array. Received: none in {path}. Try numpy.save.")
+    return np.asarray(found)
+
+
+def _arrays(path: pathlib.Path) -> Mapping[str, np.ndarray]:
+    """The arrays of a file by name; an npz file reads them on access."""
+    arrays = np.load(path, mmap_mode="r", allow_pickle=False)
+    return {"x": arrays} if isinstance(arrays, np.ndarray) else arrays
+
+
+def _first(arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> np.ndarray | None:
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+@contextlib.contextmanager
+def _clear_errors(path: pathlib.Path) -> Iterator[None]:
+    """Within it, what NumPy says of a file that it cannot read becomes one sentence."""
+    try:
+        yield
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         if str(error).startswith("Expected"):
             raise
         raise ValueError(
             f"Expected a NumPy file without pickled objects. Received: {path} ({error}). Try numpy.savez."
         ) from None
-    _require_rows(x, labels, path)
-    classes = class_names(labels)
-    return split_at_random(_array_reader(x, labels, classes), len(x), classes)
 
 
 def _open_parts(arrays: Mapping[str, np.ndarray], path: pathlib.Path) -> Source:

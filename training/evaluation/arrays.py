@@ -38,12 +38,13 @@ def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
     return {name: np.concatenate(column) for name, column in parts.items() if column}
 
 
-def baseline(data: Data, k: int) -> zoo.LinearAutoencoder | None:
-    """PCA of equal k, fitted to the training split; None if k ≥ d, without any error, or if d² covariances are too many."""
+def baseline(data: Data, k: int, scaling: keras.layers.Layer | None = None) -> zoo.LinearAutoencoder | None:
+    """PCA of equal k in the units of a scaling, fitted to the training split; None if k ≥ d, which leaves no error, or if there
+    are too many dimensions."""
     d = int(np.prod(data.shape))
     if k >= d or d > zoo.LARGEST_COVARIANCE:
         return None
-    return zoo.pca((batch["x"] for batch in data.train.batches()), k, data.shape)
+    return zoo.pca((batch["x"] for batch in data.train.batches()), k, data.shape, scaling)
 
 
 def evaluate(
@@ -54,7 +55,8 @@ def evaluate(
     Returns:
         The metrics, and the arrays of `codes.npz`: for each split `SPLIT_codes`, `SPLIT_ids` and `SPLIT_labels`.
 
-    Metrics: `squared_error` is Σᵢ (xᵢ − x̃ᵢ)² averaged over examples, `mse` the same divided by d; `pca/…` are those of PCA.
+    Metrics: `squared_error` is Σᵢ (xᵢ − x̃ᵢ)² averaged over examples, `mse` the same divided by d, both in the units of the
+    data; `scaled_error`, of a model that standardizes, is that of `scaled_error`; `pca/…` are the same of PCA.
     With labels: `knn/error`, 1-nearest-neighbour on the codes; `probe/accuracy`, logistic regression on the standardized codes;
     `kmeans/purity` and `kmeans/ari`, with as many clusters as classes. All three are fitted to the training split and evaluated
     on the test split. The other metrics are those of `anomaly`, `likelihood`, `codebook` and `generated`, if the model and the
@@ -64,6 +66,8 @@ def evaluate(
     encoded = {name: encode(model, split) for name, split in data.splits.items()}
     metrics = {}
     for name, evaluated in {"test": model, **({"pca": pca} if pca else {})}.items():
+        if model.scaling is not None:
+            metrics[f"{name}/scaled_error"] = scaled_error(evaluated, data.test)
         metrics[f"{name}/squared_error"] = squared_error(evaluated, data.test)
         metrics[f"{name}/mse"] = metrics[f"{name}/squared_error"] / np.prod(data.shape)
     metrics["test/score"] = _average(data.test, model.score)
@@ -209,6 +213,17 @@ def squared_error(model: zoo.Autoencoder, split: Split) -> float:
     def error(x):
         difference = x - numpy(model.reconstruct(x))
         return np.sum(np.square(difference).reshape(len(x), -1), axis=1, dtype="float64")
+
+    return _average(split, error)
+
+
+def scaled_error(model: zoo.Autoencoder, split: Split) -> float:
+    """(xᵢ − x̃ᵢ)² divided by the variance of its dimension in the training split, averaged over dimensions and examples: 1 − R².
+    Constant dimensions count as they are."""
+    scale = numpy(model.scaling.scale)
+
+    def error(x):
+        return np.mean(np.square((x - numpy(model.reconstruct(x))) / scale).reshape(len(x), -1), axis=1, dtype="float64")
 
     return _average(split, error)
 

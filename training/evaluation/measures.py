@@ -42,6 +42,8 @@ _SPLIT, _METHOD, _STRESS = "(?P<split>train|validation|test)", "(?P<method>[a-z]
 _DRAWS = r"(?P<samples>\d+)_samples_(?P<data>.+)"
 _MEASURES = {
     f"{_SPLIT}/squared_error": Measure("squared error{split}", "", LOWER),
+    f"{_SPLIT}/scaled_error": Measure("error in units of the variance, 1 − R²{split}", "", LOWER),
+    "pca/scaled_error": Measure("error of PCA in units of the variance", "", LOWER),
     f"{_SPLIT}/mse": Measure("squared error per dimension{split}", "", LOWER),
     f"{_SPLIT}/error": Measure("wrong classes{split}", SHARE, LOWER),
     f"{_SPLIT}/rmse": Measure("root mean squared error{split}", "of the target", LOWER),

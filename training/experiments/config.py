@@ -17,6 +17,8 @@ def as_dict(experiment: Experiment) -> dict[str, object]:
     written: dict[str, object] = {"name": experiment.name, "about": experiment.about}
     if experiment.imports:
         written["imports"] = list(experiment.imports)
+    if experiment.reasons:
+        written["reasons"] = dict(experiment.reasons)
     for key, value in experiment.settings.items():
         slot, dot, setting = key.partition(".")
         if dot:
@@ -37,9 +39,9 @@ def from_dict(written: Mapping[str, object]) -> Experiment:
     """
     if earlier.is_flat(written):
         written = earlier.nested(written)
-    rest = {key: value for key, value in written.items() if key not in ("name", "about", "imports")}
-    empty = Experiment(str(written["name"]), str(written.get("about", "")), imports=tuple(written.get("imports", ())))
-    return empty.override(flat(rest))
+    rest = {key: value for key, value in written.items() if key not in ("name", "about", "imports", "reasons")}
+    name, about, imports = str(written["name"]), str(written.get("about", "")), tuple(written.get("imports", ()))
+    return Experiment(name, about, imports=imports, reasons=written.get("reasons", {})).override(flat(rest))
 
 
 def flat(written: Mapping[str, object]) -> dict[str, Value]:

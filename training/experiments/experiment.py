@@ -52,6 +52,7 @@ class Experiment:
         about: what it is for.
         given: the choices and settings that were given, by full name; all others have their defaults.
         imports: modules of the user that register parts.
+        reasons: why settings have their values, by full name, where they follow from the data.
 
     Settings can be read as attributes or as items: `experiment.k`, `experiment["bottleneck.k"]`.
     """
@@ -60,6 +61,7 @@ class Experiment:
     about: str = ""
     given: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     imports: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def composition(self) -> Composition:

@@ -71,6 +71,51 @@ class Checkpoint(keras.callbacks.Callback):
         files.write(self.path, lambda temporary: np.savez(temporary, **records, **state))
 
 
+class Best(keras.callbacks.Callback):
+    """Keeps the weights of the epoch with the lowest loss on the validation split, and ends training when it does not fall.
+
+    It must come before the `Checkpoint`, so that of a killed run it knows every epoch that the checkpoint has.
+
+    Args:
+        path: of the weights, an `.npz` file, which is replaced at once.
+        patience: epochs without a lower loss after which training ends; 0: it does not.
+    """
+
+    def __init__(self, path: pathlib.Path, patience: int = 0):
+        super().__init__()
+        self.path = path
+        self.patience = patience
+        self.epoch, self.loss = 0, float("inf")
+        if path.exists():
+            with files.reading(path, "the best weights of this run", RESTART), np.load(path) as saved:
+                self.epoch, self.loss = int(saved["epoch"]), float(saved["loss"])
+
+    def offer(self, model: keras.Model, epoch: int, loss: float) -> None:
+        """Takes over the weights that a model has after this many epochs, if its loss is the lowest so far."""
+        if loss < self.loss:
+            self.epoch, self.loss = epoch, float(loss)
+            weights = {_key(i): keras.ops.convert_to_numpy(weight) for i, weight in enumerate(model.weights)}
+            files.write(self.path, lambda beside: np.savez(beside, epoch=epoch, loss=loss, **weights))
+
+    def exhausted(self, epochs: int) -> bool:
+        """Whether training ends after this many epochs."""
+        return 0 < self.patience <= epochs - self.epoch
+
+    def restore(self, model: keras.Model) -> None:
+        """Gives a model the best weights."""
+        with files.reading(self.path, "the best weights of this run", RESTART), np.load(self.path) as saved:
+            values = [saved[_key(i)] for i in range(len(saved.files) - 2)]
+            if [value.shape for value in values] != [tuple(weight.shape) for weight in model.weights]:
+                raise ValueError("weights of other shapes")
+        for weight, value in zip(model.weights, values, strict=True):
+            weight.assign(value)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.offer(self.model, epoch + 1, logs["val_loss"])
+        if self.exhausted(epoch + 1):
+            self.model.stop_training = True
+
+
 class Progress(keras.callbacks.Callback):
     """One progress bar for all epochs, with the remaining time.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import zoo
 from training.data.splits import Data, pipeline_errors
 from training.experiments.experiment import Experiment
-from training.fitting.callbacks import Checkpoint, Progress
+from training.fitting.callbacks import Best, Checkpoint, Progress
 from training.run import Run
 from zoo.arguments import require_amount, require_positive, require_whole
 from zoo.registry import register
@@ -29,6 +29,9 @@ class Epochs:
         batch_size: number of examples in a batch.
         precision: number format for the computations of training; weights and the finished model are always float32. `auto`:
             mixed_bfloat16 for convolutions and transformers if the hardware supports it, otherwise float32.
+        keep: weights that training ends with: those of the `last` epoch, or of the `best`, the one with the lowest loss on the
+            validation split, the start included.
+        patience: with keep=best, epochs without a lower loss after which training ends; 0: it does not end early.
     """
 
     def __init__(
@@ -36,9 +39,13 @@ class Epochs:
         epochs: int = 100,
         batch_size: int = 64,
         precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto",
+        keep: Literal["last", "best"] = "last",
+        patience: int = 0,
     ):
         require_whole(1, epochs=epochs, batch_size=batch_size)
+        require_whole(0, patience=patience)
         self.epochs, self.batch_size, self.precision = epochs, batch_size, precision
+        self.keep, self.patience = keep, patience
 
 
 @register("optimizer", "adamw", slots={"training": "epochs"}, fixed=["training"])
@@ -73,9 +80,14 @@ class AdamW:
         compile(model, data, experiment)
         checkpoint = Checkpoint(run.checkpoint)
         epochs = range(checkpoint.restore(model), experiment["training.epochs"])
-        if epochs:
-            board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
-            fit_epochs(model, data, experiment, epochs, [checkpoint, Progress(epochs), board])
+        board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
+        callbacks, best = [checkpoint, Progress(epochs), board], _best(model, data, experiment, run, epochs)
+        if best:
+            callbacks.insert(0, best)  # before the checkpoint, after which an epoch is done
+        if epochs and not (best and best.exhausted(epochs.start)):
+            fit_epochs(model, data, experiment, epochs, callbacks)
+        if best:
+            best.restore(model)
         return checkpoint.history, checkpoint.seconds
 
 
@@ -131,6 +143,21 @@ def fit_epochs(
             callbacks=[zoo.Finite(ADVICE), *callbacks],
             verbose=0,
         )
+
+
+def _best(model: keras.Model, data: Data, experiment: Experiment, run: Run, epochs: range) -> Best | None:
+    """The keeper of the best weights, where they are to be kept; before the first epoch it has those of the start."""
+    training = experiment.make("training")
+    if training.keep == "last":
+        return None
+    if data.validation is None:
+        raise ValueError("Expected a validation split to find the best weights by. Received: none. Try --validation=0.1.")
+    best = Best(run.best, training.patience)
+    if not epochs.start:
+        inputs = data.validation.inputs(training.batch_size, _needs_static_shapes(), getattr(model, "check", None))
+        with pipeline_errors():
+            best.offer(model, 0, model.evaluate(inputs, verbose=0, return_dict=True)["loss"])
+    return best
 
 
 def total_steps(data: Data, experiment: Experiment) -> int:

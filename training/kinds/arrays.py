@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import keras
 
 import zoo
+from training.choices import Choice
+from training.choices import arrays as choices
 from training.data import arrays as data_
 from training.data.splits import Data, Split
 from training.evaluation import arrays as evaluation
@@ -27,22 +29,27 @@ LARGEST_DENSITY = 2**24  # numbers in the covariances of one mixture per class; 
     "arrays",
     slots={
         "data": "arrays",
+        "scaling": "none",
         "body": "dense",
         "bottleneck": "deterministic",
         "likelihood": "squared_error",
         "corruption": "none",
         "density": "mixture",
+        "typicality": "none",
         "model": "autoencoder",
         "optimizer": "adamw",
     },
     fixed=["data", "model"],
-    optional=["corruption", "density"],
+    optional=["scaling", "corruption", "density", "typicality"],
 )
 class Arrays(Kind):
     """An autoencoder of arrays of numbers, such as images."""
 
     def open(self, experiment: Experiment) -> Data:
         return experiment.make("data")
+
+    def choose(self, data: Data) -> dict[str, Choice]:
+        return choices.choose(data)
 
     def settled(self, experiment: Experiment, data: Data) -> Experiment:
         part = experiment.part("likelihood")
@@ -68,6 +75,8 @@ class Arrays(Kind):
             settled.make("likelihood"),
             density=self._density(experiment, data, bottleneck.k),
             corruption=corruption,
+            scaling=experiment.make("scaling"),
+            ranks=experiment.make("typicality"),
             overcomplete=experiment["model.overcomplete"],
         )
         model.schema = data.schema
@@ -81,9 +90,15 @@ class Arrays(Kind):
         return experiment.make("density", classes=classes) or zoo.Mixture(1, classes)
 
     def prepare(self, model: zoo.Autoencoder, data: Data) -> None:
+        if model.scaling is not None:
+            model.scaling.fit(batch["x"] for batch in data.train.batches())
         for split in data.splits.values():
             if split.arrays is not None:
                 model.check(split.arrays["x"])
+        if model.has_linear_path:
+            pca = evaluation.baseline(data, model.k, model.scaling)
+            if pca:
+                model.start_as_pca(pca)
         if model.head.weights[-1].shape[0] != math.prod(model.shape) * model.likelihood.parameters:  # it is a convolution
             model.center(next(data.train.batches())["x"])
 
@@ -91,9 +106,11 @@ class Arrays(Kind):
         if experiment.part("density"):
             train = evaluation.encode(model, data.train)
             fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
+        if model.ranks is not None:
+            model.ranks.fit(evaluation.answers(model.score, data.held_out))
 
     def evaluate(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> Evaluation:
-        pca = evaluation.baseline(data, model.k)
+        pca = evaluation.baseline(data, model.k, model.scaling)
         return Evaluation(*evaluation.evaluate(model, pca, data, experiment), pca)
 
     def held_out_error(self, model: zoo.Autoencoder, split: Split, data: Data) -> float:

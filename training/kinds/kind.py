@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 import keras
 import numpy as np
 
+from training.choices import Choice
 from training.data.splits import Data, Split
 from training.experiments.experiment import Experiment
 from training.fitting import loop, strategies
@@ -34,6 +35,14 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def open(self, experiment: Experiment) -> Data:
         """Opens the data of an experiment, with their schema and the splits that it asks for."""
+
+    def choose(self, data: Data) -> dict[str, Choice]:
+        """Settings that fit data for which none are given, by full name, each with its reason.
+
+        Raises:
+            ValueError: a kind that needs an experiment to be named.
+        """
+        raise ValueError(f"Expected an experiment for this kind of data. Received: none. Try --dataset={data.name} alone.")
 
     def settled(self, experiment: Experiment, data: Data) -> Experiment:
         """The experiment with values, taken from the data, for the settings that it leaves open. Each is printed on a line."""

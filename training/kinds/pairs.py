@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Iterator
 
 import zoo
+from training.choices import Choice
+from training.choices import pairs as choices
 from training.data.pairs import Pairs as PairsOfTexts
 from training.data.pairs import PairSplit, write
 from training.evaluation import pairs as evaluation
@@ -31,6 +33,9 @@ class Pairs(Kind):
 
     def open(self, experiment: Experiment) -> PairsOfTexts:
         return experiment.make("data")
+
+    def choose(self, data: PairsOfTexts) -> dict[str, Choice]:
+        return choices.choose(data)
 
     def model(self, experiment: Experiment, data: PairsOfTexts) -> zoo.Transformer:
         vocabularies = {"source_vocabulary": data.source_vocabulary, "target_vocabulary": data.target_vocabulary}

@@ -72,7 +72,8 @@ def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
 
 def _figures(name: str, metrics: dict[str, float]) -> str:
     """The metrics as a table; those of PCA have their own column."""
-    same = {"pca/squared_error": "test/squared_error", "pca/mse": "test/mse", "pca/knn_error": "knn/error"}
+    same = {f"pca/{error}": f"test/{error}" for error in ("scaled_error", "squared_error", "mse")}
+    same["pca/knn_error"] = "knn/error"
     pca = {same[key]: value for key, value in metrics.items() if key in same}
     head = ["on the test split", name, *(["PCA of equal k"] if pca else []), "unit", "better"]
     rows = []

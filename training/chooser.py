@@ -1,0 +1,153 @@
+"""Experiments that follow from the data: nothing but a data set is named."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import time
+from collections.abc import Mapping
+
+import keras
+
+from training import kinds
+from training.data import folders
+from training.data.splits import Data
+from training.experiments import parts
+from training.experiments.experiment import Experiment, full_name
+from training.experiments.values import fits, parsed, text
+from training.fitting import loop
+from training.progress import stage
+from training.run import Run
+from zoo.arguments import require_positive
+
+MINUTES = 5.0
+SHARE = 0.6  # of the time, for training; the rest is for reading, evaluation, pictures and the export
+MOST_EPOCHS = 300
+TIMED_STEPS = 5
+
+
+def automatic(
+    dataset: str,
+    settings: Mapping[str, object] | None = None,
+    minutes: float = MINUTES,
+    workdir: str | os.PathLike | None = None,
+    restart: bool = False,
+) -> Experiment:
+    """The experiment for a data set, whose settings follow from the data, as far as they are not given; it prints them.
+
+    Args:
+        dataset: a path of data (a folder of images, an array, pairs of texts), or what `--dataset` takes.
+        settings: values or their texts, by last or full names, which are kept.
+        minutes: wall time within which the run should end, evaluation included.
+        workdir: folder of the run; if one of the same data and settings is there already, its experiment is returned.
+        restart: choose anew even so.
+
+    Raises:
+        ValueError: no such data, or settings that the experiment does not have.
+    """
+    require_positive(minutes=minutes)
+    settings = {key: value for key, value in (settings or {}).items() if key not in ("dataset", "data.dataset")}
+    run = Run(workdir or os.path.join("runs", _name(dataset)))
+    if run.config.exists() and not restart:
+        there = run.experiment()
+        if there.reasons and there["data.dataset"] == dataset:
+            return there.override(settings)
+    kind = _kind(dataset)
+    given = {"kind": kind, "data.dataset": dataset}
+    start = Experiment(_name(dataset), "Settings that follow from the data.", given)
+    given |= _of_data(start, settings, dataset)
+    start = dataclasses.replace(start, given=given)
+    with stage("reading the data"):
+        data = kinds.open_data(start)
+    with stage("choosing settings"):
+        chosen = kinds.of(start).choose(data)
+    slots = parts.known()
+    choices = {key: choice.value for key, choice in chosen.items() if key in slots}
+    choices |= {key: value for key, value in settings.items() if key in slots}
+    shaped = dataclasses.replace(start, given={**given, **choices})
+    kept = {key: choice for key, choice in chosen.items() if key not in choices and fits(choice.value, shaped.schema.get(key))}
+    named = {full_name(key, shaped) for key in settings}
+    kept |= {key: chosen[key] for key in choices if key in chosen}
+    kept = {key: choice for key, choice in kept.items() if key not in named}
+    values = {key: choice.value for key, choice in kept.items() if key not in slots}
+    reasons = {key: choice.reason for key, choice in kept.items()}
+    experiment = dataclasses.replace(shaped, given={**shaped.given, **values}, reasons=reasons).override(dict(settings))
+    if "training.epochs" in experiment.schema and "training.epochs" not in named:
+        experiment = _timed(experiment, data, minutes)
+    _say(experiment, data)
+    return experiment
+
+
+def _kind(dataset: str) -> str:
+    """The kind of data that a name or a path is of."""
+    prefix, _, path = dataset.partition(":")
+    suffix = pathlib.PurePath(path or dataset).suffix.lower()
+    for name, part in parts.known()["kind"].items():
+        data = parts.known()["data"][part.slots["data"]]
+        if prefix == data.name or (suffix in data.reads and "task" not in part.slots):
+            return name
+    return Experiment("").kind
+
+
+def _name(dataset: str) -> str:
+    """A name for a run of this data: letters, digits, dashes and underscores of the last part of its path."""
+    path = pathlib.Path(dataset.partition(":")[2] or dataset)
+    return re.sub(r"[^\w-]+", "_", path.stem or path.resolve().name).strip("_").lower() or "data"
+
+
+def _of_data(experiment: Experiment, settings: Mapping[str, object], dataset: str) -> dict[str, object]:
+    """Settings that the data are opened with."""
+    known = {full_name(key, experiment): value for key, value in settings.items() if _is_of_data(key, experiment)}
+    known = {key: parsed(key, value, experiment.schema[key]) for key, value in known.items()}
+    path = pathlib.Path(dataset.partition(":")[2] if dataset.startswith("folder:") else dataset)
+    found = {"data.validation": 0.1} if "data.validation" in experiment.schema else {}
+    if "data.image_size" in experiment.schema and os.path.isdir(path):
+        found["data.image_size"] = folders.suggested_size(path)
+    return {**found, **known}
+
+
+def _is_of_data(key: str, experiment: Experiment) -> bool:
+    return f"data.{key.removeprefix('data.')}" in experiment.schema
+
+
+def _timed(experiment: Experiment, data: Data, minutes: float) -> Experiment:
+    """The experiment with as many epochs as there is time for, at most MOST_EPOCHS, by the time of some steps."""
+    with stage("timing some steps"):
+        trial = experiment.override({"training.epochs": 1})
+        model = kinds.build(trial, data)
+        loop.compile(model, data, trial)
+        seconds = _seconds_a_step(model, data, trial)
+    steps = loop.total_steps(data, trial)
+    epochs = int(60 * minutes * SHARE / (steps * seconds))
+    number = max(1, min(MOST_EPOCHS, epochs))
+    reason = f"within {minutes:g} minutes, at {1000 * seconds:.0f} ms a step" if number < MOST_EPOCHS else "enough, as a rule"
+    patience = max(10, number // 4)
+    chosen = {"training.epochs": number, "training.patience": patience}
+    reasons = {"training.epochs": reason, "training.patience": "a quarter of the epochs"}
+    known = {key: value for key, value in chosen.items() if key not in experiment.given}
+    return dataclasses.replace(experiment.override(known), reasons={**experiment.reasons, **reasons})
+
+
+def _seconds_a_step(model: keras.Model, data: Data, experiment: Experiment) -> float:
+    """The time of one step of training, the first ones, in which it is compiled, left out."""
+    size = min(experiment["training.batch_size"], data.train.size)
+    batches = iter(data.train.training(size, TIMED_STEPS + 1, range(1)))
+    model.train_on_batch(*_as_arguments(next(batches)))
+    began, steps = time.perf_counter(), 0
+    for batch in batches:
+        model.train_on_batch(*_as_arguments(batch))
+        steps += 1
+    return (time.perf_counter() - began) / max(steps, 1)
+
+
+def _as_arguments(batch: object) -> tuple:
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _say(experiment: Experiment, data: Data) -> None:
+    """Prints what was chosen, and why."""
+    sizes = ", ".join(f"{split.size:,} for {name}" for name, split in data.splits.items())
+    shapes = " and ".join(f"{feature.type} {' × '.join(map(str, feature.shape))}".strip() for feature in data.schema.values())
+    print(f"{experiment.name}: {shapes}; {sizes}")
+    for key, reason in experiment.reasons.items():
+        print(f"  --{experiment.short(key)}={text(experiment[key])}: {reason}")
