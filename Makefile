@@ -5,10 +5,12 @@ RUN ?= runs/demo
 
 .PHONY: demo test test-all lint clean
 
-demo: .venv/demo  ## train, look at, export and serve an autoencoder of handwritten digits
-	@$(BIN)/python -m training train dense_digits_k8 --workdir=$(RUN) --restart
-	@$(BIN)/python -m serving check $(RUN)/export
-	@$(BIN)/python -m training generate vae_mnist --output $(RUN)/generated.png
+demo: .venv/demo  ## a folder of pictures, nothing named: trained, looked at, exported, served and asked
+	@$(BIN)/python -m training split dense_digits_k8 --output $(RUN)/pictures
+	@$(BIN)/python -m training train --dataset=$(RUN)/pictures --workdir=$(RUN)/run --minutes=1 --restart
+	@$(BIN)/python -m training predict $(RUN)/run --input $(RUN)/pictures/test --verb encode --output $(RUN)/codes.npy
+	@$(BIN)/python -m serving check $(RUN)/run/export
+	@$(BIN)/python -m training generate $(RUN)/run --output $(RUN)/generated.png
 
 test: .venv/test  ## lint, then the whole test suite
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -3,8 +3,8 @@
     pip install plotnine  # for its diamonds
     python benchmarks/own_data.py [NAME …]
 
-Prints, for each data set, the error on the test split beside PCA's of equal k, in the units in which the model is judged, and the
-wall time of the command. What was measured is kept in `runs/own_data.json`: a benchmark that was stopped goes on.
+Prints, for each data set, the error on the test split and PCA's of equal k, in the units in which the model is judged, their
+ratio, and the wall time of the command. What was measured is kept in `runs/own_data.json`: a benchmark that was stopped goes on.
 """
 
 import argparse

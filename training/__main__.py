@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     show = add("show", _show, "print all choices and settings of an experiment, and what they mean", **SETTINGS)
     train = add("train", _train, "train, evaluate, report and export an experiment, or resume an interrupted run", **SETTINGS)
     tune = add("tune", _tune, "search for the best settings (--KEY=A,B,C gives the choices), and train with them", **SETTINGS)
-    split = add("split", _split, "write the splits of a data set of texts to files", **SETTINGS)
+    split = add("split", _split, "write the splits of a data set to files: texts, or pictures", **SETTINGS)
     for sub in (show, train, tune, split):
         _add_experiment_options(sub)
     for sub in (train, tune):
@@ -50,7 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="number of trials of bayesian and random (default: 10)")
     split.add_argument(
-        "--output", metavar="DIR", default="split", help="the folder; use it as --dataset=pairs:DIR (default: split)"
+        "--output",
+        metavar="DIR",
+        default="split",
+        help="the folder; of pictures --dataset=DIR reads it, of texts --dataset=pairs:DIR (default: split)",
     )
     add("evaluate", _evaluate, "evaluate the model of a run again").add_argument("run", help="folder of a run")
     add("report", _report, "write the report of a run again").add_argument("run", help="folder of a run")

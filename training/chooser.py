@@ -59,6 +59,10 @@ def automatic(
     start = dataclasses.replace(start, given=given)
     with stage("reading the data"):
         data = kinds.open_data(start)
+        if data.validation is None:  # a tenth of few rows is none
+            given |= {"data.validation": 0.3}
+            start = dataclasses.replace(start, given=given)
+            data = kinds.open_data(start)
     with stage("choosing settings"):
         chosen = kinds.of(start).choose(data)
     slots = parts.known()

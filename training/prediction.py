@@ -14,11 +14,12 @@ BATCH = 1000
 
 
 def predict(model: str | os.PathLike, data: str | os.PathLike, verb: str, output: str | os.PathLike) -> str:
-    """What a verb of a model answers to the rows of a file of data, in their order, written as `.npy`; several outputs as `.npz`.
+    """Writes what a verb of a model answers to the rows of a file, in their order, as `.npy`; several outputs as `.npz`.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.
-        data: path of a folder of images, or of an `.npy` or `.npz` file; `.npy` and `.txt` files may hold codes, seeds or texts.
+        data: path of a folder of images, of an `.npy` or `.npz` file, which may hold codes or seeds, or of a file of texts, one
+            in a line.
         verb: one that takes a single input.
         output: path of the answers.
 

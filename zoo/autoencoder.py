@@ -289,7 +289,8 @@ class Autoencoder(Model):
                 "Try --start=random."
             )
         axes, _ = pca.bottleneck.projection.get_weights()  # (d, k)
-        mean, deviation = pca.head.get_weights()[1], np.sqrt(np.maximum(pca.variances, 1e-8 * max(pca.variances.max(), 1e-30)))
+        mean, variances = pca.head.get_weights()[1], pca.variances
+        deviation = np.sqrt(np.where(variances > 1e-8 * variances.max(), variances, 1.0))
         kernel, bias = (np.zeros(weight.shape, "float32") for weight in projection.weights)
         kernel[:d, : self.k] = axes / deviation
         bias[: self.k] = -(mean @ axes) / deviation

@@ -17,7 +17,9 @@ STEPS_AN_EPOCH = 40  # wanted, by the batch size
 def choose(data: Data) -> dict[str, Choice]:
     """The settings for data, each with its reason."""
     feature, n, d = data.schema["x"], data.train.size, int(np.prod(data.shape))
-    found = {"data.validation": Choice(0.1, "to keep the best weights by")}
+    if d < 2:
+        raise ValueError(f"Expected examples of two values or more, to be coded by fewer. Received: {d} in {data.name}.")
+    found = {}
     grey_levels = feature.type == "image" and feature.range is not None and feature.range[0] >= 0 and feature.range[1] <= 1
     if not grey_levels:
         found["scaling"] = Choice("standardize", "the dimensions have units of their own")

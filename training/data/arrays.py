@@ -3,10 +3,12 @@
 import dataclasses
 import os
 import pathlib
+import re
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from training.data.catalogue import open_catalogue
 from training.data.folders import open_folder
@@ -77,6 +79,30 @@ def load(
     if source.classes is not None:
         schema["label"] = Feature("class", classes=source.classes)
     return Data(dataset, schema, splits["train"], splits.get("validation"), splits["test"])
+
+
+def write(data: Data, folder: str | os.PathLike) -> pathlib.Path:
+    """Writes images to `train/CLASS/ID.png` and `test/CLASS/ID.png` in a folder, without labels to `train/ID.png`; `load`
+    reads it again.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: data that are no images with values in [0, 1].
+    """
+    feature, folder = data.schema["x"], pathlib.Path(folder)
+    if feature.type != "image" or feature.range is None or feature.range[0] < 0 or feature.range[1] > 1:
+        raise ValueError(f"Expected images with values in [0, 1], to write as pictures. Received: {data.name}. Try digits.")
+    for name, split in data.splits.items():
+        for rows in split.batches():
+            pixels = np.round(255 * rows["x"]).astype("uint8")
+            for number, (picture, row) in enumerate(zip(pixels, rows["id"], strict=True)):
+                label = str(data.classes[rows["label"][number]]) if data.classes else ""
+                path = folder / ("test" if name == "test" else "train") / label / f"{re.sub('[^A-Za-z0-9]+', '_', row)}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(path)
+    return folder
 
 
 def sample(split: Split) -> np.ndarray:

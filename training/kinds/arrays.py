@@ -1,6 +1,8 @@
 """Arrays of numbers, such as vectors and images, and the autoencoders that are trained on them."""
 
 import math
+import os
+import pathlib
 from collections.abc import Iterator
 
 import keras
@@ -118,6 +120,9 @@ class Arrays(Kind):
 
     def figures(self, run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
         return reporting.figures(run, model, data, metrics)
+
+    def write(self, data: Data, folder: str | os.PathLike) -> pathlib.Path:
+        return data_.write(data, folder)
 
     def limits(self, experiment: Experiment) -> str:
         if experiment["data.binarize"] != "none":
