@@ -4,7 +4,8 @@
     python benchmarks/own_data.py [NAME …]
 
 Prints, for each data set, the error on the test split and PCA's of equal k, in the units in which the model is judged, their
-ratio, and the wall time of the command. What was measured is kept in `runs/own_data.json`: a benchmark that was stopped goes on.
+ratio, and the wall time of the command. What was measured is kept in `runs/own_data.json`: a benchmark that was stopped
+goes on.
 """
 
 import argparse

@@ -85,7 +85,7 @@ from training.experiments.named import EXPERIMENTS
         (["train", "g2p_cmudict", "--dataset=pairs:pairs.tsv", "--width=30"], "even multiple of the heads"),
         (["train", "g2p_cmudict", "--dataset=pairs:pairs.tsv", "--dropout=1"], "Expected dropout of at least 0"),
         (["split", "g2p_cmudict", "--dataset=digits"], "Expected a data set of pairs of texts"),
-        (["split", "dense_digits_k8"], "Expected data whose splits can be written as files"),
+        (["split", "dense_digits_k8", "--dataset=npy:a.npy"], "Expected images with values in [0, 1]"),
         (["tune", "dense_digits_k8", "--tuner=x"], "hyperband, bayesian, random"),
         (["tune", "dense_digits_k8", "--width=1,b"], "Expected an integer for body.width"),
         (["evaluate", "/no/such/run"], "Expected the folder of a run"),
@@ -96,6 +96,7 @@ from training.experiments.named import EXPERIMENTS
 def test_wrong_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pairs.tsv").write_text("".join(f"{number}\t{number}\n" for number in range(100)))
+    np.save(tmp_path / "a.npy", np.arange(40.0).reshape(20, 2))
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert message in printed.err and printed.err.count("\n") == 1 and "Traceback" not in printed.err

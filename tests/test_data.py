@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 import training
 import zoo
+from training.data import arrays
 from training.data.predictor import slant, targeted
 from training.data.splits import pipeline_errors
 
@@ -399,3 +400,16 @@ def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path):
     assert data.classes == ("1", "2", "10")
     for rows in (split.arrays for split in data.splits.values()):
         assert [data.classes[number] for number in rows["label"]] == labels[rows["x"][:, 0].astype(int)].tolist()
+
+
+def test_a_data_set_is_written_as_pictures_and_read_again(tmp_path):
+    digits = training.load("digits", validation=0.1)
+    arrays.write(digits, tmp_path / "pictures")
+    again = training.load(str(tmp_path / "pictures"))
+    assert again.schema == digits.schema and again.train.size == digits.train.size + digits.validation.size
+    for name in ("train", "test"):
+        split = again.splits[name].arrays
+        sums = {name: sorted(s["x"].reshape(len(s["x"]), -1).sum(axis=1).round(1)) for name, s in (("again", split),)}["again"]
+        old = [digits.splits[part].arrays["x"] for part in (("train", "validation") if name == "train" else ("test",))]
+        expected = np.sort(np.concatenate(old).reshape(len(sums), -1).sum(axis=1))
+        np.testing.assert_allclose(sums, expected, atol=0.2)

@@ -49,12 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--minutes", type=float, default=5.0, help=help)
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="number of trials of bayesian and random (default: 10)")
-    split.add_argument(
-        "--output",
-        metavar="DIR",
-        default="split",
-        help="the folder; of pictures --dataset=DIR reads it, of texts --dataset=pairs:DIR (default: split)",
-    )
+    help = "the folder; --dataset=DIR reads it if it holds pictures, --dataset=pairs:DIR texts (default: split)"
+    split.add_argument("--output", metavar="DIR", default="split", help=help)
     add("evaluate", _evaluate, "evaluate the model of a run again").add_argument("run", help="folder of a run")
     add("report", _report, "write the report of a run again").add_argument("run", help="folder of a run")
     generate = add("generate", _generate, "generate new examples with a trained model")
