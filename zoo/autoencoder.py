@@ -98,6 +98,7 @@ class Autoencoder(Model):
                 "Try a smaller k, or overcomplete=True if that is what you want."
             )
         self.squared_error = keras.metrics.Mean(name="squared_error")
+        self.scaled_error = None if scaling is None else keras.metrics.Mean(name="scaled_error")
         parts = ("reconstruction", "kl") if bottleneck.prior else ()
         self._nats = {name: keras.metrics.Mean(name=name) for name in parts}
         self._mean_loss = PerExample(name="mean")
@@ -312,6 +313,9 @@ class Autoencoder(Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         error = ops.square(float_rows(x, self.shape) - y_pred["x"])
         self.squared_error.update_state(ops.sum(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
+        if self.scaled_error is not None:
+            error = ops.square(self.scaling(float_rows(x, self.shape)) - self.scaling(y_pred["x"]))
+            self.scaled_error.update_state(ops.mean(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
         for name, metric in self._nats.items():
             metric.update_state(y_pred[name], sample_weight)
         return self.get_metrics_result()

@@ -12,6 +12,8 @@ from training import files
 
 RESTART = "--restart, which trains from the beginning, or another --workdir"
 SHOWN = (  # metrics beside the progress bar
+    "scaled_error",
+    "val_scaled_error",
     "squared_error",
     "val_squared_error",
     "sequence_error",

@@ -30,19 +30,14 @@ def figures(run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, flo
     """The pictures of a run, in the order of the page."""
     rows = next(data.test.batches(MOST_ROWS))
     x, labels = rows["x"], rows.get("label") if data.classes else None
-    shades = shades_of(x)
+    shades = shades_of(x) if model.scaling is None else lambda values: evaluation.numpy(model.scaling(values))
     with np.load(run.codes) as saved:
         train, codes = saved["train_codes"], saved["test_codes"][: len(x)]
     yield _codes(model, data, shades, x, codes, labels)
     yield _reconstructions(run, model, shades, x[_one_of_each(labels, len(x))])
     history = files.read_json(run.history)
     if history:
-        yield Entry(
-            "learning_curve",
-            "Learning curve",
-            "Squared error per example, Σᵢ (xᵢ − x̃ᵢ)², after every epoch.",
-            pictures.learning_curve(history, "squared_error", metrics["test/squared_error"], metrics.get("pca/squared_error")),
-        )
+        yield _learning_curve(history, metrics)
     yield _clusters(run.experiment().seed, model, data, shades, train, codes, labels)
     yield _traversals(model, shades, train)
     if model.k == 2:
@@ -59,6 +54,19 @@ def figures(run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, flo
         )
     yield from _samples(model, data, shades, x)
     yield _architecture(model)
+
+
+def _learning_curve(history: list[dict[str, float]], metrics: dict[str, float]) -> Entry:
+    """Of the error that the model is judged by."""
+    scaled = "scaled_error" in history[0]
+    error = "scaled_error" if scaled else "squared_error"
+    words = (
+        "Squared error divided by the variance, averaged over dimensions"
+        if scaled
+        else "Squared error per example, Σᵢ (xᵢ − x̃ᵢ)²"
+    )
+    picture = pictures.learning_curve(history, error, metrics[f"test/{error}"], metrics.get(f"pca/{error}"))
+    return Entry("learning_curve", "Learning curve", f"{words}, after every epoch.", picture)
 
 
 def _codes(model: zoo.Autoencoder, data: Data, shades: Shades, x: np.ndarray, codes: np.ndarray, labels: Labels) -> Entry:
