@@ -108,22 +108,23 @@ def cache(model: zoo.Transformer, repeats: int) -> None:
         empty = tf.zeros((len(source), 0, 1, 1), tf.int32)
         return search.greedy(endless, ((empty,),), len(source), model.target_vocabulary.length + 1)[0]
 
-    def timed(function: Callable) -> Callable[[], tuple[float, np.ndarray]]:
-        function = tf.function(function, autograph=False)
-        function()
-
-        def seconds():
-            start = time.perf_counter()
-            tokens = function().numpy()
-            return time.perf_counter() - start, tokens
-
-        return seconds
-
-    times, tokens = _medians(
-        {"with the cache": timed(cached), "recomputed": timed(recomputed)}, repeats, "s for 29 steps", ".3f"
-    )
+    functions = {"with the cache": _timed(cached), "recomputed": _timed(recomputed)}
+    times, tokens = _medians(functions, repeats, "s for 29 steps", ".3f")
     same = 100 * np.mean(tokens["with the cache"] == tokens["recomputed"])
     print(f"  {times['recomputed'] / times['with the cache']:.1f} times as fast; {same:.1f} % of the tokens are the same")
+
+
+def _timed(function: Callable[[], tf.Tensor]) -> Callable[[], tuple[float, np.ndarray]]:
+    """A function that returns the seconds that a compiled function takes, and its result."""
+    function = tf.function(function, autograph=False)
+    function()
+
+    def measure():
+        start = time.perf_counter()
+        result = function().numpy()
+        return time.perf_counter() - start, result
+
+    return measure
 
 
 def _medians(measures: dict[str, Callable], repeats: int, unit: str, form: str = ",.0f") -> tuple[dict, dict]:

@@ -114,7 +114,7 @@ def sample(split: Split) -> np.ndarray:
 
 
 def _range(split: Split, dtype: tf.DType) -> tuple[float, float] | None:
-    """The lowest and highest value of a split in memory; of a stream, which has not been read, what 8-bit integers become."""
+    """The lowest and the highest value of a split in memory; for an unread stream [0, 1] for 8-bit integers, else None."""
     if split.arrays is None:
         return (0.0, 1.0) if dtype == tf.uint8 else None
     x = split.arrays["x"]
