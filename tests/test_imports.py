@@ -77,3 +77,10 @@ def test_floors_of_serving_import_downwards_only():
 @pytest.mark.parametrize("file", CLIENT)
 def test_the_client_side_imports_no_framework(file):
     assert not {name.split(".")[0] for name in _imports(ROOT / file)} & {"tensorflow", "keras", "jax", "zoo", "training"}
+
+
+def test_every_folder_is_a_package_that_is_installed():
+    """A folder without `__init__.py` works in a clone, and is missing from an installation."""
+    for part in RULES:
+        for path in (ROOT / part).rglob("*.py"):
+            assert (path.parent / "__init__.py").exists(), path

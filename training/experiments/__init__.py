@@ -1,0 +1,1 @@
+"""Experiments: compositions of parts and their settings, known without TensorFlow."""

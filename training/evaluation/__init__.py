@@ -1,0 +1,1 @@
+"""Evaluation: how good trained models are, and what their codes are good for."""
