@@ -153,11 +153,11 @@ def test_predict(own, table, verb, width, tmp_path, capsys):
 
 
 def test_the_best_weights_are_kept_and_patience_ends(small, tmp_path):
-    experiment = small.override(keep="best", patience=2, epochs=30, learning_rate=0.3, warmup=0.0)
+    experiment = small.override(keep="best", patience=2, epochs=200, learning_rate=0.03, warmup=0.0)
     run = training.train(experiment, tmp_path / "run", report=False)
     history = files.read_json(run.history)
     losses = [epoch["val_loss"] for epoch in history]
-    assert len(history) == int(np.argmin(losses)) + 3 < 30
+    assert len(history) == int(np.argmin(losses)) + 3 < 200
     data = kinds.open_data(experiment)
     model = run.load_model()
     model.compile("sgd")
