@@ -13,6 +13,7 @@ import training
 import zoo
 from training import files, kinds
 from training.__main__ import main
+from training.data import folders
 from training.run import Run
 from zoo.scaling import moments
 
@@ -190,6 +191,22 @@ def test_a_folder_of_any_pictures(tmp_path, capsys):
     assert run.finished
     assert main(["predict", str(run.folder), f"--input={tmp_path / 'photos'}", f"--output={tmp_path / 'codes.npy'}"]) == 0
     assert len(np.load(tmp_path / "codes.npy")) == 40
+
+
+@pytest.mark.parametrize(
+    ("sizes", "suggested"),
+    [
+        ([(8, 8)], 0),
+        ([(64, 40)], 0),
+        ([(65, 40)], 32),
+        ([(20, 30), (21, 29)], 16),
+        ([(900, 700), (70, 80)], 64),
+        ([(9, 10), (8, 8)], 16),
+    ],
+)
+def test_a_size_for_pictures(sizes, suggested, tmp_path):
+    _pictures(tmp_path / "pictures", [("L", sizes[i % len(sizes)]) for i in range(12)])
+    assert folders.suggested_size(tmp_path / "pictures") == suggested
 
 
 SAME = np.ones((30, 6))
