@@ -267,6 +267,12 @@ def test_pairs_of_texts_without_an_experiment(tmp_path, capsys):
     assert "200" not in experiment.name and "text" in capsys.readouterr().out
 
 
+def test_data_of_few_batches_are_timed(tmp_path):
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(40, 6)))
+    experiment = training.automatic(str(tmp_path / "few.npy"))
+    assert experiment["training.epochs"] >= 1 and "training.epochs" in experiment.reasons
+
+
 def test_settings_that_are_given_are_kept(own):
     _, arguments = own
     path = arguments[0].partition("=")[2]
