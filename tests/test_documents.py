@@ -14,12 +14,15 @@ from test_imports import ALLOWED
 
 import zoo
 from serving.__main__ import _parser as serving_parser
-from training import options
+from training import chooser, options
 from training.__main__ import _parser as training_parser
 from training.__main__ import _words
+from training.experiments.experiment import Experiment
 from training.experiments.named import EXPERIMENTS
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/serving.md")
+FIGURES = "docs/figures.md"
+WITH_PYTHON = ("README.md", "CONTRIBUTING.md", "docs/serving.md")
+DOCUMENTS = (*WITH_PYTHON, FIGURES)
 
 
 def _blocks(document: str, language: str) -> list[str]:
@@ -31,8 +34,9 @@ def test_python_blocks_run(run, tmp_path):
     (tmp_path / "models").mkdir()
     served = (run.export / "dense_digits_k8").resolve()
     (tmp_path / "models" / "dense_digits_k2").symlink_to(served)  # the README serves a run under that name
+    np.save(tmp_path / "measurements.npy", np.random.default_rng(0).normal(size=(60, 6)) * 10.0 ** np.arange(6))
     code = ""
-    for document in DOCUMENTS:
+    for document in WITH_PYTHON:
         blocks = "\n".join(_blocks(document, "python"))
         assert blocks
         code += f"exec(compile({blocks!r}, {document!r}, 'exec'), {{'__name__': '__main__'}})\n"
@@ -50,6 +54,8 @@ def test_commands_exist(document):
         words = shlex.split(line, comments=True)
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        elif words[0] == "pip":
+            assert words[1] == "install" and f"\nname = {words[2]}\n" in (ROOT / "setup.cfg").read_text()
         elif words[1].startswith("benchmarks/"):
             assert (ROOT / words[1]).exists()
         elif words[2] == "training":
@@ -57,36 +63,46 @@ def test_commands_exist(document):
             if rest:
                 name, settings = _words(rest)
                 tried = {key: value.partition(",")[0] for key, value in settings.items()}  # of several, the first
-                options.experiment(name, tried, parsed.config, tuple(parsed.imports))
+                if words[3] == "train" and name is None:  # all else follows from the data
+                    Experiment("", "", {"kind": chooser._kind(tried["dataset"]), "bottleneck.k": 2}).override(tried)
+                else:
+                    options.experiment(name, tried, parsed.config, tuple(parsed.imports))
         else:
+            assert words[:3] == ["python", "-m", "serving"]
             serving_parser().parse_args(words[3:])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_pictures_exist(document):
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text()):
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text):
         assert target.startswith("https://") or (ROOT / document).parent.joinpath(target).exists(), target
 
 
 # What they say
 
 
-def _tables(document: str) -> list[list[list[str]]]:
-    """The cells of every table, row by row, without its head."""
+def _tables(document: str, heads: bool = False) -> list[list[list[str]]]:
+    """The cells of every table, row by row, without its head unless `heads`."""
     tables = re.findall(r"(?:^\|.*\|\n)+", (ROOT / document).read_text(), re.MULTILINE)
-    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]] for table in tables]
+    rows = [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()] for table in tables]
+    return [[*table[: int(heads)], *table[2:]] for table in rows]
+
+
+def _costs() -> list[list[str]]:
+    """Name, weights, time and command of every model."""
+    return [row for table in _tables(FIGURES) for row in table if "python -m training train" in row[-1]]
 
 
 def test_a_time_names_its_processor():
-    times = [row[3] for table in _tables("README.md") for row in table if len(row) == 5 and "python -m training" in row[4]]
+    times = [time for _, _, time, _ in _costs()]
     assert len(times) > 10
     for time in times:
         assert re.fullmatch(r"\d+ (s|min), \d+ .*(AMX|AVX|EPYC|Xeon|Apple|GPU|TPU).*, (float32|mixed_bfloat16)", time), time
 
 
 def test_an_experiment_and_a_card_say_their_time_as_the_table_does():
-    rows = [row for table in _tables("README.md") for row in table if len(row) == 5 and "python -m training" in row[4]]
-    for name, _, _, training_time, _ in rows:
+    for name, _, training_time, _ in _costs():
         name, (time, computed) = name.strip("`"), training_time.split(", ", 1)
         assert f"Two cores with AMX, {time}" in EXPERIMENTS[name].about and "2 CPU cores, AMX" in computed, name
         if name in zoo.list():
@@ -95,9 +111,41 @@ def test_an_experiment_and_a_card_say_their_time_as_the_table_does():
 
 
 def test_a_model_has_as_many_weights_in_the_table_as_on_its_card():
-    weights = {row[0].strip("`"): row[2] for table in _tables("README.md") for row in table if len(row) == 5}
+    weights = {name.strip("`"): number for name, number, _, _ in _costs()}
     for name in zoo.list():
         assert f"- **Weights:** {weights[name]}," in zoo.card(name)
+
+
+def test_every_model_has_its_figures_and_those_of_its_card():
+    keys = {  # of the columns, and what they are multiplied by
+        "squared error": ("test/squared_error", 1),
+        "squared error of PCA": ("pca/squared_error", 1),
+        "1-NN error, %": ("knn/error", 100),
+        "1-NN error of PCA, %": ("pca/knn_error", 100),
+        "Fréchet distance": ("frechet_classifier_mnist/generate", 1),
+        "agreement": ("generate_class/agreement", 1),
+        "−log p(x), nats": ("nll/200_samples_dynamic_binarization", 1),
+        "codebook perplexity": ("codebook/perplexity", 1),
+        "wrong targets, %": ("beam/sequence_error_rate", 100),
+        "wrong words, %": ("beam/sequence_error_rate_without_stress", 100),
+        "wrong phones, %": ("beam/token_error_rate_without_stress", 100),
+        "error": ("test/error", 1),
+        "R²": ("test/r2", 1),
+    }
+    shown = set()
+    for head, *rows in _tables(FIGURES, heads=True)[:-1]:
+        for row in rows:
+            name = row[0].strip("`")
+            shown.add(name)
+            on_card = dict(re.findall(r"^\| `(.+)` \| (.+) \|$", zoo.card(name), re.MULTILINE)) if name in zoo.list() else {}
+            for column, figure in zip(head[1:], row[1:], strict=True):
+                key, factor = keys[column]
+                if on_card:
+                    assert bool(figure) == (key in on_card), (name, column)
+                if on_card and figure:
+                    unit = 10.0 ** -len(figure.partition(".")[2])  # of the last digit
+                    assert abs(float(figure) - factor * float(on_card[key])) < 0.51 * unit, (name, column)
+    assert shown == {name.strip("`") for name, *_ in _costs()}
 
 
 def test_rates_beside_each_other_give_the_ratios():

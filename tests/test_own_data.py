@@ -13,6 +13,7 @@ import training
 import zoo
 from training import files, kinds
 from training.__main__ import main
+from training.data import folders
 from training.run import Run
 from zoo.scaling import moments
 
@@ -192,6 +193,22 @@ def test_a_folder_of_any_pictures(tmp_path, capsys):
     assert len(np.load(tmp_path / "codes.npy")) == 40
 
 
+@pytest.mark.parametrize(
+    ("sizes", "suggested"),
+    [
+        ([(8, 8)], 0),
+        ([(64, 40)], 0),
+        ([(65, 40)], 32),
+        ([(20, 30), (21, 29)], 16),
+        ([(900, 700), (70, 80)], 64),
+        ([(9, 10), (8, 8)], 16),
+    ],
+)
+def test_a_size_for_pictures(sizes, suggested, tmp_path):
+    _pictures(tmp_path / "pictures", [("L", sizes[i % len(sizes)]) for i in range(12)])
+    assert folders.suggested_size(tmp_path / "pictures") == suggested
+
+
 SAME = np.ones((30, 6))
 LABELLED = {"x": np.random.default_rng(0).normal(size=(40, 6)), "y": np.zeros(40, int)}
 
@@ -248,6 +265,12 @@ def test_pairs_of_texts_without_an_experiment(tmp_path, capsys):
     experiment = training.automatic(str(tmp_path / "words.tsv"), {"epochs": 1, "width": 16})
     assert experiment["kind"] == "pairs" and experiment["model.width"] == 16 and experiment["training.keep"] == "best"
     assert "200" not in experiment.name and "text" in capsys.readouterr().out
+
+
+def test_data_of_few_batches_are_timed(tmp_path):
+    np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(40, 6)))
+    experiment = training.automatic(str(tmp_path / "few.npy"))
+    assert experiment["training.epochs"] >= 1 and "training.epochs" in experiment.reasons
 
 
 def test_settings_that_are_given_are_kept(own):

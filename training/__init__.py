@@ -12,6 +12,7 @@ _MODULES = {  # public names, and the modules that define them
     "figures": "commands",
     "fit_density": "fitting.density",
     "generate": "commands",
+    "kinds": "kinds",
     "latents": "evaluation.latents",
     "load": "data.arrays",
     "pictures": "reporting.pictures",
@@ -21,7 +22,7 @@ _MODULES = {  # public names, and the modules that define them
     "train": "commands",
     "tune": "tuning",
 }
-_SUBMODULES = ("latents", "pictures")  # public names that are modules themselves
+_SUBMODULES = ("kinds", "latents", "pictures")  # public names that are modules themselves
 _LIGHT = ("experiments", "files", "options", "__main__")  # they print help and do not import TensorFlow
 
 __all__ = [*_MODULES]

@@ -135,7 +135,8 @@ def _timed(experiment: Experiment, data: Data, minutes: float) -> Experiment:
 def _seconds_a_step(model: keras.Model, data: Data, experiment: Experiment) -> float:
     """The time of one step of training, the first ones, in which it is compiled, left out."""
     size = min(experiment["training.batch_size"], data.train.size)
-    batches = iter(data.train.training(size, TIMED_STEPS + 1, range(1)))
+    steps = min(TIMED_STEPS + 1, data.train.size // size)
+    batches = iter(data.train.training(size, steps, range(-(-(TIMED_STEPS + 1) // steps))))
     model.train_on_batch(*_as_arguments(next(batches)))
     began, steps = time.perf_counter(), 0
     for batch in batches:

@@ -74,7 +74,7 @@ def suggested_size(root: pathlib.Path) -> int:
         if size:
             sizes.add(size)
             sides.append(min(size))
-    if not sides or (len(sizes) == 1 and max(*sizes) <= (SIZES[-1],) * 2):
+    if not sides or (len(sizes) == 1 and max(max(size) for size in sizes) <= SIZES[-1]):
         return 0
     return next((size for size in reversed(SIZES) if size <= np.median(sides)), SIZES[0])
 
