@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import keras
 
 from training import kinds
+from training.choices import Choice
 from training.data import folders
 from training.data.splits import Data
 from training.experiments import parts
@@ -23,6 +24,9 @@ from zoo.arguments import require_positive
 MINUTES = 5.0
 SHARE = 0.6  # of the time, for training; the rest is for reading, evaluation, pictures and the export
 MOST_EPOCHS = 300
+FEW = 2_000  # rows below which more of them are set apart for validation
+VALIDATION = (0.1, 0.2)  # shares of many rows, and of few
+ABOUT = "Settings that follow from the data."
 TIMED_STEPS = 5
 
 
@@ -52,34 +56,54 @@ def automatic(
         there = run.experiment()
         if there.reasons and there["data.dataset"] == dataset:
             return there.override(settings)
-    kind = _kind(dataset)
-    given = {"kind": kind, "data.dataset": dataset}
-    start = Experiment(_name(dataset), "Settings that follow from the data.", given)
-    given |= _of_data(start, settings, dataset)
-    start = dataclasses.replace(start, given=given)
+    start = Experiment(_name(dataset), ABOUT, {"kind": _kind(dataset), "data.dataset": dataset})
     with stage("reading the data"):
-        data = kinds.open_data(start)
-        if data.validation is None:  # a tenth of few rows is none
-            given |= {"data.validation": 0.3}
-            start = dataclasses.replace(start, given=given)
-            data = kinds.open_data(start)
+        start, data, chosen = _opened(start, settings, dataset)
     with stage("choosing settings"):
-        chosen = kinds.of(start).choose(data)
-    slots = parts.known()
-    choices = {key: choice.value for key, choice in chosen.items() if key in slots}
-    choices |= {key: value for key, value in settings.items() if key in slots}
-    shaped = dataclasses.replace(start, given={**given, **choices})
-    kept = {key: choice for key, choice in chosen.items() if key not in choices and fits(choice.value, shaped.schema.get(key))}
-    named = {full_name(key, shaped) for key in settings}
-    kept |= {key: chosen[key] for key in choices if key in chosen}
-    kept = {key: choice for key, choice in kept.items() if key not in named}
-    values = {key: choice.value for key, choice in kept.items() if key not in slots}
-    reasons = {key: choice.reason for key, choice in kept.items()}
-    experiment = dataclasses.replace(shaped, given={**shaped.given, **values}, reasons=reasons).override(dict(settings))
-    if "training.epochs" in experiment.schema and "training.epochs" not in named:
+        chosen |= kinds.of(start).choose(data)
+    experiment = _composed(start, chosen, settings)
+    if "training.epochs" in experiment.schema and "training.epochs" not in experiment.given:
         experiment = _timed(experiment, data, minutes)
     _say(experiment, data)
     return experiment
+
+
+def _opened(experiment: Experiment, settings: Mapping[str, object], dataset: str) -> tuple[Experiment, Data, dict[str, Choice]]:
+    """The experiment with the settings that its data are opened with; the data; what of these settings was chosen."""
+    known = {full_name(key, experiment): value for key, value in settings.items() if _is_of_data(key, experiment)}
+    known = {key: parsed(key, value, experiment.schema[key]) for key, value in known.items()}
+    chosen = {}
+    path = pathlib.Path(dataset.removeprefix("folder:"))
+    if "data.image_size" in experiment.schema and path.is_dir():
+        size = folders.suggested_size(path)
+        chosen["data.image_size"] = Choice(size, "that most of the images reach" if size else "all of one size")
+    if "data.validation" in experiment.schema:
+        chosen["data.validation"] = Choice(VALIDATION[0], "to keep the best weights by")
+    chosen = {key: choice for key, choice in chosen.items() if key not in known}
+
+    def opened() -> tuple[Experiment, Data]:
+        values = {key: choice.value for key, choice in chosen.items()}
+        given = dataclasses.replace(experiment, given={**experiment.given, **values, **known})
+        return given, kinds.open_data(given)
+
+    given, data = opened()
+    if "data.validation" in chosen and data.train.size < FEW:  # a tenth of few rows says little
+        chosen["data.validation"] = Choice(VALIDATION[1], "to keep the best weights by, of few rows")
+        given, data = opened()
+    return given, data, chosen
+
+
+def _composed(experiment: Experiment, chosen: Mapping[str, Choice], settings: Mapping[str, object]) -> Experiment:
+    """The experiment with the given settings, and with those of the chosen ones that then apply."""
+    slots = parts.known()
+    choices = {key: choice.value for key, choice in chosen.items() if key in slots}
+    choices |= {key: value for key, value in settings.items() if key in slots}
+    shaped = dataclasses.replace(experiment, given={**experiment.given, **choices})
+    named = {full_name(key, shaped) for key in settings}
+    kept = {key: choice for key, choice in chosen.items() if key not in named and fits(choice.value, shaped.schema.get(key))}
+    values = {key: choice.value for key, choice in kept.items()}
+    reasons = {key: choice.reason for key, choice in kept.items()}
+    return dataclasses.replace(shaped, given={**shaped.given, **values}, reasons=reasons).override(dict(settings))
 
 
 def _kind(dataset: str) -> str:
@@ -97,17 +121,6 @@ def _name(dataset: str) -> str:
     """A name for a run of this data: letters, digits, dashes and underscores of the last part of its path."""
     path = pathlib.Path(dataset.partition(":")[2] or dataset)
     return re.sub(r"[^\w-]+", "_", path.stem or path.resolve().name).strip("_").lower() or "data"
-
-
-def _of_data(experiment: Experiment, settings: Mapping[str, object], dataset: str) -> dict[str, object]:
-    """Settings that the data are opened with."""
-    known = {full_name(key, experiment): value for key, value in settings.items() if _is_of_data(key, experiment)}
-    known = {key: parsed(key, value, experiment.schema[key]) for key, value in known.items()}
-    path = pathlib.Path(dataset.partition(":")[2] if dataset.startswith("folder:") else dataset)
-    found = {"data.validation": 0.1} if "data.validation" in experiment.schema else {}
-    if "data.image_size" in experiment.schema and os.path.isdir(path):
-        found["data.image_size"] = folders.suggested_size(path)
-    return {**found, **known}
 
 
 def _is_of_data(key: str, experiment: Experiment) -> bool:

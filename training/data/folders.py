@@ -26,7 +26,7 @@ from training.data.rows import (
 )
 from training.data.splits import pipeline_errors
 
-SIZES = (16, 32, 64)  # heights and widths that are suggested
+SIZES = (16, 32)  # heights and widths that are suggested
 LOOKED_AT = 500  # images of a folder by which a size is suggested
 IMAGES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".webp")
 UNREAD = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")  # refused, not ignored
@@ -66,7 +66,7 @@ def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
 
 def suggested_size(root: pathlib.Path) -> int:
     """A height and width for the images in a folder: 0, as they are, if they have one size and are small; otherwise the largest
-    of 16, 32 and 64 that most of them reach."""
+    of 16 and 32 that most of them reach."""
     sides, sizes = [], set()
     paths = _images(root)
     for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
