@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import tempfile
 
 if "ZOO_TESTS" not in os.environ:  # where it is, this is one of several processes
@@ -69,3 +70,8 @@ def run(small):
     with open(SHARED / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the first process trains, the others find it finished
         return training.train(small, SHARED / keras.backend.backend() / "small")
+
+
+def is_progress(line: str) -> bool:
+    """Whether a line on stderr tells how far a run is: the bar of training, or a stage that took long."""
+    return not line.strip() or line.startswith("training: ") or bool(re.fullmatch(r"[A-Za-z: ]+ … (\d+ s)?", line.strip()))

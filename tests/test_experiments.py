@@ -213,7 +213,7 @@ def test_two_parts_of_one_name(tmp_path, monkeypatch):
 
 KINDS = {"arrays", "pairs", "predictor"}
 CLASSES = {"Arrays", "Pairs", "PairSplit", "Predictor", "Transformer", "PairsOfTexts"}
-OWN = ("kinds", "data", "evaluation", "reporting")  # folders in which every kind has a file of its name
+OWN = ("kinds", "data", "choices", "evaluation", "reporting")  # folders in which every kind has a file of its name
 EXCEPT = {"experiments/named.py", "experiments/earlier.py", "kinds/__init__.py"}  # experiments are of a kind
 
 
@@ -237,8 +237,20 @@ def test_no_file_names_another_kind_of_data():
 
 def test_layers_import_downwards_only():
     """Each layer of `training` imports only the layers below it."""
-    order = ["files", "seeds", "experiments", "run", "data", "fitting", "evaluation", "reporting", "kinds"]
-    order += ["commands", "tuning", "cards", "options", "__main__", "__init__"]
+    order = [
+        "files",
+        "seeds",
+        "progress",
+        "experiments",
+        "run",
+        "data",
+        "choices",
+        "fitting",
+        "evaluation",
+        "reporting",
+        "kinds",
+    ]
+    order += ["prediction", "chooser", "commands", "tuning", "cards", "options", "__main__", "__init__"]
     for path in sorted((ROOT / "training").rglob("*.py")):
         here = path.relative_to(ROOT / "training").parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(path.read_text())):

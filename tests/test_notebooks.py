@@ -10,12 +10,11 @@ import configparser
 import copy
 import importlib
 import io
-import re
 
 import nbformat
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, is_progress
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -144,7 +143,7 @@ def test_the_terminal_sees_progress_only(executed):
     outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
     said = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")
     for line in said.replace("\r", "\n").splitlines():
-        assert not line.strip() or line.startswith("training: ") or re.fullmatch(r"[a-z ]+ … \d+ s", line), said
+        assert is_progress(line), said
 
 
 def test_the_first_notebook_reaches_its_figures(executed, path):

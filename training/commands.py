@@ -72,8 +72,7 @@ def train(
     if restart or not run.model.exists():
         _fit(kind.settled(experiment, data), data, run, scope, restart)
     if not run.metrics.exists():
-        with stage("evaluating"):
-            evaluate(run.folder, data)
+        evaluate(run.folder, data)
     if report and not run.report.exists():
         with stage("drawing the report"):
             _report(run, data)
@@ -223,7 +222,8 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.Abstrac
         run.begin(experiment, precision)
         history, seconds = loop.fit(model, data, computed, run)
     model = kind.in_float32(model, computed, data)
-    kind.after_fit(model, data, experiment)
+    with stage("fitting the density over the codes"):
+        kind.after_fit(model, data, experiment)
     rows = next(data.test.batches(SAMPLE_ROWS))
     sample = {name: column[:SAMPLE_ROWS] for name, column in rows.items() if name in kind.sampled}
     files.write(run.sample, lambda path: np.savez(path, **sample))

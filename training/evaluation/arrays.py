@@ -17,6 +17,7 @@ import zoo
 from training.data.splits import Data, Split
 from training.evaluation import generation
 from training.experiments.experiment import Experiment
+from training.progress import stage
 from zoo.arguments import require_whole
 from zoo.registry import register
 
@@ -62,8 +63,26 @@ def evaluate(
     on the test split. The other metrics are those of `anomaly`, `likelihood`, `codebook` and `generated`, if the model and the
     data have what these need.
     """
-    seed = experiment.seed
-    encoded = {name: encode(model, split) for name, split in data.splits.items()}
+    with stage("encoding"):
+        encoded = {name: encode(model, split) for name, split in data.splits.items()}
+    with stage("evaluating: errors"):
+        metrics = _errors(model, pca, data)
+    if data.classes is not None:
+        with stage("evaluating: what the codes know of the labels"):
+            metrics |= _labels(pca, data, encoded, experiment.seed)
+    left_out = experiment.get("data.left_out", -1)
+    if left_out >= 0:
+        metrics |= anomaly(model, data.test, left_out)
+    with stage("evaluating: likelihood"):
+        metrics |= likelihood(model, data, experiment) | codebook(model, encoded["test"]["codes"])
+    with stage("evaluating: generated examples"):
+        metrics |= generated(model, pca, data, encoded["train"]["codes"])
+    arrays = {f"{split}_{name}": column for split, part in encoded.items() for name, column in part.items()}
+    return {name: float(value) for name, value in metrics.items()}, arrays
+
+
+def _errors(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data) -> dict[str, float]:
+    """Errors of the model and of PCA on the test split, and those that tell how well the training data are learnt."""
     metrics = {}
     for name, evaluated in {"test": model, **({"pca": pca} if pca else {})}.items():
         if model.scaling is not None:
@@ -72,19 +91,17 @@ def evaluate(
         metrics[f"{name}/mse"] = metrics[f"{name}/squared_error"] / np.prod(data.shape)
     metrics["test/score"] = _average(data.test, model.score)
     metrics["train/squared_error"] = squared_error(model, data.train)
-    if data.classes is not None:
-        train, test = encoded["train"], encoded["test"]
-        metrics |= judge_codes(train["codes"], train["labels"], test["codes"], test["labels"], seed)
-        if pca:
-            train_codes, test_codes = (encode(pca, split)["codes"] for split in (data.train, data.test))
-            metrics["pca/knn_error"] = _knn_error(train_codes, train["labels"], test_codes, test["labels"])
-    left_out = experiment.get("data.left_out", -1)
-    if left_out >= 0:
-        metrics |= anomaly(model, data.test, left_out)
-    metrics |= likelihood(model, data, experiment) | codebook(model, encoded["test"]["codes"])
-    metrics |= generated(model, pca, data, encoded["train"]["codes"])
-    arrays = {f"{split}_{name}": column for split, part in encoded.items() for name, column in part.items()}
-    return {name: float(value) for name, value in metrics.items()}, arrays
+    return metrics
+
+
+def _labels(pca: zoo.Autoencoder | None, data: Data, encoded: dict[str, dict[str, np.ndarray]], seed: int) -> dict[str, float]:
+    """The metrics of `judge_codes`, and the error of the nearest neighbour on PCA's codes."""
+    train, test = encoded["train"], encoded["test"]
+    metrics = judge_codes(train["codes"], train["labels"], test["codes"], test["labels"], seed)
+    if pca:
+        train_codes, test_codes = (encode(pca, split)["codes"] for split in (data.train, data.test))
+        metrics["pca/knn_error"] = _knn_error(train_codes, train["labels"], test_codes, test["labels"])
+    return metrics
 
 
 def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, float]:

@@ -17,6 +17,7 @@ from training.experiments.experiment import Experiment
 from training.fitting.density import fit_mixture
 from training.fitting.loop import total_steps
 from training.kinds.kind import Evaluation, Kind
+from training.progress import stage
 from training.reporting import arrays as reporting
 from training.reporting.page import Entry
 from training.run import Run
@@ -98,7 +99,8 @@ class Arrays(Kind):
             if split.arrays is not None:
                 model.check(split.arrays["x"])
         if model.has_linear_path:
-            pca = evaluation.baseline(data, model.k, model.scaling)
+            with stage("fitting PCA"):
+                pca = evaluation.baseline(data, model.k, model.scaling)
             if pca:
                 model.start_as_pca(pca)
         if model.head.weights[-1].shape[0] != math.prod(model.shape) * model.likelihood.parameters:  # it is a convolution
@@ -112,7 +114,8 @@ class Arrays(Kind):
             model.ranks.fit(evaluation.answers(model.score, data.held_out))
 
     def evaluate(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> Evaluation:
-        pca = evaluation.baseline(data, model.k, model.scaling)
+        with stage("fitting PCA"):
+            pca = evaluation.baseline(data, model.k, model.scaling)
         return Evaluation(*evaluation.evaluate(model, pca, data, experiment), pca)
 
     def held_out_error(self, model: zoo.Autoencoder, split: Split, data: Data) -> float:

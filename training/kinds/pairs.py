@@ -12,6 +12,7 @@ from training.data.pairs import PairSplit, write
 from training.evaluation import pairs as evaluation
 from training.experiments.experiment import Experiment
 from training.kinds.kind import Evaluation, Kind
+from training.progress import stage
 from training.reporting import pairs as reporting
 from training.reporting.page import Entry
 from training.run import Run
@@ -42,7 +43,8 @@ class Pairs(Kind):
         return experiment.make("model", **vocabularies, seed=derived(experiment.seed, "dropout"))
 
     def evaluate(self, model: zoo.Transformer, data: PairsOfTexts, experiment: Experiment) -> Evaluation:
-        return Evaluation(*evaluation.evaluate(model, data))
+        with stage("evaluating"):
+            return Evaluation(*evaluation.evaluate(model, data))
 
     def held_out_error(self, model: zoo.Transformer, split: PairSplit, data: PairsOfTexts) -> float:
         return -evaluation.score(model, split)
