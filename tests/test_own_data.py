@@ -11,7 +11,7 @@ from sklearn.datasets import load_breast_cancer
 
 import training
 import zoo
-from training import files, kinds
+from training import chooser, files, kinds
 from training.__main__ import main
 from training.data import folders
 from training.run import Run
@@ -97,7 +97,7 @@ def test_a_path_alone_is_enough(own, capsys):
     experiment, metrics = run.experiment(), files.read_json(run.metrics)
     assert experiment.name == "my_table" and experiment["scaling"] == "standardize" and experiment["body.start"] == "pca"
     assert metrics["test/scaled_error"] <= metrics["pca/scaled_error"] * 1.1  # the test split is not the validation split
-    assert next(iter(metrics)) == "test/scaled_error" and run.exported and run.report.exists()
+    assert next(iter(metrics)) == "test/scaled_error" and run.exported and (run.report.parent / "typicality.png").exists()
     reasons = files.read_json(run.config)["reasons"]
     assert "95 % of the variance" in reasons["bottleneck.k"] and "minutes" in reasons["training.epochs"]
     assert main(["train", *arguments]) == 0  # the same run, whatever a step would take now
@@ -258,6 +258,18 @@ def test_an_empty_folder_and_one_huge_picture(tmp_path, capsys):
     assert main(["train", f"--dataset={tmp_path / 'one'}"]) == 2
     assert "at least 10 images" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "one")
+
+
+def test_the_fastest_precision_is_taken(tmp_path, monkeypatch, capsys):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3)).astype("uint8"))
+    times = {"float32": 0.2, "mixed_bfloat16": 0.1}
+    monkeypatch.setattr(chooser, "_seconds_a_step", lambda experiment, data: times[experiment["training.precision"]])
+    chosen = [
+        chooser.automatic(f"{tmp_path}/a.npy", {"body": body, "k": 4} | more).get("training.precision")
+        for body, more in (("conv", {}), ("dense", {}), ("conv", {"precision": "float32"}))
+    ]
+    assert chosen == ["mixed_bfloat16", "float32", "float32"]
+    assert "--precision=mixed_bfloat16: 200 ms a step in float32, 100 ms a step in mixed_bfloat16" in capsys.readouterr().out
 
 
 def test_pairs_of_texts_without_an_experiment(tmp_path, capsys):

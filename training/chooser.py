@@ -7,8 +7,6 @@ import re
 import time
 from collections.abc import Mapping
 
-import keras
-
 from training import kinds
 from training.choices import Choice
 from training.data import folders
@@ -128,25 +126,38 @@ def _is_of_data(key: str, experiment: Experiment) -> bool:
 
 
 def _timed(experiment: Experiment, data: Data, minutes: float) -> Experiment:
-    """The experiment with as many epochs as there is time for, at most MOST_EPOCHS, by the time of some steps."""
+    """The experiment in the precision in which a step is fastest, and with as many epochs as there is time for."""
+    trial = experiment.override({"training.epochs": 1})
     with stage("timing some steps"):
-        trial = experiment.override({"training.epochs": 1})
-        model = kinds.build(trial, data)
-        loop.compile(model, data, trial)
-        seconds = _seconds_a_step(model, data, trial)
-    steps = loop.total_steps(data, trial)
-    epochs = int(60 * minutes * SHARE / (steps * seconds))
+        times = {each: _seconds_a_step(trial.override(precision=each), data) for each in _precisions(experiment)}
+    precision = min(times, key=times.get)
+    milliseconds = {each: f"{1000 * seconds:.0f} ms a step in {each}" for each, seconds in times.items()}
+    epochs = int(60 * minutes * SHARE / (loop.total_steps(data, trial) * times[precision]))
     number = max(1, min(MOST_EPOCHS, epochs))
-    reason = f"within {minutes:g} minutes, at {1000 * seconds:.0f} ms a step" if number < MOST_EPOCHS else "enough, as a rule"
-    patience = max(10, number // 4)
-    chosen = {"training.epochs": number, "training.patience": patience}
-    reasons = {"training.epochs": reason, "training.patience": "a quarter of the epochs"}
-    known = {key: value for key, value in chosen.items() if key not in experiment.given}
-    return dataclasses.replace(experiment.override(known), reasons={**experiment.reasons, **reasons})
+    in_time = f"within {minutes:g} minutes, at {milliseconds[precision]}"
+    chosen = {
+        "training.precision": Choice(precision, ", ".join(milliseconds.values())),
+        "training.epochs": Choice(number, in_time if number < MOST_EPOCHS else "enough, as a rule"),
+        "training.patience": Choice(max(10, number // 4), "a quarter of the epochs"),
+    }
+    chosen = {key: choice for key, choice in chosen.items() if key not in experiment.given}
+    reasons = {key: choice.reason for key, choice in chosen.items()}
+    values = {key: choice.value for key, choice in chosen.items()}
+    return dataclasses.replace(experiment.override(values), reasons={**experiment.reasons, **reasons})
 
 
-def _seconds_a_step(model: keras.Model, data: Data, experiment: Experiment) -> float:
-    """The time of one step of training, the first ones, in which it is compiled, left out."""
+def _precisions(experiment: Experiment) -> list[str]:
+    """Those that are worth timing: bfloat16 where a part is known to train as well in it."""
+    if "training.precision" in experiment.given:
+        return [experiment["training.precision"]]
+    parts_ = filter(None, map(experiment.part, experiment.composition.filled))
+    return ["float32", "mixed_bfloat16"] if any(part.bfloat16 for part in parts_) else ["float32"]
+
+
+def _seconds_a_step(experiment: Experiment, data: Data) -> float:
+    """The time of one step of training, without the first, in which it is compiled."""
+    model = kinds.build(experiment, data)
+    loop.compile(model, data, experiment)
     size = min(experiment["training.batch_size"], data.train.size)
     steps = min(TIMED_STEPS + 1, data.train.size // size)
     batches = iter(data.train.training(size, steps, range(-(-(TIMED_STEPS + 1) // steps))))

@@ -52,8 +52,24 @@ def figures(run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, flo
             f"{metrics['active_units']:.0f} of {model.k} are above {evaluation.ACTIVE}.",
             pictures.active_units(codes.var(axis=0), evaluation.ACTIVE),
         )
+    if model.ranks is not None:
+        yield _typicality(evaluation.numpy(model.typicality(x)))
     yield from _samples(model, data, shades, x)
     yield _architecture(model)
+
+
+def _typicality(ranks: np.ndarray) -> Entry:
+    """How the typicality of test examples is distributed, beside how it would be if they were drawn as the held-out ones."""
+    percent = np.linspace(0, 100, 101)
+    below = [100 * np.mean(ranks <= each / 100) for each in percent]
+    series = {"test examples": (percent, below), "held-out examples": (percent, percent)}
+    return Entry(
+        "typicality",
+        "Typicality",
+        "Share of the test examples whose typicality, the share of held-out examples that score lower, is at most this: as a "
+        "threshold, the share of false alarms. Above the diagonal there are more than the held-out examples would give.",
+        pictures.lines(series, "typicality, %", "test examples, %"),
+    )
 
 
 def _learning_curve(history: list[dict[str, float]], metrics: dict[str, float]) -> Entry:
