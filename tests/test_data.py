@@ -213,7 +213,7 @@ def test_a_value_beyond_float32_is_refused_with_its_row(value, tmp_path, digits)
         ("table.parquet", "you read table.parquet with"),
         ("data/x.npy", "Try npy:data/x.npy"),
         ("numpy:x.npz", "Try npz:x.npz"),
-        ("tests", "Try folder:tests"),
+        ("tests", "Expected a folder with at least 10 images"),
         ("images:tests/", "Try folder:tests/"),
         ("cats/1.JPG", "Try folder:cats"),
         ("foldr:cats", "Try folder:cats"),

@@ -15,7 +15,7 @@ from zoo.bottlenecks import Bottleneck
 from zoo.density import Mixture
 from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
-from zoo.likelihoods import Likelihood
+from zoo.likelihoods import Likelihood, require_finite
 from zoo.model import Model
 from zoo.ranks import Ranks
 from zoo.registry import register
@@ -361,7 +361,10 @@ class Autoencoder(Model):
         """Raises ValueError unless x is data `(B, *shape)`, at least one row, that this model can be trained on."""
         x = inputs.rows(x, self.shape)
         inputs.require_some(x)
-        self.likelihood.check(ops.convert_to_numpy(self._scaled(x)))
+        if self.scaling is not None:
+            require_finite(ops.convert_to_numpy(x))
+            x = self._scaled(x)
+        self.likelihood.check(ops.convert_to_numpy(x))
 
     # Helpers
 
