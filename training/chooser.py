@@ -134,7 +134,7 @@ def _timed(experiment: Experiment, data: Data, minutes: float) -> Experiment:
     milliseconds = {each: f"{1000 * seconds:.0f} ms a step in {each}" for each, seconds in times.items()}
     epochs = int(60 * minutes * SHARE / (loop.total_steps(data, trial) * times[precision]))
     number = max(1, min(MOST_EPOCHS, epochs))
-    in_time = f"within {minutes:g} minutes, at {milliseconds[precision]}"
+    in_time = f"within {minutes:g} minute{'' if minutes == 1 else 's'}, at {milliseconds[precision]}"
     chosen = {
         "training.precision": Choice(precision, ", ".join(milliseconds.values())),
         "training.epochs": Choice(number, in_time if number < MOST_EPOCHS else "enough, as a rule"),
