@@ -1,11 +1,16 @@
 """Data of one's own: any scale, nothing named, never worse than PCA, and clear words for what cannot be learnt from."""
 
 import dataclasses
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from sklearn.datasets import load_breast_cancer
 
@@ -271,6 +276,27 @@ def test_the_fastest_precision_is_taken(tmp_path, monkeypatch, capsys):
     ]
     assert chosen == ["mixed_bfloat16", "float32", "float32"]
     assert "--precision=mixed_bfloat16: 200 ms a step in float32, 100 ms a step in mixed_bfloat16" in capsys.readouterr().out
+
+
+def test_a_file_that_is_cut_while_it_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(4000, 30)))
+    with open(tmp_path / "a.npy", "r+b") as file:
+        data = training.data.user_files.open_arrays(tmp_path / "a.npy")
+        file.truncate(5000)
+    rows = [block["x"] for block in data.train(0, data.train_size).blocks.as_numpy_iterator()]
+    assert sum(map(len, rows)) == data.train_size
+    assert main(["train", f"--dataset={tmp_path / 'a.npy'}"]) == 2
+
+
+def test_a_full_disk_is_one_line(own, tmp_path):
+    """Of files that may have 100 KiB at most, in place of a disk that is full."""
+    _, arguments = own
+    line = f"ulimit -f 100; exec {sys.executable} -m training train {shlex.quote(arguments[0])} --epochs=1 --report=false"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    last = done.stderr.replace("\r", "\n").strip().splitlines()[-1]
+    assert done.returncode == 2 and last.startswith("python -m training: Expected what the operating system allows")
+    assert "Traceback" not in done.stderr and not list(tmp_path.rglob("model.keras"))
 
 
 def test_pairs_of_texts_without_an_experiment(tmp_path, capsys):

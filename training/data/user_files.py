@@ -20,6 +20,7 @@ from training.data.rows import (
     split_by_files,
 )
 
+LARGEST_READ = 2**30  # bytes of a file that is read at once
 DATA, LABELS = ("x", "image", "images", "data"), ("y", "label", "labels")  # names in npz files
 
 
@@ -55,7 +56,8 @@ def array(path: pathlib.Path) -> np.ndarray:
 
 def _arrays(path: pathlib.Path) -> Mapping[str, np.ndarray]:
     """The arrays of a file by name; an npz file reads them on access."""
-    arrays = np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped = path.stat().st_size > LARGEST_READ  # a mapped file that is cut meanwhile ends the process without a word
+    arrays = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     return {"x": arrays} if isinstance(arrays, np.ndarray) else arrays
 
 
