@@ -6,6 +6,7 @@ RUN ?= runs/demo
 .PHONY: demo test test-all lint clean
 
 demo: .venv/demo  ## a folder of pictures, nothing named: trained, looked at, exported, served and asked
+	@rm -rf $(RUN)/pictures
 	@$(BIN)/python -m training split dense_digits_k8 --output $(RUN)/pictures
 	@$(BIN)/python -m training train --dataset=$(RUN)/pictures --workdir=$(RUN)/run --minutes=1 --restart
 	@$(BIN)/python -m training predict $(RUN)/run --input $(RUN)/pictures/test --verb encode --output $(RUN)/codes.npy

@@ -76,6 +76,14 @@ def test_runs_of_version_0_1_are_read(old, new):
         assert {key: found[key] for key in new} == new
 
 
+def test_runs_of_the_first_versions_are_read():
+    """Which had neither bodies nor bottlenecks to choose from."""
+    keys = ("name", "about", "dataset", "validation", "memory_gib", "image_size", "shift", "k", "width", "depth", "activation")
+    keys += ("code_activation", "likelihood", "output_activation", "mixture", "overcomplete", "solver", "epochs", "batch_size")
+    first = {key: OLD[key] for key in (*keys, "learning_rate", "warmup", "weight_decay", "seed")}
+    assert config.from_dict(first) == EXPERIMENTS["dense_digits_k8"]
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_comes_back_from_its_file(name, tmp_path):
     experiment = EXPERIMENTS[name]
@@ -168,6 +176,15 @@ def test_a_configuration_file_and_settings_over_it(tmp_path, capsys):
     assert "Expected settings, each with its value" in capsys.readouterr().err
 
 
+def test_a_configuration_file_of_choices_is_none_of_an_old_run(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text("name: dense_digits_k8\nbody: conv\nbottleneck: gaussian\nbeta: 4\n")
+    assert main(["show", f"--config={tmp_path / 'run.yaml'}"]) == 0
+    assert "--beta, --bottleneck.beta=NUMBER  [4" in capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text("name: mine\ndataset: digits\nlikelihood: laplace\nscale: 0.5\nk: 3\n")
+    assert main(["show", f"--config={tmp_path / 'mine.yaml'}", "--import=my_parts"]) == 0
+    assert "a Laplace distribution" in capsys.readouterr().out
+
+
 def test_the_configuration_of_a_run_gives_its_experiment_again(run, small, capsys):
     assert main(["show", f"--config={run.config}"]) == 0
     assert "[32]" in capsys.readouterr().out
@@ -202,6 +219,14 @@ def test_parts_of_the_user_are_trained_tuned_exported_and_served(tmp_path, capsy
     assert "nats in training for each unit of distance from the circle." in shown and "Codes on the unit circle" in shown
     assert main(["train", *mine[:2], "--bottleneck=circel"]) == 2
     assert "Try circle." in capsys.readouterr().err
+
+
+def test_a_default_that_is_no_literal(tmp_path, monkeypatch):
+    code = 'import math\nimport zoo\n@zoo.register("body", "mine")\ndef mine(shape, width: float = math.pi):\n    """Mine."""\n'
+    (tmp_path / "computed.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"default of width\. Received: math\.pi"):
+        parts.known(("computed",))
 
 
 def test_two_parts_of_one_name(tmp_path, monkeypatch):

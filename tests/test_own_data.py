@@ -19,6 +19,7 @@ import zoo
 from training import chooser, files, kinds
 from training.__main__ import main
 from training.data import folders
+from training.experiments.named import command
 from training.run import Run
 from zoo.scaling import moments
 
@@ -109,6 +110,8 @@ def test_a_path_alone_is_enough(own, capsys):
     assert "is finished" in capsys.readouterr().out
     assert main(["train", *arguments, "--k=2"]) == 2
     assert "k is" in capsys.readouterr().err
+    assert command(experiment) == f"python -m training train --dataset={shlex.quote(experiment.dataset)}"
+    assert main(["show", "dense_digits_k8", f"--config={run.config}"]) == 0  # its settings, on another experiment
 
 
 def test_validation_error_is_never_above_that_of_pca(own):
@@ -139,6 +142,36 @@ def test_ranks_of_scores():
     for bad in ([], [1.0, np.nan]):
         with pytest.raises(ValueError, match="Expected scores"):
             ranks.fit(bad)
+
+
+def test_labels_that_are_floats_or_bytes(table, tmp_path, capsys):
+    classes = np.arange(len(table)) % 3
+    for labels, names in (
+        (classes.astype(float), ("0", "1", "2")),
+        (np.array([b"a", b"b", b"c"])[classes], ("a", "b", "c")),
+        (classes + 0.5, None),
+    ):
+        np.savez(tmp_path / "a.npz", y=labels, features=table)
+        data = training.load(str(tmp_path / "a.npz"))
+        assert data.classes == names and data.shape == (30,)
+    assert "are not used" in capsys.readouterr().err
+
+
+def test_predict_reads_what_training_reads(digits, tmp_path, capsys):
+    run = training.train(training.EXPERIMENTS["pca_digits_k8"], tmp_path / "run", report=False)
+    np.save(tmp_path / "grey.npy", (255 * digits[:5, ..., 0]).astype("uint8"))
+    arguments = ["predict", str(run.folder), f"--output={tmp_path / 'codes.npy'}"]
+    assert main([*arguments, f"--input=npy:{tmp_path / 'grey.npy'}"]) == 0
+    assert np.load(tmp_path / "codes.npy").shape == (5, 8)
+    for name, rows in (("none", digits[:0]), ("other", digits[:5, :4])):
+        np.save(tmp_path / f"{name}.npy", rows)
+        assert main([*arguments, f"--input={tmp_path / f'{name}.npy'}"]) == 2
+    assert main([*arguments, "--input=nowhere.npy"]) == 2
+    (tmp_path / "words.tsv").write_text("wugs\tW AH1 G Z\nblorp\t\n")
+    words = ["predict", "g2p_cmudict", f"--input={tmp_path / 'words.tsv'}", f"--output={tmp_path / 'said.npz'}"]
+    assert main([*words, "--verb=generate"]) == 0
+    with np.load(tmp_path / "said.npz") as said:
+        assert said["target"][0] == "W AH1 G Z" and said["score"].shape == (2,)
 
 
 @pytest.mark.parametrize(("verb", "width"), [("encode", None), ("reconstruct", 30), ("typicality", 0)])
@@ -320,4 +353,9 @@ def test_settings_that_are_given_are_kept(own):
     assert not {"bottleneck.k", "training.epochs", "scaling"} & set(experiment.reasons)
     with pytest.raises(ValueError, match="Try it with --bottleneck=gaussian"):
         training.automatic(path, {"beta": "2"})
+    with pytest.raises(ValueError, match="Expected an experiment for this kind of data"):
+        training.automatic("digits", {"kind": "predictor"})
+    for setting in ({"output_activation": "tanh"}, {"likelihood": "laplace"}, {"use_bias": "false"}):
+        experiment = training.automatic(path, {"epochs": 1, "k": 2} | setting, imports=("my_parts",))
+        assert experiment["body.start"] == "random"
     assert dataclasses.replace(experiment, reasons={}) == experiment

@@ -52,6 +52,7 @@ def test_hyperband_is_the_default(small, tmp_path):
         ({"activation": "relu,gelo"}, "Expected body.activation to be one of"),
         ({"width": "8,0"}, "Expected width to be an integer of at least 1"),
         ({"k": "2,64"}, "the identity would win"),
+        ({"optimizer": "adamw,closed_form"}, "Expected an experiment with epochs, to tune"),
         ({"epochs": "2,3"}, "Expected an integer for training.epochs"),
     ],
 )

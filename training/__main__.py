@@ -133,9 +133,8 @@ def _train(options: Options, rest: list[str]) -> None:
     if not _print_help(options, rest):
         name, settings = _words(rest)
         if name is None and options.config is None and "dataset" in settings:
-            experiment = training.automatic(
-                settings.pop("dataset"), settings, options.minutes, options.workdir, options.restart
-            )
+            run = (options.minutes, options.workdir, options.restart, tuple(options.imports))
+            experiment = training.automatic(settings.pop("dataset"), settings, *run)
         else:
             experiment = _experiment(options, name, settings)
         _summarize(training.train(experiment, **_run_options(options)))

@@ -57,12 +57,12 @@ def _write(run: Run, model: zoo.Autoencoder, data: Data, target: pathlib.Path) -
         change = abs(half - full) / max(full, 1e-12)
     except ValueError:  # weights out of the range of float16
         change = np.inf
-    if change > MOST_CHANGE:
+    if not change <= MOST_CHANGE:  # NaN, too
         dtype = "float32"
         zoo.save_preset(model, target, dtype)
     with files.reading(run.sample, "a sample of the run's data", "training again"), np.load(run.sample) as rows:
         sample = {name: rows[name][:SAMPLE] for name in kind.sampled if name in rows}
-    if "x" in sample and sample["x"].min() >= 0 and sample["x"].max() <= 1:
+    if "x" in sample and data.schema["x"].type == "image" and sample["x"].min() >= 0 and sample["x"].max() <= 1:
         sample["x"] = np.round(255 * sample["x"]).astype("uint8")
     files.write(target / zoo.presets.SAMPLE, lambda path: np.savez_compressed(path, **sample))
     text = card(run, dtype)

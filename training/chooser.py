@@ -7,6 +7,9 @@ import re
 import time
 from collections.abc import Mapping
 
+import numpy as np
+import tensorflow as tf
+
 from training import kinds
 from training.choices import Choice
 from training.data import folders
@@ -34,6 +37,7 @@ def automatic(
     minutes: float = MINUTES,
     workdir: str | os.PathLike | None = None,
     restart: bool = False,
+    imports: tuple[str, ...] = (),
 ) -> Experiment:
     """The experiment for a data set, whose settings follow from the data, as far as they are not given; it prints them.
 
@@ -42,7 +46,8 @@ def automatic(
         settings: values or their texts, by last or full names, which are kept.
         minutes: wall time within which the run should end, evaluation included.
         workdir: folder of the run; if one of the same data and settings is there already, its experiment is returned.
-        restart: choose anew even so.
+        restart: choose again even so.
+        imports: modules of the user that register parts.
 
     Raises:
         ValueError: no such data, or settings that the experiment does not have.
@@ -54,11 +59,12 @@ def automatic(
         there = run.experiment()
         if there.reasons and there["data.dataset"] == dataset:
             return there.override(settings)
-    start = Experiment(_name(dataset), ABOUT, {"kind": _kind(dataset), "data.dataset": dataset})
+    kind = settings.get("kind") or _kind(dataset)
+    start = Experiment(_name(dataset), ABOUT, {"kind": kind, "data.dataset": dataset}, tuple(imports))
     with stage("reading the data"):
         start, data, chosen = _opened(start, settings, dataset)
     with stage("choosing settings"):
-        chosen |= kinds.of(start).choose(data)
+        chosen |= kinds.of(start).choose(data, frozenset(settings))
     experiment = _composed(start, chosen, settings)
     if "training.epochs" in experiment.schema and "training.epochs" not in experiment.given:
         experiment = _timed(experiment, data, minutes)
@@ -93,7 +99,7 @@ def _opened(experiment: Experiment, settings: Mapping[str, object], dataset: str
 
 def _composed(experiment: Experiment, chosen: Mapping[str, Choice], settings: Mapping[str, object]) -> Experiment:
     """The experiment with the given settings, and with those of the chosen ones that then apply."""
-    slots = parts.known()
+    slots = parts.known(experiment.imports)
     choices = {key: choice.value for key, choice in chosen.items() if key in slots}
     choices |= {key: value for key, value in settings.items() if key in slots}
     shaped = dataclasses.replace(experiment, given={**experiment.given, **choices})
@@ -170,6 +176,8 @@ def _seconds_a_step(experiment: Experiment, data: Data) -> float:
 
 
 def _as_arguments(batch: object) -> tuple:
+    """A batch as the arguments of `train_on_batch`, in arrays, which every backend takes."""
+    batch = tf.nest.map_structure(np.asarray, batch)
     return batch if isinstance(batch, tuple) else (batch,)
 
 

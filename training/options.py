@@ -1,5 +1,6 @@
 """Experiments on the command line: how they are composed from arguments, and how help describes them."""
 
+import dataclasses
 import shutil
 import textwrap
 import typing
@@ -28,11 +29,12 @@ def experiment(
     written = config.read(path) if path else {}
     if name is None and "name" not in written:
         raise ValueError("Expected an experiment, or a configuration file with a name. Received: none. Try dense_digits_k8.")
-    complete = name is None and written["name"] not in EXPERIMENTS
-    base = config.from_dict(written) if complete else find(name or str(written["name"]))
-    imports = (*base.imports, *map(str, written.get("imports", ())), *imports)
-    base = Experiment(base.name, base.about, base.given, tuple(dict.fromkeys(imports)))
-    values = {} if complete else {key: value for key, value in written.items() if key not in ("name", "about", "imports")}
+    imports = tuple(dict.fromkeys((*map(str, written.get("imports", ())), *imports)))
+    if name is None and written["name"] not in EXPERIMENTS:
+        return config.from_dict({**written, "imports": imports}).override(settings)
+    base = find(name or str(written["name"]))
+    base = dataclasses.replace(base, imports=tuple(dict.fromkeys((*base.imports, *imports))))
+    values = {key: value for key, value in written.items() if key not in ("name", "about", "imports", "reasons")}
     return base.override({**config.flat(values), **settings})
 
 

@@ -6,11 +6,12 @@ import pathlib
 import numpy as np
 
 from training import files, run
-from training.data import folders, user_files
+from training.data import folders, lines, user_files
 from training.experiments.names import near
 from zoo.signatures import Signature
 
 BATCH = 1000
+PREFIXES = ("folder", "npy", "npz", "pairs")  # that may precede a path, as in --dataset
 
 
 def predict(model: str | os.PathLike, data: str | os.PathLike, verb: str, output: str | os.PathLike) -> str:
@@ -39,28 +40,36 @@ def predict(model: str | os.PathLike, data: str | os.PathLike, verb: str, output
     answers = [answer if isinstance(answer, dict) else {next(iter(signature.outputs)): answer} for answer in answers]
     columns = {name: np.concatenate([np.asarray(answer[name]) for answer in answers]) for name in answers[0]}
     path = pathlib.Path(output)
-    if len(columns) == 1:
-        files.write(path, lambda new: _saved(new, next(iter(columns.values()))))
-    else:
-        files.write(path, lambda new: np.savez(new, **columns))
+    files.write(path, lambda new: _save(new, columns))
     return str(path)
 
 
-def _saved(path: pathlib.Path, column: np.ndarray) -> None:
-    with open(path, "wb") as file:  # of the name that it is given
-        np.save(file, column)
+def _save(path: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
+    """One column as `.npy`, several as `.npz`, whatever the name of the file."""
+    with open(path, "wb") as file:
+        if len(columns) == 1:
+            np.save(file, next(iter(columns.values())))
+        else:
+            np.savez(file, **columns)
 
 
-def _rows(path: str, signature: Signature) -> np.ndarray:
+def _rows(data: str, signature: Signature) -> np.ndarray:
     """The rows `(n, …)` of a file, as the one input of a signature takes them."""
     name, tensor = next(iter(signature.inputs.items()))
+    prefix, _, rest = data.partition(":")
+    path = rest if prefix in PREFIXES else data
+    if not os.path.exists(path):
+        raise ValueError(f"Expected a file or folder that exists. Received: {path}. Try the full path.")
     if tensor.vocabulary:
-        with open(path, encoding="utf-8") as lines:
-            return np.array([line.rstrip("\n") for line in lines])
+        return np.array([columns[0] for _, columns in lines.read(pathlib.Path(path))])
     if os.path.isdir(path) and len(tensor.shape) == 4:
         rows = folders.pixels(pathlib.Path(path), tensor.shape[1:])
     else:
         rows = user_files.array(pathlib.Path(path))
+        if rows.dtype == "uint8" and rows.ndim == len(tensor.shape) - 1 and tensor.shape[-1] == 1:
+            rows = rows[..., None]  # grey images without an axis of channels, as training reads them
+    if not len(rows):
+        raise ValueError(f"Expected at least one row. Received: none in {path}. Try another file.")
     if tuple(rows.shape[1:]) != tuple(tensor.shape[1:]):
         raise ValueError(
             f"Expected {name} of shape {('rows', *tensor.shape[1:])}. Received: {rows.shape} in {path}. "

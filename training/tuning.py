@@ -132,6 +132,8 @@ def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment,
         for key, text in several.items()
         if not key.startswith(FIXED)
     }
+    if fixed.part("training") is None or "optimizer" in space:
+        raise ValueError("Expected an experiment with epochs, to tune. Received: a closed form. Try --optimizer=adamw.")
     if fixed.get("data.validation") == 0:
         fixed = fixed.override({"data.validation": VALIDATION})
     around = {key: values for key, values in _around(fixed).items() if key not in named}

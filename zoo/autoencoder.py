@@ -269,6 +269,14 @@ class Autoencoder(Model):
         """Whether both bodies have a path that passes their input on unchanged (`zoo.bodies.LinearPath`)."""
         return all(any(isinstance(layer, LinearPath) for layer in body.layers) for body in (self.encoder, self.decoder))
 
+    @property
+    def _has_linear_output(self) -> bool:
+        """Whether the likelihood's mean is its one parameter itself."""
+        if self.likelihood.parameters > 1:
+            return False
+        probe = np.array([[-2.0, 0.5, 3.0]], "float32")
+        return np.allclose(ops.convert_to_numpy(self.likelihood.mean(ops.convert_to_tensor(probe))), probe)
+
     def start_as_pca(self, pca: "Autoencoder") -> None:
         """Sets the projections so that the model reconstructs as PCA of equal k does, in the units in which it computes.
 
@@ -282,11 +290,11 @@ class Autoencoder(Model):
             ValueError: the bodies have no linear path, or the code or the output has an activation.
         """
         d, projection = math.prod(self.shape), self.bottleneck.projection
-        activations = [getattr(part, "activation", "linear") for part in (self.bottleneck, self.likelihood)]
-        if not self.has_linear_path or activations != ["linear", "linear"] or self.likelihood.parameters > 1:
+        bent = getattr(self.bottleneck, "activation", "linear") != "linear" or not projection.use_bias
+        if bent or not self.has_linear_path or not self._has_linear_output:
             raise ValueError(
-                "Expected bodies with a linear path, and a linear code and output, to start as PCA. Received: "
-                f"{type(self.bottleneck).__name__} and {type(self.likelihood).__name__} with activations {activations}. "
+                "Expected bodies with a linear path, a linear code with a bias, and a linear output, to start as PCA. "
+                f"Received: {type(self.bottleneck).__name__} and {type(self.likelihood).__name__} on {self.encoder.name}. "
                 "Try --start=random."
             )
         axes, _ = pca.bottleneck.projection.get_weights()  # (d, k)

@@ -88,9 +88,12 @@ def require_place(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def _arrays(model, dtype: str) -> dict[str, np.ndarray]:
-    arrays = {}
+    arrays, exact = {}, _exact(model)
     for key, variable in _variables(model).items():
         value = keras.ops.convert_to_numpy(variable)
+        if id(variable) in exact:
+            arrays[key] = value
+            continue
         with np.errstate(over="ignore"):  # the error below says so
             arrays[key] = value.astype(dtype) if value.dtype == np.float32 else value
         if not np.isfinite(arrays[key]).all() and np.isfinite(value).all():
@@ -98,6 +101,12 @@ def _arrays(model, dtype: str) -> dict[str, np.ndarray]:
                 f"Expected weights that {dtype} can hold. Received: {key} up to {np.abs(value).max():g}. Try float32."
             )
     return arrays
+
+
+def _exact(model: Model) -> set[int]:
+    """The weights that stay in float32: units of the data, which may be small or large, and scores."""
+    parts = [getattr(model, name, None) for name in ("scaling", "ranks")]
+    return {id(weight) for part in parts if part is not None for weight in part.weights}
 
 
 def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Model:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from training import files
 from training.data.catalogue import open_catalogue
 from training.data.folders import open_folder
 from training.data.rows import Rows, Source
@@ -89,19 +90,26 @@ def write(data: Data, folder: str | os.PathLike) -> pathlib.Path:
         The folder.
 
     Raises:
-        ValueError: data that are no images with values in [0, 1].
+        ValueError: data that are no images with values in [0, 1]; a folder that holds something.
     """
     feature, folder = data.schema["x"], pathlib.Path(folder)
     if feature.type != "image" or feature.range is None or feature.range[0] < 0 or feature.range[1] > 1:
         raise ValueError(f"Expected images with values in [0, 1], to write as pictures. Received: {data.name}. Try digits.")
-    for name, split in data.splits.items():
-        for rows in split.batches():
-            pixels = np.round(255 * rows["x"]).astype("uint8")
-            for number, (picture, row) in enumerate(zip(pixels, rows["id"], strict=True)):
-                label = str(data.classes[rows["label"][number]]) if data.classes else ""
-                path = folder / ("test" if name == "test" else "train") / label / f"{re.sub('[^A-Za-z0-9]+', '_', row)}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"Expected a new folder, or an empty one. Received: {folder}. Try another --output.")
+    with files.beside(folder) as new:
+        number = 0
+        for name, split in data.splits.items():
+            for rows in split.batches():
+                for picture, label, row in zip(rows["x"], rows.get("label", rows["id"]), rows["id"], strict=True):
+                    part = "test" if name == "test" else "train"
+                    place = new / part / str(data.classes[label]) if data.classes else new / part
+                    place.mkdir(parents=True, exist_ok=True)
+                    pixels = np.round(255 * (picture[..., 0] if picture.shape[-1] == 1 else picture)).astype("uint8")
+                    words = re.sub("[^A-Za-z0-9]+", "_", row)[:40]
+                    Image.fromarray(pixels).save(place / f"{number:06d}_{words}.png")  # numbered, as words may be the same
+                    number += 1
+        os.rename(new, folder)
     return folder
 
 

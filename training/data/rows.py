@@ -35,7 +35,7 @@ class Source(NamedTuple):
 def class_names(labels: np.ndarray | None) -> np.ndarray | None:
     """The distinct labels, sorted, by value if they are all decimal numbers; None if there are no labels, only one, or so many
     that they cannot be classes."""
-    if labels is None or labels.dtype.kind not in "biuUS":
+    if labels is None or labels.dtype.kind not in "biuU":
         return None
     names = np.unique(labels)
     if names.dtype.kind == "U" and all(name.isascii() and name.isdecimal() for name in names):

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -34,7 +35,8 @@ def open_arrays(path: pathlib.Path) -> Source:
         arrays = _arrays(path)
         if "x_train" in arrays and "x_test" in arrays:
             return _open_parts(arrays, path)
-        x, labels = (_first(arrays, names) for names in ((*DATA, *arrays), LABELS))
+        others = [name for name in arrays if name not in LABELS]
+        x, labels = _first(arrays, (*DATA, *others)), _as_labels(_first(arrays, LABELS), path)
     _require_rows(x, labels, path)
     classes = class_names(labels)
     return split_at_random(_array_reader(x, labels, classes), len(x), classes)
@@ -48,7 +50,7 @@ def array(path: pathlib.Path) -> np.ndarray:
     """
     with _clear_errors(path):
         arrays = _arrays(path)
-        found = _first(arrays, (*DATA, *arrays))
+        found = _first(arrays, (*DATA, *(name for name in arrays if name not in LABELS)))
     if found is None:
         raise ValueError(f"Expected an array. Received: none in {path}. Try numpy.save.")
     return np.asarray(found)
@@ -63,6 +65,18 @@ def _arrays(path: pathlib.Path) -> Mapping[str, np.ndarray]:
 
 def _first(arrays: Mapping[str, np.ndarray], names: Iterable[str]) -> np.ndarray | None:
     return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _as_labels(labels: np.ndarray | None, path: pathlib.Path) -> np.ndarray | None:
+    """Labels as integers or texts, if they are classes: numbers that are all integers, and bytes, too."""
+    if labels is not None and labels.dtype.kind == "S":
+        return np.char.decode(labels, "utf-8")
+    if labels is not None and labels.dtype.kind == "f":
+        if np.isfinite(labels).all() and (labels == np.round(labels)).all():
+            return labels.astype("int64")
+        print(f"labels of {path} are not used: they are no classes, but numbers such as {labels.flat[0]:g}", file=sys.stderr)
+        return None
+    return labels
 
 
 @contextlib.contextmanager
@@ -82,7 +96,7 @@ def _open_parts(arrays: Mapping[str, np.ndarray], path: pathlib.Path) -> Source:
     """An npz file that is split already, as those of Keras are: x_train, x_test and, optionally, y_train, y_test."""
     x = {part: arrays[f"x_{part}"] for part in ("train", "test")}
     labelled = "y_train" in arrays and "y_test" in arrays
-    labels = {part: arrays[f"y_{part}"] if labelled else None for part in x}
+    labels = {part: _as_labels(arrays[f"y_{part}"], path) if labelled else None for part in x}
     for part in x:
         _require_rows(x[part], labels[part], path)
     if x["train"].shape[1:] != x["test"].shape[1:]:

@@ -12,23 +12,17 @@ MOVED = {  # settings that kept their names, and the slots that they moved to
     "dense": {"body": ("width", "depth", "activation")},
     "conv": {"body": ("width", "depth", "hidden", "activation")},
 }
-DEFAULTS = {  # of settings that the first versions did not have
-    "frozen": False,
-    "labels": 0,
-    "levels": 0,
-    "mixture": 10,
-    "noise": 0.0,
-    "affine": 0.0,
-    "pretrained": "",
-    "solver": "gradient",
-    "sparsity": 0.0,
-    "target": "none",
+DEFAULTS = {  # of settings that some of these versions did not have
+    **{"about": "", "body": "dense", "hidden": 0, "bottleneck": "deterministic", "sparsity": 0.0, "token_width": 4},
+    **{"beta": 1.0, "free_bits": 0.0, "kl_warmup": 0.0, "samples": 1, "entries": 256, "noise": 0.0, "affine": 0.0},
+    **{"levels": 0, "mixture": 10, "target": "none", "pretrained": "", "frozen": False, "labels": 0, "nll_samples": 0},
 }
+ONLY = "solver"  # a setting of all these versions, and of none since
 
 
 def is_flat(written: Mapping[str, object]) -> bool:
     """Whether a configuration is of a version before 0.2."""
-    return isinstance(written.get("body"), str) and "bottleneck" in written and "kind" not in written
+    return isinstance(written.get(ONLY), str) and "kind" not in written
 
 
 def nested(written: Mapping[str, object]) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """The experiments that come with the project."""
 
+import shlex
+
 from training.experiments.experiment import Experiment
 from training.experiments.names import near
 from training.experiments.values import text
@@ -17,12 +19,18 @@ def find(name: str) -> Experiment:
 
 
 def command(experiment: Experiment) -> str:
-    """The command line that trains an experiment."""
-    base = EXPERIMENTS.get(experiment.name)
-    changes = experiment.changes(base) if base else {}
-    imports = [f"--import={module}" for module in experiment.imports]
-    words = [f"--{experiment.short(key)}={text(value)}" for key, value in changes.items()]
-    return " ".join(["python -m training train", experiment.name, *imports, *words])
+    """The command that trains an experiment; of one that follows from its data, the command that lets it follow again."""
+    base, words = EXPERIMENTS.get(experiment.name), ["python -m training train"]
+    if base:
+        words.append(experiment.name)
+        changes = experiment.changes(base)
+    else:
+        defaults = {key: setting.default for key, setting in experiment.schema.items()}
+        own = [key for key, value in experiment.settings.items() if key not in experiment.reasons and value != defaults[key]]
+        own.sort(key=lambda key: key != "data.dataset")
+        changes = {key: experiment.settings[key] for key in own if key != "kind"}
+    words += [f"--import={module}" for module in experiment.imports]
+    return " ".join([*words, *(f"--{experiment.short(key)}={shlex.quote(text(value))}" for key, value in changes.items())])
 
 
 def _named(name: str, about: str, **settings: object) -> Experiment:

@@ -171,7 +171,12 @@ def _setting(parameter: griffe.Parameter, about: str) -> Setting | None:
     steps = annotation.rpartition(".")[2] == "Steps"
     if parameter.default is None:
         return Setting(float if steps else kind, None, about, required=True, steps=steps)
-    default = ast.literal_eval(str(parameter.default))
+    try:
+        default = ast.literal_eval(str(parameter.default))
+    except ValueError:
+        raise ValueError(
+            f"Expected a number or a text as the default of {parameter.name}. Received: {parameter.default}. Try its value."
+        ) from None
     return Setting(float if steps else kind, float(default) if steps else default, about, steps=steps)
 
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import time
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -92,8 +93,16 @@ class Best(keras.callbacks.Callback):
             with files.reading(path, "the best weights of this run", RESTART), np.load(path) as saved:
                 self.epoch, self.loss = int(saved["epoch"]), float(saved["loss"])
 
-    def offer(self, model: keras.Model, epoch: int, loss: float) -> None:
-        """Takes over the weights that a model has after this many epochs, if its loss is the lowest so far."""
+    def offer(self, model: keras.Model, epoch: int, logs: Mapping[str, float], prefix: str = "") -> None:
+        """Takes over the weights that a model has after this many epochs, if its loss on the validation split is the lowest.
+
+        The loss outside training is the bound on log p(x), with a weight of 1 for the KL divergence; here it has that of
+        training.
+        """
+        bottleneck = getattr(model, "bottleneck", None)
+        loss, beta = logs[f"{prefix}loss"], getattr(bottleneck, "beta", 1.0)
+        if beta != 1.0 and f"{prefix}kl" in logs:
+            loss = logs[f"{prefix}reconstruction"] + beta * logs[f"{prefix}kl"]
         if loss < self.loss:
             self.epoch, self.loss = epoch, float(loss)
             weights = {_key(i): keras.ops.convert_to_numpy(weight) for i, weight in enumerate(model.weights)}
@@ -113,7 +122,7 @@ class Best(keras.callbacks.Callback):
             weight.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.offer(self.model, epoch + 1, logs["val_loss"])
+        self.offer(self.model, epoch + 1, logs, "val_")
         if self.exhausted(epoch + 1):
             self.model.stop_training = True
 

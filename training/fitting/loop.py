@@ -30,7 +30,7 @@ class Epochs:
         precision: number format for the computations of training; weights and the finished model are always float32. `auto`:
             mixed_bfloat16 for convolutions and transformers if the hardware supports it, otherwise float32.
         keep: weights that training ends with: those of the `last` epoch, or of the `best`, the one with the lowest loss on the
-            validation split, the start included.
+            validation split, the start included; a KL divergence counts there with its weight in training.
         patience: with keep=best, epochs without a lower loss after which training ends; 0: it does not end early.
     """
 
@@ -156,7 +156,7 @@ def _best(model: keras.Model, data: Data, experiment: Experiment, run: Run, epoc
     if not epochs.start:
         inputs = data.validation.inputs(training.batch_size, _needs_static_shapes(), getattr(model, "check", None))
         with pipeline_errors():
-            best.offer(model, 0, model.evaluate(inputs, verbose=0, return_dict=True)["loss"])
+            best.offer(model, 0, model.evaluate(inputs, verbose=0, return_dict=True))
     return best
 
 

@@ -51,8 +51,8 @@ class Arrays(Kind):
     def open(self, experiment: Experiment) -> Data:
         return experiment.make("data")
 
-    def choose(self, data: Data) -> dict[str, Choice]:
-        return choices.choose(data)
+    def choose(self, data: Data, given: frozenset[str]) -> dict[str, Choice]:
+        return choices.choose(data, given)
 
     def settled(self, experiment: Experiment, data: Data) -> Experiment:
         part = experiment.part("likelihood")
@@ -119,7 +119,8 @@ class Arrays(Kind):
         return Evaluation(*evaluation.evaluate(model, pca, data, experiment), pca)
 
     def held_out_error(self, model: zoo.Autoencoder, split: Split, data: Data) -> float:
-        return evaluation.squared_error(model, split)
+        error = evaluation.squared_error if model.scaling is None else evaluation.scaled_error
+        return error(model, split)
 
     def figures(self, run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
         return reporting.figures(run, model, data, metrics)

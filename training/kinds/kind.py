@@ -36,8 +36,8 @@ class Kind(abc.ABC):
     def open(self, experiment: Experiment) -> Data:
         """Opens the data of an experiment, with their schema and the splits that it asks for."""
 
-    def choose(self, data: Data) -> dict[str, Choice]:
-        """Settings that fit data for which none are given, by full name, each with its reason.
+    def choose(self, data: Data, given: frozenset[str]) -> dict[str, Choice]:
+        """Settings that fit data, by full name, each with its reason; `given` are the names of those that the user has set.
 
         Raises:
             ValueError: a kind that needs an experiment to be named.

@@ -35,7 +35,7 @@ class Pairs(Kind):
     def open(self, experiment: Experiment) -> PairsOfTexts:
         return experiment.make("data")
 
-    def choose(self, data: PairsOfTexts) -> dict[str, Choice]:
+    def choose(self, data: PairsOfTexts, given: frozenset[str]) -> dict[str, Choice]:
         return choices.choose(data)
 
     def model(self, experiment: Experiment, data: PairsOfTexts) -> zoo.Transformer:
