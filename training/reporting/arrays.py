@@ -60,7 +60,7 @@ def figures(run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, flo
 
 def _typicality(ranks: np.ndarray) -> Entry:
     """How the typicality of test examples is distributed, beside how it would be if they were drawn as the held-out ones."""
-    percent = np.linspace(0, 100, 101)
+    percent = np.linspace(0, 100, 21)
     below = [100 * np.mean(ranks <= each / 100) for each in percent]
     series = {"test examples": (percent, below), "held-out examples": (percent, percent)}
     return Entry(
@@ -234,7 +234,8 @@ def _architecture(model: zoo.Autoencoder) -> Entry:
     return Entry(
         "architecture",
         "Architecture",
-        "The width of every layer; the code is between the encoder and the decoder.",
+        "The width of every layer; the code is between the encoder and the decoder."
+        + (" Beside the layers of each, a path passes what they are given on unchanged." if model.has_linear_path else ""),
         pictures.architecture(_stages(model), model.count_params()),
     )
 
@@ -243,7 +244,8 @@ def _stages(model: zoo.Autoencoder) -> list[tuple[str, int, str]]:
     """Caption, units and colour of the input, the layers, the code and the output."""
 
     def layers(body):
-        weighted = [layer for layer in body.layers if layer.weights]
+        inner = [each for layer in body.layers for each in getattr(layer, "body", body).layers if layer.weights]
+        weighted = [layer for layer in (inner if model.has_linear_path else body.layers) if layer.weights]
         return [(_caption(layer), int(np.prod(layer.output.shape[1:])), pictures.MODEL) for layer in weighted]
 
     d = int(np.prod(model.shape))
