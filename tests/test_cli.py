@@ -35,6 +35,8 @@ from training.experiments.named import EXPERIMENTS
         (["train", "dense_digits_k8", "--lr=3"], "Try learning_rate or optimizer.learning_rate."),
         (["train", "dense_digits_k8", "--rate=3"], "Try learning_rate"),
         (["train", "dense_digits_k8", "--bottleneck.kk=3"], "Try bottleneck.k"),
+        (["train", "dense_digits_k8", "--solver=closed_form"], "Try optimizer"),
+        (["train", "dense_digits_k8", "--affine=1"], "Try corruption."),
         (["train", "dense_digits_k8", "--colour=red"], "Try python -m training show dense_digits_k8."),
         (["train", "dense_digits_k8", "--beta=4"], "Try it with --bottleneck=gaussian."),
         (["train", "dense_digits_k8", "--bottleneck.beta=4"], "Try it with --bottleneck=gaussian."),

@@ -107,7 +107,8 @@ def test_an_experiment_and_a_card_say_their_time_as_the_table_does():
         assert f"Two cores with AMX, {time}" in EXPERIMENTS[name].about and "2 CPU cores, AMX" in computed, name
         if name in zoo.list():
             assert f"of training\n  on {computed}, with Keras" in zoo.card(name)
-            assert f"precision={computed.split(', ')[-1]}" in zoo.card(name)
+            if EXPERIMENTS[name].part("training"):
+                assert f"precision={computed.split(', ')[-1]}" in zoo.card(name)
 
 
 def test_a_model_has_as_many_weights_in_the_table_as_on_its_card():

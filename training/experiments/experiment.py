@@ -24,7 +24,8 @@ SHORT = {  # short names for settings whose last name is ambiguous or unclear, w
     "warmup": ("optimizer.warmup",),
     "width": ("body.width", "model.width"),
 }
-OTHER_NAMES = {  # what other projects call a setting
+OTHER_NAMES = {  # what other projects, and versions before 0.2, call a setting
+    "affine": "corruption",
     "bs": "batch_size",
     "code_size": "k",
     "data": "dataset",
@@ -35,6 +36,7 @@ OTHER_NAMES = {  # what other projects call a setting
     "loss": "likelihood",
     "lr": "learning_rate",
     "random_state": "seed",
+    "solver": "optimizer",
     "units": "width",
 }
 
