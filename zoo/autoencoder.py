@@ -91,10 +91,10 @@ class Autoencoder(Model):
         self.shape = known_shape(encoder)
         self.schema = {"x": Feature.of(self.shape)}
         self.k = bottleneck.k
-        if self.k >= math.prod(self.shape) and not overcomplete:
+        if self.k >= self.dimensions and not overcomplete:
             raise ValueError(
                 f"Expected fewer code dimensions than data dimensions: with k ≥ d there is no bottleneck, and the identity "
-                f"would win. Received: k={self.k}, d={math.prod(self.shape)} (shape {self.shape}). "
+                f"would win. Received: k={self.k}, d={self.dimensions} (shape {self.shape}). "
                 "Try a smaller k, or overcomplete=True if that is what you want."
             )
         self.squared_error = keras.metrics.Mean(name="squared_error")
@@ -121,6 +121,11 @@ class Autoencoder(Model):
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)
         self.built = True
+
+    @property
+    def dimensions(self) -> int:
+        """d, the number of dimensions of the data, which the code has fewer of."""
+        return math.prod(self.shape)
 
     # Verbs
 
@@ -237,14 +242,12 @@ class Autoencoder(Model):
         x = self._scaled(x)
         seen = x if self.corruption is None else self.corruption(x, training=training)
         features = applied(self.encoder, seen, training)
-        key = {"key": noise.key(x)} if self._keyed and not training else {}  # in training, a seed generator is used
-        codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
-        parameters = self._judged(codes, training)  # (S, B, *shape)
+        parameters, cost = self._coded(x, features, training)
         log_prob = self._log_prob(x, parameters)  # (S, B)
         outputs = {
             "code": ops.cast(self.bottleneck.encode(features), "float32"),
             "x": self._unscaled(ops.mean(self.likelihood.mean(parameters), axis=0)),
-            "score": ops.logsumexp(log_prob - ops.cast(cost, "float32"), axis=0) - math.log(codes.shape[0]),
+            "score": self._bound(log_prob, cost),
             "reconstruction": -ops.mean(log_prob, axis=0),
         }
         if self.bottleneck.prior:
@@ -312,7 +315,7 @@ class Autoencoder(Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> keras.KerasTensor:
-        loss = -y_pred["score"]  # (B,)
+        loss = -y_pred.get("objective", y_pred.get("score"))  # (B,)
         total = self._mean_loss(loss, loss, sample_weight)
         for extra in self.losses:  # from regularizers and `add_loss` of the parts
             total += self._aggregate_additional_loss(extra)
@@ -344,13 +347,13 @@ class Autoencoder(Model):
                 f"Expected neither loss nor metrics in compile: the likelihood is the loss, and there are no targets. "
                 f"Received: loss={self.loss!r} or metrics. Try compile(optimizer) and Autoencoder(…, likelihood=…)."
             )
-        x, first = inputs.opened(x, self.shape)
+        x, first = self._opened(x)
         self.check(inputs.batch_inputs(first))
         if inputs.is_dataset(x):
             kwargs.setdefault("shuffle", False)  # a data set has its own order; Keras would warn
         if kwargs.get("validation_data") is not None:
             held_out, *more = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
-            held_out, _ = inputs.opened(held_out, self.shape)
+            held_out, _ = self._opened(held_out)
             kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(held_out, *more)
         kwargs["callbacks"] = watched(kwargs.get("callbacks"))
         if kwargs.get("sample_weight") is not None:
@@ -359,11 +362,11 @@ class Autoencoder(Model):
 
     def evaluate(self, x: Any = None, *args, **kwargs) -> Any:
         """As in Keras, on inputs only."""
-        return super().evaluate(inputs.opened(x, self.shape)[0], *args, **kwargs)
+        return super().evaluate(self._opened(x)[0], *args, **kwargs)
 
     def predict(self, x: Any, *args, **kwargs) -> dict[str, np.ndarray]:
         """As in Keras: the outputs of calling the model, as NumPy arrays."""
-        return super().predict(inputs.opened(x, self.shape)[0], *args, **kwargs)
+        return super().predict(self._opened(x)[0], *args, **kwargs)
 
     def check(self, x: ArrayLike) -> None:
         """Raises ValueError unless x is data `(B, *shape)`, at least one row, that this model can be trained on."""
@@ -375,6 +378,23 @@ class Autoencoder(Model):
         self.likelihood.check(ops.convert_to_numpy(x))
 
     # Helpers
+
+    def _opened(self, x):
+        """As `zoo.inputs.opened`."""
+        return inputs.opened(x, self.shape)
+
+    def _coded(self, x, features, training=False):
+        """Parameters `(S, B, …)` of the codes that features `(B, …)` of scaled x lead to, and the cost `(S, B)` of the codes."""
+        key = {"key": self._key(x)} if self._keyed and not training else {}  # in training, a seed generator is used
+        codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
+        return self._judged(codes, training), cost
+
+    def _bound(self, log_prob, cost):
+        """The average over draws of p · exp(−cost), in nats `(B,)`, for log p and costs `(S, B)`."""
+        return ops.logsumexp(log_prob - ops.cast(cost, "float32"), axis=0) - math.log(log_prob.shape[0])
+
+    def _key(self, x):
+        return noise.key(x)
 
     def _scaled(self, x):
         """Rows `(B, *shape)` in the units in which the model computes."""

@@ -39,6 +39,35 @@ class RandomNoise(keras.layers.Layer):
         return {**super().get_config(), "highest": self.highest, "seed": self.seed}
 
 
+@register("corruption", "hide")
+class HideCells(keras.layers.Layer):
+    """Hides cells of a table in training, as if they were missing; the share hidden is drawn for each row, uniformly from
+    [0, `highest`].
+
+    An autoencoder that is judged by the hidden cells learns to fill in cells that are missing, whichever they are.
+
+    Args:
+        highest: the largest share of the cells of a row.
+        seed: of the draws, an integer; drawn unless given.
+    """
+
+    def __init__(self, highest: float = 0.5, seed: int | None = None, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        require_amount(highest=highest)
+        self.highest = highest
+        self.seed = seed
+        self._seeds = keras.random.SeedGenerator(seed)
+
+    def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        if not training:
+            return x
+        shares = keras.random.uniform((ops.shape(x)[0], 1), 0.0, self.highest, seed=self._seeds)
+        return ops.where(keras.random.uniform(ops.shape(x), seed=self._seeds) < shares, math.nan, x)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "highest": self.highest, "seed": self.seed}
+
+
 @register("corruption", "affine")
 class RandomAffine(keras.layers.Layer):
     """Shifts, rotates, scales and shears each image `(height, width, channels)` in training, by uniform random amounts.

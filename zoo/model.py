@@ -2,6 +2,7 @@
 
 import abc
 import json
+from collections.abc import Callable
 from typing import ClassVar
 
 import keras
@@ -37,6 +38,10 @@ class Model(keras.Model, abc.ABC):
     @abc.abstractmethod
     def signatures(self) -> dict[str, Signature]:
         """What this model answers, by verb."""
+
+    def tensors(self, verb: str) -> Callable:
+        """The function of tensors behind a verb, which an export computes."""
+        return getattr(self, verb)
 
     def build(self, input_shape=None) -> None:
         """Everything is built at construction; Keras calls this when it loads a model."""

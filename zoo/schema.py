@@ -10,13 +10,26 @@ class Feature(NamedTuple):
 
     `type` is `image`, `array`, `text`, `class` or `number`; `shape` that of one value; `range` the lowest and highest value
     that the training data have, None where that is not known; `classes` the names of the classes; `vocabulary` of a text.
+
+    The columns of a table are of a type of `zoo.columns`, or they are left out: `identifier`, `text`, `constant`. Of these, the
+    rest is known: `missing`, the share of cells without a value; `mean` and `scale`, the standard deviation, of numbers, and
+    `log_mean` and `log_scale` of their logarithms, of counts those of 1 + n, with which they are standardized; `decimals`, how many digits numbers have after the point; `format` of dates, as `strptime` takes it; `shares` of
+    the classes among the cells with a value, in their order. A class may be a number.
     """
 
     type: str
     shape: tuple[int, ...] = ()
     range: tuple[float, float] | None = None
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | tuple[float, ...] | None = None
     vocabulary: Vocabulary | None = None
+    missing: float | None = None
+    mean: float | None = None
+    scale: float | None = None
+    log_mean: float | None = None
+    log_scale: float | None = None
+    decimals: int | None = None
+    format: str | None = None
+    shares: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, shape: tuple[int, ...], range: tuple[float, float] | None = None) -> "Feature":

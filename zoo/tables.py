@@ -1,0 +1,262 @@
+"""Autoencoders of tables: rows of mixed type in, with cells missing, and rows out."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from zoo import noise
+from zoo.autoencoder import Autoencoder
+from zoo.bodies import applied
+from zoo.columns import dtype, kept
+from zoo.inputs import float_rows, integers, is_dataset, is_tensor
+from zoo.mixed import Mixed
+from zoo.registry import register
+from zoo.rows import Raw, cells, filled, raw, raw_of
+from zoo.signatures import Signature, Tensor
+
+SWEEPS = 8  # of `generate_given`
+MASKS = 4  # sets of hidden cells by which a row is judged outside training
+SHARE = 0.2  # of the cells in each of these sets
+
+
+@register("model", "table")
+class TableAutoencoder(Autoencoder):
+    """An autoencoder of tables whose columns are of different types and may have missing cells.
+
+    Its parts are those of an `Autoencoder`: the encoder takes cells `(B, C)` (`zoo.ColumnInputs` is its first layer), the
+    likelihood is a `zoo.Mixed`, and `zoo.HideCells` as the corruption makes it learn to fill in what is missing.
+
+    Verbs take rows as people have them, a dict of columns, a pandas or Polars table, or a list of dicts (see `zoo.rows`), and
+    return a dict of columns, float64 `(B,)` or texts `(B,)`. Training takes cells (`zoo.rows.cells`), and so do verbs, which
+    then return cells.
+    """
+
+    settings: ClassVar = ("overcomplete",)
+    serving_default = "reconstruct"
+
+    def __init__(self, encoder: keras.Model, bottleneck: Any, decoder: keras.Model, likelihood: Mixed, **kwargs):
+        if not isinstance(likelihood, Mixed):
+            raise ValueError(f"Expected a likelihood of columns. Received: {type(likelihood).__name__}. Try zoo.Mixed(columns).")
+        super().__init__(encoder, bottleneck, decoder, likelihood, **kwargs)
+        self.schema = likelihood.columns
+        self.imputation = keras.metrics.Mean(name="imputation")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that the model has, in the order of the cells."""
+        return tuple(kept(self.likelihood.columns))
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers say what a row holds: one for each number, for classes one less than there are."""
+        return sum(max(1, len(feature.classes or ()) - 1) for feature in kept(self.likelihood.columns).values())
+
+    # Verbs
+
+    def encode(self, rows: Any) -> keras.KerasTensor:
+        """Rows to codes `(B, k)`, deterministically; missing cells may be any."""
+        return self._encode(self.cells(rows))
+
+    def decode(self, code: ArrayLike) -> Raw:
+        """Codes `(B, k)` to rows: of each cell what is to be expected, the mean of numbers, the most probable class."""
+        return self._rows(self._decode(code))
+
+    def reconstruct(self, rows: Any) -> Raw:
+        """Rows with their missing cells filled in; the others are given back as they are."""
+        if _are_cells(rows):
+            return self._reconstruct(self.cells(rows))
+        return filled(self._raw(rows), self._rows(self._reconstruct(self.cells(rows))))
+
+    def reconstruct_all(self, rows: Any) -> Raw:
+        """Rows as the model would expect every cell, those that are there too."""
+        expected = self._reconstruct_all(self.cells(rows))
+        return expected if _are_cells(rows) else self._rows(expected)
+
+    def generate(self, seed: ArrayLike) -> Raw:
+        """New rows, one for each int32 seed `(B,)`: codes drawn from the density, cells from the likelihood of each column."""
+        return self._rows(self._generate(seed))
+
+    def generate_prior(self, seed: ArrayLike) -> Raw:
+        """As `generate`, but with codes from the standard normal prior, if the bottleneck has one."""
+        return self._rows(self._generate_prior(seed))
+
+    def generate_given(self, rows: Any, seed: ArrayLike) -> Raw:
+        """Rows with their missing cells drawn, one for each int32 seed `(B,)`; the others are given back as they are.
+
+        The missing cells are drawn again and again, each time half of them given the others (iterative imputation, as in the
+        pseudo-Gibbs sampling of Rezende et al., 2014, § 4.5).
+        """
+        if _are_cells(rows):
+            return self._generate_given(self.cells(rows), seed)
+        return filled(self._raw(rows), self._rows(self._generate_given(self.cells(rows), seed)))
+
+    def score(self, rows: Any) -> keras.KerasTensor:
+        """log p of the cells that are there, or a bound on it, in nats `(B,)`; higher is more typical. Of numbers it is a
+        density per unit of the column."""
+        return self._score(self.cells(rows))
+
+    def score_cells(self, rows: Any) -> dict[str, np.ndarray]:
+        """How much less probable each cell is than the most probable value, given the other cells of its row: log p(cell) −
+        log p(mode) in nats, by column, float32 `(B,)`; NaN where a cell is missing.
+
+        0 is as expected, −4.5 are three standard deviations. The lowest of a row is the cell that fits the others least.
+        """
+        scores = self._score_cells(self.cells(rows))
+        if _are_cells(rows):
+            return scores
+        return dict(zip(self.columns, ops.convert_to_numpy(scores).T, strict=True))
+
+    def score_code(self, rows: Any) -> keras.KerasTensor:
+        """log p(g(rows)) in nats, `(B,)`, under the density over codes: higher is more typical."""
+        return self.density.log_prob(self.encode(rows))
+
+    def signatures(self) -> dict[str, Signature]:
+        """The signatures of this model, by verb: a tensor `(None,)` for each column, texts as strings, numbers as float64."""
+        columns = {name: Tensor((None,), dtype(feature)) for name, feature in kept(self.likelihood.columns).items()}
+        code, integer, score = Tensor((None, self.k)), Tensor((None,), "int32"), {"score": Tensor((None,))}
+        verbs = {
+            "encode": Signature(columns, {"code": code}),
+            "decode": Signature({"code": code}, columns),
+            "reconstruct": Signature(columns, columns),
+            "reconstruct_all": Signature(columns, columns),
+            "generate": Signature({"seed": integer}, columns),
+            "generate_given": Signature({**columns, "seed": integer}, columns),
+            "score": Signature(columns, score),
+            "score_cells": Signature(columns, {name: Tensor((None,)) for name in columns}),
+            "score_code": Signature(columns, score),
+        }
+        if self.ranks is not None:
+            verbs["typicality"] = Signature(columns, {"typicality": Tensor((None,))})
+        if self.bottleneck.prior:
+            verbs["generate_prior"] = Signature({"seed": integer}, columns)
+        return verbs
+
+    def tensors(self, verb: str) -> Callable:
+        """The function behind a verb that takes cells `(B, C)` in place of the columns, and returns cells."""
+        own = {"score_code": lambda cells: self.density.log_prob(self._encode(cells)), "typicality": self._typicality}
+        return own.get(verb) or getattr(self, f"_{verb}")
+
+    # The verbs on cells
+
+    def _encode(self, cells):
+        return super().encode(cells)
+
+    def _decode(self, code):
+        return self.likelihood.mean(self._parameters(self.bottleneck.snap(float_rows(code, (self.k,)))))
+
+    def _reconstruct_all(self, cells):
+        return self._decode(self._encode(cells))
+
+    def _reconstruct(self, cells):
+        return ops.where(ops.isnan(cells), self._reconstruct_all(cells), cells)
+
+    def _generate(self, seed):
+        return self._drawn(self.density(integers(seed)), integers(seed))
+
+    def _generate_prior(self, seed):
+        self._require_prior("generate_prior")
+        return self._drawn(noise.normal(integers(seed), self.k), integers(seed))
+
+    def _generate_given(self, cells, seed):
+        seed, free = integers(seed), ops.isnan(cells)
+        drawn = ops.where(free, self._drawn(self._encode(cells), seed), cells)
+        for sweep in range(1, SWEEPS):
+            hidden = ops.logical_and(free, noise.uniform(seed, cells.shape[1], stream=10 * sweep) < 0.5)
+            codes = self._encode(ops.where(hidden, np.nan, drawn))
+            drawn = ops.where(hidden, self._drawn(codes, seed, 10 * sweep), drawn)
+        return drawn
+
+    def _score(self, cells):
+        parameters, cost = self._coded(cells, applied(self.encoder, cells))
+        return self._bound(self.likelihood.log_prob(cells, parameters), cost)
+
+    def _typicality(self, cells):
+        return self.ranks(self._score(cells))
+
+    def _score_cells(self, cells):
+        count = cells.shape[1]
+        alone = ops.reshape(ops.eye(count, dtype="bool"), (count, 1, count))
+        hidden = ops.where(alone, np.nan, cells[None])  # (C, B, C): of each row a copy without each of its cells
+        parameters = self._parameters(self._encode(ops.reshape(hidden, (-1, count))))
+        parameters = ops.reshape(parameters, (count, -1, parameters.shape[-1]))  # (C, B, P)
+        ratios = self.likelihood.log_ratios(cells, parameters)  # (C, B, C)
+        own = ops.sum(ops.where(alone, ratios, 0.0), axis=0)  # (B, C)
+        return ops.where(ops.isnan(cells), np.nan, own)
+
+    def _drawn(self, codes, seed, stream=0):
+        """Cells `(B, C)` drawn from the likelihood given codes `(B, k)`."""
+        count = self.shape[0]
+        normal, uniform = noise.normal(seed, count, stream + 5), noise.uniform(seed, count, stream + 6)
+        return self.likelihood.draw(self._parameters(codes), normal, uniform)
+
+    # Training
+
+    def call(self, x: ArrayLike, training: bool | None = None) -> dict[str, keras.KerasTensor]:
+        """A dict of batch-first tensors for cells `(B, C)`: `objective` and `imputation`, of cells that were hidden; outside
+        training also `code`, `x` (the cells to expect) and `score`; if codes have a prior, `kl`."""
+        x = float_rows(x, self.shape)
+        outputs = self._judged_hidden(x, training)
+        if not training:
+            parameters, cost = self._coded(x, applied(self.encoder, x))
+            expected = ops.mean(self.likelihood.mean(parameters), axis=0)
+            score = self._bound(self.likelihood.log_prob(x, parameters), cost)
+            outputs |= {"code": self._encode(x), "x": expected, "score": score}
+        if self.bottleneck.prior:
+            outputs["kl"] = ops.sum(self.bottleneck.kl(applied(self.encoder, x, training)), axis=-1)
+        return outputs
+
+    def _judged_hidden(self, x, training):
+        """`objective`, what training maximizes, and `imputation`, the average loss of the hidden cells, `(B,)` each; a loss of
+        1 is that of the best constant.
+
+        Outside training the same cells of a row are hidden always, and they alone are judged.
+        """
+        if training:
+            seen = x if self.corruption is None else self.corruption(x, training=True)
+            visible = 1.0 if self.corruption is None else self.likelihood.visible
+        else:
+            key, count, visible = self._key(x), x.shape[1], 0.0
+            draws = ops.concatenate([noise.uniform(key, count, stream=20 + mask) for mask in range(MASKS)])  # (M B, C)
+            x = ops.tile(x, (MASKS, 1))
+            seen = ops.where(draws < SHARE, np.nan, x)
+        hidden = ops.cast(ops.logical_and(ops.isnan(seen), ops.logical_not(ops.isnan(x))), "float32")
+        parameters, cost = self._coded(x, applied(self.encoder, seen, training), training)
+        losses = self.likelihood.losses(x, parameters)  # (S, B, C)
+        objective = self._bound(-ops.sum(losses * (hidden + visible * (1.0 - hidden)), axis=-1), cost)
+        imputation = ops.sum(ops.mean(losses, axis=0) * hidden, axis=-1) / ops.maximum(ops.sum(hidden, axis=-1), 1.0)
+        sets = 1 if training else MASKS
+        named = {"objective": objective, "imputation": imputation}
+        return {name: ops.mean(ops.reshape(each, (sets, -1)), axis=0) for name, each in named.items()}
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        self.imputation.update_state(y_pred["imputation"], sample_weight)
+        return {name: value for name, value in self.get_metrics_result().items() if name in ("loss", "imputation")}
+
+    # Helpers
+
+    def cells(self, rows: Any) -> keras.KerasTensor:
+        """Rows as cells `(B, C)`, float32, NaN where a cell is missing; cells as they are."""
+        if not _are_cells(rows):
+            rows = cells(self.likelihood.columns, self._raw(rows))
+        return float_rows(rows, self.shape)
+
+    def _raw(self, rows):
+        return raw(self.likelihood.columns, rows)
+
+    def _rows(self, cells):
+        return raw_of(self.likelihood.columns, ops.convert_to_numpy(cells))
+
+    def _opened(self, x):
+        return super()._opened(x if is_dataset(x) or _are_cells(x) else self.cells(x))
+
+    def _key(self, x):
+        return noise.key(ops.where(ops.isnan(x), -1.0, x))
+
+
+def _are_cells(rows: Any) -> bool:
+    """Whether rows are cells `(B, C)` already."""
+    return is_tensor(rows) or (isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind == "f")
