@@ -15,8 +15,19 @@ class Feature(NamedTuple):
     type: str
     shape: tuple[int, ...] = ()
     range: tuple[float, float] | None = None
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | tuple[float, ...] | None = None
     vocabulary: Vocabulary | None = None
+    missing: float | None = None
+    mean: float | None = None
+    scale: float | None = None
+    decimals: int | None = None
+    format: str | None = None
+
+    @property
+    def dtype(self) -> str:
+        """`float64` of a table's column of numbers, `str` of texts."""
+        numbers = self.type in ("continuous", "positive", "count")
+        return "float64" if numbers or (self.classes and isinstance(self.classes[0], float)) else "str"
 
     @classmethod
     def of(cls, shape: tuple[int, ...], range: tuple[float, float] | None = None) -> "Feature":
