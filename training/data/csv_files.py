@@ -247,8 +247,8 @@ def _require_even_rows(opener: Opener, form: Form, name: str) -> None:
             separator = {"\t": "tabs"}.get(form.separator, repr(form.separator))
             raise ValueError(
                 f"Expected {form.width:,} cells in every line, as in the first one, separated by {separator}. Received: "
-                f"{len(row):,} in line {line} of {name}, {form.separator.join(row)[:60]!r}. Try correcting this line, or quotes "
-                "around a cell that has the separator in it."
+                f"{len(row):,} in line {line} of {name}, {form.separator.join(row)[:60]!r}. Try correcting this line, or "
+                "quotes around a cell that has the separator in it."
             )
 
 
@@ -259,8 +259,8 @@ def _require_utf8(opener: Opener, name: str) -> None:
                 line.decode()
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"Expected text in UTF-8, as above. Received: the byte 0x{line[error.start]:02x} in line {number} of {name}. "
-                    "Try iconv -f cp1252 -t utf-8, or correcting this line."
+                    f"Expected text in UTF-8, as above. Received: the byte 0x{line[error.start]:02x} in line {number} of "
+                    f"{name}. Try iconv -f cp1252 -t utf-8, or correcting this line."
                 ) from None
 
 

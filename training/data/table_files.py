@@ -57,8 +57,8 @@ def open_table(source: object, name: str = "") -> Table:
     """Opens a table.
 
     Args:
-        source: path of a CSV file (separated by commas, semicolons, tabs or bars; also compressed by gzip), a Parquet, Feather or
-            Arrow file, or of JSON lines; or a DataFrame of pandas or Polars, a table of pyarrow, or a dict of arrays.
+        source: path of a CSV file (separated by commas, semicolons, tabs or bars; also compressed by gzip), a Parquet, Feather
+            or Arrow file, or of JSON lines; or a DataFrame of pandas or Polars, a table of pyarrow, or a dict of arrays.
         name: of a table in memory, for messages.
 
     Raises:

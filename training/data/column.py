@@ -1,0 +1,230 @@
+"""What one pass over a column gathers, in bounded memory, whatever the column holds."""
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.data import batches
+
+MOST_VALUES = 10_000  # distinct values that are counted; further ones are only known to be there
+FORMS = tuple(
+    f"{date}{time}"
+    for date in ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d")
+    for time in ("", " %H:%M:%S", "T%H:%M:%S", "T%H:%M:%SZ", " %H:%M", "T%H:%M")
+) + ("%Y-%m",)  # of two that fit equally well the first is taken
+YEARS = (-5_364_662_400.0, 5_680_281_600.0)  # 1800 to 2150 in seconds since 1970, where dates without separators must lie
+LONG = 17  # characters of a number that may have more digits than were meant
+SAMPLE = 100  # cells that decide which forms of dates are tried
+SHARE = 0.95  # of the present cells that must be numbers, or dates of one form
+
+
+class Moments:
+    """Count, mean and the sums of the second and third powers of deviations, gathered in parts and stable (Chan et al., 1983;
+    Pébay, 2008)."""
+
+    def __init__(self):
+        self.count = self.mean = self.square = self.cube = 0.0
+
+    def add(self, values: np.ndarray, counts: np.ndarray) -> None:
+        """Adds values `(n,)`, each as often as counts `(n,)` say."""
+        count = float(counts.sum())
+        if not count:
+            return
+        mean = float((counts * values).sum() / count)
+        off = values - mean
+        square, cube = float((counts * off**2).sum()), float((counts * off**3).sum())
+        total, apart = self.count + count, mean - self.mean
+        self.cube += cube + apart**3 * self.count * count * (self.count - count) / total**2
+        self.cube += 3 * apart * (self.count * square - count * self.square) / total
+        self.square += square + apart**2 * self.count * count / total
+        self.mean += apart * count / total
+        self.count = total
+
+    @property
+    def deviation(self) -> float:
+        return float(np.sqrt(self.square / self.count)) if self.count else 0.0
+
+    @property
+    def skewness(self) -> float:
+        return float(self.cube / self.count / self.deviation**3) if self.deviation > 0 else 0.0
+
+
+class Column:
+    """A column's cells so far. Cells of rows that are not `kept` only tell whether the column counts the rows."""
+
+    def __init__(self):
+        self.rows = 0  # kept, as are all cells below
+        self.present = 0  # that are not missing
+        self.numbers = 0
+        self.whole = True  # whether all numbers are
+        self.zeros = False  # whether a number starts with a needless zero, as codes do
+        self.decimals = 0
+        self.lowest, self.highest = np.inf, -np.inf
+        self.plain, self.logs, self.logs1p = Moments(), Moments(), Moments()
+        self.words = 0  # in all texts
+        self.length = 0  # of all texts
+        self.values: dict[str | float, int] = {}  # counts of the first MOST_VALUES distinct cells
+        self.beyond = 0  # cells of further distinct values
+        self.dates: dict[str, Dates] | None = None  # by form; None until cells are seen
+        self.other = ""  # a text that is no number
+        self.typed = False  # whether the file says that these are numbers
+        self.nested = False  # a type that is neither text nor number
+        self.order: tuple[str, ...] | None = None  # of categories that the file says to be ordered
+        self.counter = Counter()
+
+    def add(self, array: pa.Array, kept: np.ndarray | None, decimal: str) -> None:
+        """Adds cells `(n,)`, of rows that are kept where `kept` `(n,)` says so, or all."""
+        self.rows += len(array) if kept is None else int(kept.sum())
+        if pa.types.is_dictionary(array.type) and array.type.ordered:
+            self.order = tuple(map(str, array.dictionary.to_pylist()))
+        cells = batches.plain(array)
+        if cells is None:
+            self.nested = True
+            return
+        self.typed = pa.types.is_floating(cells.type)
+        encoded = pc.dictionary_encode(cells if self.typed else batches.present(cells))
+        distinct, place = encoded.dictionary, pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy()
+        numbers = batches.values(distinct if self.typed else batches.numbers(distinct, decimal))
+        self.counter.add(np.append(numbers, np.nan)[place])
+        counts = np.bincount(place if kept is None else place[kept], minlength=len(distinct) + 1)[:-1]
+        if self.typed:
+            counts = np.where(np.isnan(numbers), 0, counts)
+        self.present += int(counts.sum())
+        self._add_numbers(numbers, counts)
+        if not self.typed:
+            self._add_texts(distinct, numbers, counts, decimal)
+        self._count(distinct, counts)
+
+    def _add_numbers(self, numbers: np.ndarray, counts: np.ndarray) -> None:
+        there = ~np.isnan(numbers) & (counts > 0)
+        values, counts = numbers[there], counts[there]
+        if not len(values):
+            return
+        self.numbers += int(counts.sum())
+        self.lowest, self.highest = min(self.lowest, float(values.min())), max(self.highest, float(values.max()))
+        self.whole = self.whole and bool((values == np.round(values)).all())
+        if self.typed and not self.whole:
+            self.decimals = max(self.decimals, _decimals(values))
+        with np.errstate(over="ignore", invalid="ignore"):  # cubes of numbers near the largest one
+            self.plain.add(values, counts)
+        above = values > 0
+        self.logs.add(np.log(values[above]), counts[above])
+        above = values >= 0
+        self.logs1p.add(np.log1p(values[above]), counts[above])
+
+    def _add_texts(self, distinct: pa.StringArray, numbers: np.ndarray, counts: np.ndarray, decimal: str) -> None:
+        there = counts > 0
+        texts, numbers, counts = distinct.filter(pa.array(there)), numbers[there], counts[there]
+        if not len(texts):
+            return
+        are = ~np.isnan(numbers)
+        if are.any():
+            numeric = texts.filter(pa.array(are))
+            self.decimals = max(self.decimals, _written_decimals(numeric, decimal))
+            self.zeros = self.zeros or pc.any(pc.match_substring_regex(numeric, "^0[0-9]+$")).as_py()
+        if not are.all():
+            others = texts.filter(pa.array(~are))
+            self.other = self.other or others[0].as_py()
+            self.words += int((counts[~are] * pc.count_substring_regex(others, r"\S+").to_numpy()).sum())
+            self.length += int((counts[~are] * pc.utf8_length(others).to_numpy()).sum())
+        if self.dates is None:
+            self.dates = {form: Dates() for form in FORMS if _may_be(texts[:SAMPLE], form)}
+        for form, dates in self.dates.items():
+            dates.add(batches.seconds(texts, form), counts)
+
+    def _count(self, distinct: pa.Array, counts: np.ndarray) -> None:
+        """Counts distinct values; there are too many of numbers to go on with once there are MOST_VALUES of them."""
+        if self.beyond and self.numbers > 0.5 * self.present:
+            self.beyond += int(counts.sum())
+            return
+        for value, count in zip(distinct.to_pylist(), counts.tolist(), strict=True):
+            if count:
+                if value in self.values:
+                    self.values[value] += count
+                elif len(self.values) < MOST_VALUES:
+                    self.values[value] = count
+                else:
+                    self.beyond += count
+
+
+class Dates:
+    """The cells that are dates of one form."""
+
+    def __init__(self):
+        self.count, self.lowest, self.highest, self.moments = 0, np.inf, -np.inf, Moments()
+
+    def add(self, seconds: np.ndarray, counts: np.ndarray) -> None:
+        there = ~np.isnan(seconds)
+        if there.any():
+            seconds, counts = seconds[there], counts[there]
+            self.count += int(counts.sum())
+            self.lowest, self.highest = min(self.lowest, float(seconds.min())), max(self.highest, float(seconds.max()))
+            self.moments.add(seconds, counts)
+
+
+class Counter:
+    """Whether the numbers of a column count its rows: the whole numbers there are strictly increasing, or each of those from
+    the lowest to the highest is there once."""
+
+    def __init__(self):
+        self.rows, self.last, self.lowest, self.highest = 0, -np.inf, np.inf, -np.inf
+        self.possible, self.increasing, self.moments = True, True, Moments()
+
+    def add(self, values: np.ndarray) -> None:
+        """Adds the numbers of all rows, NaN for what is none."""
+        self.rows += len(values)
+        self.possible = self.possible and len(values) > 0 and not np.isnan(values).any() and bool((values % 1 == 0).all())
+        if not self.possible:
+            return
+        self.increasing = self.increasing and values[0] > self.last and bool((np.diff(values) > 0).all())
+        self.last, self.lowest = float(values[-1]), min(self.lowest, float(values.min()))
+        self.highest = max(self.highest, float(values.max()))
+        self.moments.add(values, np.ones(len(values)))
+
+    @property
+    def length(self) -> float:
+        """How many whole numbers there are from the lowest to the highest."""
+        return self.highest - self.lowest + 1
+
+    @property
+    def each_once(self) -> bool:
+        """Whether the moments are those of whole numbers each of which is there once."""
+        mean, square = (self.lowest + self.highest) / 2, self.rows * (self.rows**2 - 1) / 12
+        same = np.isclose(self.moments.mean, mean, rtol=1e-9, atol=1e-9) and np.isclose(self.moments.square, square, rtol=1e-9)
+        return self.possible and self.length == self.rows and bool(same)
+
+
+def _may_be(texts: pa.StringArray, form: str) -> bool:
+    found = batches.seconds(texts, form)
+    return bool(np.mean(~np.isnan(found)) >= SHARE) and (
+        form != "%Y%m%d" or (YEARS[0] <= np.nanmin(found) and np.nanmax(found) <= YEARS[1])
+    )
+
+
+def _decimals(values: np.ndarray) -> int:
+    """The most digits after the point that are needed to write numbers, at most 15."""
+    return next((digits for digits in range(15) if (np.round(values, digits) == values).all()), 15)
+
+
+def _written_decimals(texts: pa.StringArray, decimal: str) -> int:
+    """The most digits after the decimal sign in numbers that are written without an exponent."""
+    plain = texts.filter(pc.invert(pc.match_substring(texts, "e", ignore_case=True)))
+    short = plain.filter(pc.less(pc.binary_length(plain), LONG))  # the others may be 0.30000000000000004 and the like
+    plain = short if len(short) else plain
+    place = pc.find_substring(plain, decimal).to_numpy()
+    digits = np.where(place < 0, 0, pc.binary_length(plain).to_numpy() - place - 1)
+    return min(int(digits.max(initial=0)), 15)
+
+
+def distinct_numbers(values: dict[str | float, int], decimal: str) -> dict[float, int]:
+    """The counts of the distinct numbers among the values of a column."""
+    found: dict[float, int] = {}
+    texts = [value for value in values if isinstance(value, str)]
+    typed = [value for value in values if not isinstance(value, str)]
+    numbers = batches.values(batches.numbers(pa.array(texts, pa.string()), decimal)).tolist()
+    for value, number in itertools.chain(zip(texts, numbers, strict=True), zip(typed, typed, strict=True)):
+        if np.isfinite(number):
+            found[number] = found.get(number, 0) + values[value]
+    return dict(sorted(found.items()))
