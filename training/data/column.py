@@ -1,60 +1,35 @@
 """What one pass over a column gathers, in bounded memory, whatever the column holds."""
 
-import itertools
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.data import batches
+from training.data.moments import Counter, Dates, Moments
 
 MOST_VALUES = 10_000  # distinct values that are counted; further ones are only known to be there
-FORMS = tuple(
-    f"{date}{time}"
-    for date in ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d")
-    for time in ("", " %H:%M:%S", "T%H:%M:%S", "T%H:%M:%SZ", " %H:%M", "T%H:%M")
-) + ("%Y-%m",)  # of two that fit equally well the first is taken
+FORMS = (  # of two that fit equally well the first is taken
+    *(
+        f"{date}{time}"
+        for date in ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d")
+        for time in ("", " %H:%M:%S", "T%H:%M:%S", "T%H:%M:%SZ", " %H:%M", "T%H:%M")
+    ),
+    "%Y-%m",
+)
 YEARS = (-5_364_662_400.0, 5_680_281_600.0)  # 1800 to 2150 in seconds since 1970, where dates without separators must lie
 LONG = 17  # characters of a number that may have more digits than were meant
 SAMPLE = 100  # cells that decide which forms of dates are tried
 SHARE = 0.95  # of the present cells that must be numbers, or dates of one form
 
 
-class Moments:
-    """Count, mean and the sums of the second and third powers of deviations, gathered in parts and stable (Chan et al., 1983;
-    Pébay, 2008)."""
-
-    def __init__(self):
-        self.count = self.mean = self.square = self.cube = 0.0
-
-    def add(self, values: np.ndarray, counts: np.ndarray) -> None:
-        """Adds values `(n,)`, each as often as counts `(n,)` say."""
-        count = float(counts.sum())
-        if not count:
-            return
-        mean = float((counts * values).sum() / count)
-        off = values - mean
-        square, cube = float((counts * off**2).sum()), float((counts * off**3).sum())
-        total, apart = self.count + count, mean - self.mean
-        self.cube += cube + apart**3 * self.count * count * (self.count - count) / total**2
-        self.cube += 3 * apart * (self.count * square - count * self.square) / total
-        self.square += square + apart**2 * self.count * count / total
-        self.mean += apart * count / total
-        self.count = total
-
-    @property
-    def deviation(self) -> float:
-        return float(np.sqrt(self.square / self.count)) if self.count else 0.0
-
-    @property
-    def skewness(self) -> float:
-        return float(self.cube / self.count / self.deviation**3) if self.deviation > 0 else 0.0
-
-
 class Column:
-    """A column's cells so far. Cells of rows that are not `kept` only tell whether the column counts the rows."""
+    """A column's cells so far. Cells of rows that are not `kept` only tell whether the column counts the rows.
 
-    def __init__(self):
+    Args:
+        form: that its dates have; by default it is one of FORMS.
+    """
+
+    def __init__(self, form: str | None = None):
         self.rows = 0  # kept, as are all cells below
         self.present = 0  # that are not missing
         self.numbers = 0
@@ -67,15 +42,17 @@ class Column:
         self.length = 0  # of all texts
         self.values: dict[str | float, int] = {}  # counts of the first MOST_VALUES distinct cells
         self.beyond = 0  # cells of further distinct values
-        self.dates: dict[str, Dates] | None = None  # by form; None until cells are seen
+        self.dates = {form: Dates()} if form else None  # by form; None until cells are seen
         self.other = ""  # a text that is no number
         self.typed = False  # whether the file says that these are numbers
         self.nested = False  # a type that is neither text nor number
         self.order: tuple[str, ...] | None = None  # of categories that the file says to be ordered
         self.counter = Counter()
+        self.decimal = "."  # sign, in texts
 
     def add(self, array: pa.Array, kept: np.ndarray | None, decimal: str) -> None:
         """Adds cells `(n,)`, of rows that are kept where `kept` `(n,)` says so, or all."""
+        self.decimal = decimal
         self.rows += len(array) if kept is None else int(kept.sum())
         if pa.types.is_dictionary(array.type) and array.type.ordered:
             self.order = tuple(map(str, array.dictionary.to_pylist()))
@@ -94,7 +71,7 @@ class Column:
         self.present += int(counts.sum())
         self._add_numbers(numbers, counts)
         if not self.typed:
-            self._add_texts(distinct, numbers, counts, decimal)
+            self._add_texts(distinct, numbers, counts)
         self._count(distinct, counts)
 
     def _add_numbers(self, numbers: np.ndarray, counts: np.ndarray) -> None:
@@ -114,7 +91,7 @@ class Column:
         above = values >= 0
         self.logs1p.add(np.log1p(values[above]), counts[above])
 
-    def _add_texts(self, distinct: pa.StringArray, numbers: np.ndarray, counts: np.ndarray, decimal: str) -> None:
+    def _add_texts(self, distinct: pa.StringArray, numbers: np.ndarray, counts: np.ndarray) -> None:
         there = counts > 0
         texts, numbers, counts = distinct.filter(pa.array(there)), numbers[there], counts[there]
         if not len(texts):
@@ -122,7 +99,7 @@ class Column:
         are = ~np.isnan(numbers)
         if are.any():
             numeric = texts.filter(pa.array(are))
-            self.decimals = max(self.decimals, _written_decimals(numeric, decimal))
+            self.decimals = max(self.decimals, _written_decimals(numeric, self.decimal))
             self.zeros = self.zeros or pc.any(pc.match_substring_regex(numeric, "^0[0-9]+$")).as_py()
         if not are.all():
             others = texts.filter(pa.array(~are))
@@ -148,52 +125,38 @@ class Column:
                 else:
                     self.beyond += count
 
-
-class Dates:
-    """The cells that are dates of one form."""
-
-    def __init__(self):
-        self.count, self.lowest, self.highest, self.moments = 0, np.inf, -np.inf, Moments()
-
-    def add(self, seconds: np.ndarray, counts: np.ndarray) -> None:
-        there = ~np.isnan(seconds)
-        if there.any():
-            seconds, counts = seconds[there], counts[there]
-            self.count += int(counts.sum())
-            self.lowest, self.highest = min(self.lowest, float(seconds.min())), max(self.highest, float(seconds.max()))
-            self.moments.add(seconds, counts)
-
-
-class Counter:
-    """Whether the numbers of a column count its rows: the whole numbers there are strictly increasing, or each of those from
-    the lowest to the highest is there once."""
-
-    def __init__(self):
-        self.rows, self.last, self.lowest, self.highest = 0, -np.inf, np.inf, -np.inf
-        self.possible, self.increasing, self.moments = True, True, Moments()
-
-    def add(self, values: np.ndarray) -> None:
-        """Adds the numbers of all rows, NaN for what is none."""
-        self.rows += len(values)
-        self.possible = self.possible and len(values) > 0 and not np.isnan(values).any() and bool((values % 1 == 0).all())
-        if not self.possible:
-            return
-        self.increasing = self.increasing and values[0] > self.last and bool((np.diff(values) > 0).all())
-        self.last, self.lowest = float(values[-1]), min(self.lowest, float(values.min()))
-        self.highest = max(self.highest, float(values.max()))
-        self.moments.add(values, np.ones(len(values)))
+    @property
+    def numeric(self) -> bool:
+        """Whether enough cells are numbers for the column to be one of numbers."""
+        return 0 < self.numbers >= SHARE * self.present
 
     @property
-    def length(self) -> float:
-        """How many whole numbers there are from the lowest to the highest."""
-        return self.highest - self.lowest + 1
+    def coded(self) -> bool:
+        """Whether the numbers are codes: whole ones, of which some have needless zeros before them."""
+        return self.zeros and self.whole
+
+    def number_counts(self) -> dict[float, int]:
+        """How often each number is among the counted values of a column of numbers, in ascending order."""
+        found: dict[float, int] = {}
+        if self.numeric:
+            values = list(self.values)
+            if not self.typed:
+                values = batches.values(batches.numbers(pa.array(values, pa.string()), self.decimal)).tolist()
+            for value, count in zip(values, self.values.values(), strict=True):
+                if np.isfinite(value):
+                    found[value] = found.get(value, 0) + count
+        return dict(sorted(found.items()))
 
     @property
-    def each_once(self) -> bool:
-        """Whether the moments are those of whole numbers each of which is there once."""
-        mean, square = (self.lowest + self.highest) / 2, self.rows * (self.rows**2 - 1) / 12
-        same = np.isclose(self.moments.mean, mean, rtol=1e-9, atol=1e-9) and np.isclose(self.moments.square, square, rtol=1e-9)
-        return self.possible and self.length == self.rows and bool(same)
+    def form(self) -> str | None:
+        """The form of dates that most cells have, if enough have it."""
+        dates = self.dates or {}
+        best = max(dates, key=lambda form: dates[form].count, default=None)
+        return best if best and dates[best].count >= max(1, SHARE * self.present) else None
+
+    def missing(self, present: int) -> float:
+        """The share of missing cells, if `present` are not."""
+        return 1 - present / self.rows if self.rows else 1.0
 
 
 def _may_be(texts: pa.StringArray, form: str) -> bool:
@@ -216,15 +179,3 @@ def _written_decimals(texts: pa.StringArray, decimal: str) -> int:
     place = pc.find_substring(plain, decimal).to_numpy()
     digits = np.where(place < 0, 0, pc.binary_length(plain).to_numpy() - place - 1)
     return min(int(digits.max(initial=0)), 15)
-
-
-def distinct_numbers(values: dict[str | float, int], decimal: str) -> dict[float, int]:
-    """The counts of the distinct numbers among the values of a column."""
-    found: dict[float, int] = {}
-    texts = [value for value in values if isinstance(value, str)]
-    typed = [value for value in values if not isinstance(value, str)]
-    numbers = batches.values(batches.numbers(pa.array(texts, pa.string()), decimal)).tolist()
-    for value, number in itertools.chain(zip(texts, numbers, strict=True), zip(typed, typed, strict=True)):
-        if np.isfinite(number):
-            found[number] = found.get(number, 0) + values[value]
-    return dict(sorted(found.items()))

@@ -14,8 +14,10 @@ SCALES = (  # from the lowest to the highest; words at one place, joined by |, m
     "not sure, somewhat agree|slightly agree, agree, strongly agree",
     "very dissatisfied, dissatisfied, neutral|neither, satisfied, very satisfied",
     "very unlikely, unlikely, neutral|possible|somewhat likely, likely, very likely",
-    "not at all, a little|slightly|not very, somewhat|moderately, quite|very, extremely|very much",
+    "too little|too few|too low|too small, about right|just right|right, too much|too many|too high|too large",
+    "not at all|not, a little|slightly|not very|notvery, somewhat|moderately, quite|very, extremely|very much",
     "very unhappy, unhappy|not too happy, neutral, happy|pretty happy, very happy",
+    "very bad|terrible|awful, bad, medium|mediocre|fair, good, better, best|very good|great",
     "very bad|terrible|awful, bad, ok|okay|average|neutral, good, very good|great, excellent|best|perfect",
     "very poor, poor, fair|average, good, very good|great, excellent|superior, premium, ideal",
     "none|no|nil|absent, minimal|trace|very mild, mild|slight|little|some|light, moderate|medium, severe|marked|heavy, "
@@ -23,8 +25,11 @@ SCALES = (  # from the lowest to the highest; words at one place, joined by |, m
     "worse|decreased|less|lower|down, same|unchanged|equal|no change|stable, better|increased|more|higher|up",
     "first|1st, second|2nd, third|3rd, fourth|4th, fifth|5th, sixth|6th, seventh|7th, eighth|8th, ninth|9th, tenth|10th",
     "i, ii, iii, iv, v, vi, vii, viii, ix, x",
-    "none, elementary, primary, middle school|lower secondary, secondary|high school, tertiary|college, university|bachelor, "
-    "master|graduate, phd|doctorate",
+    "none|no formal education, less than high school|less than hs|below hs|hs drop out|dropout, elementary, primary, "
+    "middle school|lower secondary, some high school, ged, secondary|high school|highschool|hs|hs grad|high school graduate, "
+    "below college, some college, associate|vocational, college|college grad|tertiary, "
+    "university|bachelor|bachelors|undergraduate, master|masters|graduate|advanced degree|postgraduate, phd|doctor|doctorate",
+    "assistant|assistant professor|asstprof, associate|associate professor|assocprof, professor|full professor|prof",
     "infant|baby, toddler, child, teen|teenager|adolescent, young adult|young, adult|middle aged, senior|old|elderly",
     "short, medium|average, long",
     "short, medium|average, tall",
