@@ -58,6 +58,8 @@ def plain(column: pa.Array) -> pa.Array | None:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return plain(column.dictionary_decode())
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):  # 0.1 as 0.1, not as 0.10000000149011612
+        return column.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return column.cast(pa.float64(), safe=False)
     if pa.types.is_duration(kind):

@@ -59,6 +59,8 @@ class Column:
         cells = batches.plain(array)
         if cells is None:
             self.nested = True
+            valid = array.is_valid().to_numpy(zero_copy_only=False)
+            self.present += int(valid.sum() if kept is None else valid[kept].sum())
             return
         self.typed = pa.types.is_floating(cells.type)
         encoded = pc.dictionary_encode(cells if self.typed else batches.present(cells))

@@ -29,7 +29,7 @@ def inferred(column: Column, name: str, first: bool) -> Feature:
     counts = column.number_counts()
     distinct = counts if column.numeric else column.values
     if len(distinct) <= 1:
-        return left_out(column, "constant")._replace(classes=tuple(distinct) or None)
+        return left_out(column, "constant")
     if column.form:
         _say_ambiguous(column, name, column.form)
         return datetime(column, column.form)
@@ -39,8 +39,10 @@ def inferred(column: Column, name: str, first: bool) -> Feature:
 
 
 def left_out(column: Column, kind: str) -> Feature:
-    """A column that is not kept."""
-    return Feature(kind, missing=column.missing(column.present))
+    """A column that is not kept; the value of a constant one is its only class."""
+    distinct = tuple(column.number_counts() if column.numeric else column.values)
+    classes = distinct if kind == "constant" and len(distinct) == 1 else None
+    return Feature(kind, classes=classes, missing=column.missing(column.present))
 
 
 def _of_numbers(column: Column, name: str, counts: dict[float, int], first: bool) -> Feature:
@@ -48,7 +50,7 @@ def _of_numbers(column: Column, name: str, counts: dict[float, int], first: bool
         return left_out(column, "identifier")
     if column.numbers < column.present:
         count = column.present - column.numbers
-        print(f"{name}: {count:,} cells such as {column.other!r} are no numbers, and count as missing", file=sys.stderr)
+        print(f"{name}: cells that are no numbers, such as {column.other!r}, count as missing: {count:,}", file=sys.stderr)
     if len(counts) == 2:
         return classed(column, "binary", tuple(counts))
     if column.whole and len(counts) in LEVELS and tuple(counts) == tuple(range(1, len(counts) + 1)):

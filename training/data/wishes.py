@@ -71,9 +71,7 @@ def _wished_classes(column: Column, name: str, wish: Feature, counts: dict[float
     wanted = wanted or tuple(sorted(values))
     if wish.type == "ordinal" and values is column.values and not (wish.classes or ordered(column)):
         some = ", ".join(map(str, list(values)[:5]))
-        raise _refused(
-            name, wish, "classes whose order is known", some, f"{{type: ordinal, classes: [{some}]}}, in their order"
-        )
+        raise _refused(name, wish, "classes whose order is known", some, f"{{type: ordinal, classes: [{some}]}}")
     if wish.type == "binary" and len(wanted) != 2:
         raise _refused(name, wish, "two classes", f"{len(wanted):,}", "categorical")
     if len(wanted) > MOST_CLASSES:
