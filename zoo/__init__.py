@@ -4,10 +4,11 @@ from zoo.autoencoder import Autoencoder
 from zoo.bodies import conv, conv_decoder, dense, linear
 from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
-from zoo.corruption import RandomAffine, RandomNoise
+from zoo.corruption import HideCells, RandomAffine, RandomNoise
 from zoo.density import Mixture
 from zoo.finite import Finite
 from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
+from zoo.mixed import ColumnInputs, Mixed
 from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.predictor import Predictor, coder
 from zoo.presets import card, list, load, sample, save_preset
@@ -16,6 +17,7 @@ from zoo.ranks import Ranks
 from zoo.registry import register
 from zoo.scaling import Standardize
 from zoo.signatures import Signature, Tensor
+from zoo.tables import TableAutoencoder
 from zoo.transformer import Transformer
 from zoo.vocabulary import Vocabulary
 
@@ -24,12 +26,15 @@ __all__ = [
     "Autoencoder",
     "Bernoulli",
     "Bottleneck",
+    "ColumnInputs",
     "Deterministic",
     "DiscretizedGaussian",
     "Finite",
     "Gaussian",
+    "HideCells",
     "Likelihood",
     "LinearAutoencoder",
+    "Mixed",
     "Mixture",
     "Predictor",
     "RandomAffine",
@@ -38,6 +43,7 @@ __all__ = [
     "Signature",
     "SquaredError",
     "Standardize",
+    "TableAutoencoder",
     "Tensor",
     "Transformer",
     "VectorQuantized",

@@ -384,7 +384,7 @@ class Autoencoder(Model):
         return inputs.opened(x, self.shape)
 
     def _coded(self, x, features, training=False):
-        """Parameters `(S, B, …)` of the codes that features `(B, …)` of scaled x lead to, and the cost `(S, B)` of the codes."""
+        """Parameters `(S, B, …)` of the codes that features `(B, …)` of scaled x lead to, and the codes' cost `(S, B)`."""
         key = {"key": self._key(x)} if self._keyed and not training else {}  # in training, a seed generator is used
         codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
         return self._judged(codes, training), cost

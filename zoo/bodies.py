@@ -10,7 +10,7 @@ from typing import Literal
 import keras
 from keras import layers, ops
 
-from zoo.arguments import require_whole
+from zoo.arguments import require_amount, require_whole
 from zoo.registry import Activation, register
 
 SMALLEST_SIDE = 7  # convolutional bodies halve an image until its shorter side is at most this
@@ -133,6 +133,59 @@ def dense_body(
     return keras.Sequential([keras.Input(shape), flat, beside[0]], name="encoder"), keras.Sequential(
         [beside[1]], name="decoder"
     )
+
+
+@register("body", "residual")
+def residual_body(
+    shape: tuple[int, ...], width: int = 256, depth: int = 2, dropout: float = 0.2, activation: Activation = "gelu"
+) -> tuple[keras.Model, keras.Model]:
+    """Fully connected layers of one width, each of which adds to what the one before gives, beside a linear path; for tables.
+
+    Args:
+        shape: of one example.
+        width: units of every layer.
+        depth: number of layers of the encoder, and of the decoder.
+        dropout: share of the units that are left out in training, from the second layer on, in [0, 1).
+        activation: activation function of every layer.
+    """
+    require_whole(1, width=width, depth=depth)
+    require_amount(below=1, dropout=dropout)
+    encoder, decoder = (LinearPath(_residual(width, depth, dropout, activation), name="path") for _ in range(2))
+    return keras.Sequential([keras.Input(shape), encoder], name="encoder"), keras.Sequential([decoder], name="decoder")
+
+
+def _residual(width, depth, dropout, activation) -> keras.Sequential:
+    inner = [ResidualLayer(width, dropout, activation, name=f"residual_{i}") for i in range(1, depth)]
+    return keras.Sequential([layers.Dense(width, activation=activation, name="dense_0"), *inner])
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ResidualLayer(layers.Layer):
+    """x + dropout(f(W x + b)), of x's shape `(B, width)`.
+
+    Args:
+        width: of x.
+        dropout: share of the units that are left out in training.
+        activation: f, a Keras name.
+    """
+
+    def __init__(self, width: int, dropout: float = 0.0, activation: str = "gelu", **kwargs):
+        super().__init__(**kwargs)
+        self.width, self.dropout, self.activation = width, dropout, activation
+        self._dense = layers.Dense(width, activation=activation, name="dense", dtype=self.dtype_policy)
+        self._dropout = layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        self._dense.build(input_shape)
+
+    def call(self, x: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
+        return ops.add(x, self._dropout(self._dense(x), training=training))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "width": self.width, "dropout": self.dropout, "activation": self.activation}
 
 
 @keras.saving.register_keras_serializable("zoo")

@@ -90,7 +90,7 @@ class Columns(abc.ABC):
 
     @abc.abstractmethod
     def point(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
-        """The cells to expect, `(…, G)`: the mean of numbers, the most probable class."""
+        """The cells to expect, `(…, G)`: the mean of numbers, the most probable of texts."""
 
     @abc.abstractmethod
     def draw(self, parameters: keras.KerasTensor, normal: keras.KerasTensor, uniform: keras.KerasTensor) -> keras.KerasTensor:
@@ -294,9 +294,11 @@ class _Classes(Columns):
     """Columns of classes, texts or a few numbers. Shorter columns are padded to the most classes, K."""
 
     others = 1  # classes beside the known ones
+    averaged = False  # whether classes that are numbers are filled in with their mean
 
     def __init__(self, features: Sequence[Feature]):
         super().__init__(features)
+        self.texts = np.array([isinstance(feature.classes[0], str) for feature in features])  # (G,)
         self.counts = np.array([len(feature.classes) for feature in features])  # (G,)
         self.most = int(self.counts.max()) + self.others
 
@@ -320,7 +322,8 @@ class _Classes(Columns):
         return -np.sum(shares * np.log(np.where(shares > 0, shares, 1.0)), axis=1).astype("float32")
 
     def raw(self, cells: Any, xp: ModuleType) -> Any:
-        return xp.sum(xp.where(cells[..., None] == np.arange(self.most), self._values(0.0), 0.0), axis=-1)
+        near = 1.0 - xp.abs(cells[..., None] - np.arange(self.most))  # of a mean, between the two nearest classes
+        return xp.sum(xp.where(near > 0.0, near * self._values(0.0), 0.0), axis=-1)
 
     def log_prob(self, cells: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         chosen = ops.one_hot(ops.cast(cells, "int32"), self.most)
@@ -333,7 +336,10 @@ class _Classes(Columns):
         return -self.log_prob(cells, parameters) / self.entropies
 
     def point(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.cast(ops.argmax(self._known(parameters), axis=-1), "float32")
+        known = self._known(parameters)
+        likeliest = ops.cast(ops.argmax(known, axis=-1), "float32")
+        mean = ops.sum(ops.softmax(known, axis=-1) * np.arange(self.most, dtype="float32"), axis=-1)
+        return ops.where(self.averaged & ~self.texts, mean, likeliest)
 
     def draw(self, parameters: keras.KerasTensor, normal: keras.KerasTensor, uniform: keras.KerasTensor) -> keras.KerasTensor:
         edges = ops.cumsum(ops.exp(self._known(parameters)), axis=-1)
@@ -351,8 +357,7 @@ class _Classes(Columns):
     def _values(self, padding: float) -> np.ndarray:
         """The raw numbers of all classes: their own, or their places, if they are texts, `(G, K)`."""
         values = np.full((self.size, self.most), padding)
-        for row, feature, count in zip(values, self.features, self.counts, strict=True):
-            texts = isinstance(feature.classes[0], str)
+        for row, feature, count, texts in zip(values, self.features, self.counts, self.texts, strict=True):
             row[:count] = np.arange(count) if texts else feature.classes
             if texts:
                 row[count : count + self.others] = count
@@ -387,15 +392,18 @@ class Categorical(_Classes):
 
 @register("column", "binary")
 class Binary(Categorical):
-    """Two classes."""
+    """Two classes. Of two numbers, the mean is filled in."""
+
+    averaged = True
 
 
 @register("column", "ordinal")
 class Ordinal(_Classes):
-    """Classes in an order: p(class ≤ c) = σ(θ_c) with rising θ. A number between two classes is read as the nearer one; any
-    other text is read as missing."""
+    """Classes in an order: p(class ≤ c) = σ(θ_c) with rising θ. A number between two classes is read as the nearer one, any
+    other text as missing. Of numbers, the mean is filled in."""
 
     others = 0
+    averaged = True
 
     @property
     def parameters(self) -> int:
@@ -405,8 +413,7 @@ class Ordinal(_Classes):
         known = self._values(np.inf)
         edges = (known[:, 1:] + known[:, :-1]) / 2
         place = xp.sum(xp.where(values[..., None] > edges, 1.0, 0.0), axis=-1)
-        texts = np.array([isinstance(feature.classes[0], str) for feature in self.features])
-        missing = xp.logical_or(xp.isnan(values), xp.logical_and(texts, values >= self.counts))
+        missing = xp.logical_or(xp.isnan(values), xp.logical_and(self.texts, values >= self.counts))
         return xp.where(missing, np.nan, place)
 
     def inputs(self, cells: keras.KerasTensor) -> keras.KerasTensor:

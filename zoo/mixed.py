@@ -1,5 +1,6 @@
 """The likelihood of tables whose columns are of different types, and what an encoder sees of such a table."""
 
+import itertools
 import json
 
 import keras
@@ -36,7 +37,7 @@ class Mixed(Likelihood):
         places = np.concatenate([places for places, _ in self._groups])
         self._order = np.argsort(places)  # from the order of the groups to that of the columns
         edges = np.cumsum([0, *(group.parameters for _, group in self._groups)])
-        self._slices = [slice(int(low), int(high)) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+        self._slices = [slice(int(low), int(high)) for low, high in itertools.pairwise(edges)]
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
         """The projection to the parameters `(B, P)` of all columns, which starts at each column's distribution as a whole."""

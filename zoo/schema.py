@@ -11,10 +11,11 @@ class Feature(NamedTuple):
     `type` is `image`, `array`, `text`, `class` or `number`; `shape` that of one value; `range` the lowest and highest value
     that the training data have, None where that is not known; `classes` the names of the classes; `vocabulary` of a text.
 
-    The columns of a table are of a type of `zoo.columns`, or they are left out: `identifier`, `text`, `constant`. Of these, the
-    rest is known: `missing`, the share of cells without a value; `mean` and `scale`, the standard deviation, of numbers, and
-    `log_mean` and `log_scale` of their logarithms, of counts those of 1 + n, with which they are standardized; `decimals`, how many digits numbers have after the point; `format` of dates, as `strptime` takes it; `shares` of
-    the classes among the cells with a value, in their order. A class may be a number.
+    The columns of a table are of a type of `zoo.columns`, or they are left out: `identifier`, `text`, `constant`. Of these is
+    known: `missing`, the share of cells without a value; `mean` and `scale`, the standard deviation, of numbers, and `log_mean`
+    and `log_scale` of their logarithms (of counts, those of 1 + n), with which they are standardized; `decimals`, how many
+    digits numbers have after the point; `format` of dates, as `strptime` takes it; `shares` of the classes among the cells with
+    a value, in their order. A class may be a number.
     """
 
     type: str

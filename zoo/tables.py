@@ -1,7 +1,7 @@
 """Autoencoders of tables: rows of mixed type in, with cells missing, and rows out."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from zoo import noise
 from zoo.autoencoder import Autoencoder
 from zoo.bodies import applied
+from zoo.bottlenecks import Bottleneck
 from zoo.columns import dtype, kept
 from zoo.inputs import float_rows, integers, is_dataset, is_tensor
 from zoo.mixed import Mixed
@@ -33,15 +34,26 @@ class TableAutoencoder(Autoencoder):
     Verbs take rows as people have them, a dict of columns, a pandas or Polars table, or a list of dicts (see `zoo.rows`), and
     return a dict of columns, float64 `(B,)` or texts `(B,)`. Training takes cells (`zoo.rows.cells`), and so do verbs, which
     then return cells.
+
+    Args:
+        overcomplete: allow a code of as many numbers as say what a row holds, or more.
     """
 
-    settings: ClassVar = ("overcomplete",)
     serving_default = "reconstruct"
 
-    def __init__(self, encoder: keras.Model, bottleneck: Any, decoder: keras.Model, likelihood: Mixed, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        bottleneck: Bottleneck,
+        decoder: keras.Model,
+        likelihood: Mixed,
+        overcomplete: bool = False,
+        **kwargs,
+    ):
         if not isinstance(likelihood, Mixed):
-            raise ValueError(f"Expected a likelihood of columns. Received: {type(likelihood).__name__}. Try zoo.Mixed(columns).")
-        super().__init__(encoder, bottleneck, decoder, likelihood, **kwargs)
+            received = type(likelihood).__name__
+            raise ValueError(f"Expected a likelihood of columns. Received: {received}. Try zoo.Mixed(columns).")
+        super().__init__(encoder, bottleneck, decoder, likelihood, overcomplete=overcomplete, **kwargs)
         self.schema = likelihood.columns
         self.imputation = keras.metrics.Mean(name="imputation")
 

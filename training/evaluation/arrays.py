@@ -89,7 +89,7 @@ def _errors(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data) -> 
             metrics[f"{name}/scaled_error"] = scaled_error(evaluated, data.test)
         metrics[f"{name}/squared_error"] = squared_error(evaluated, data.test)
         metrics[f"{name}/mse"] = metrics[f"{name}/squared_error"] / np.prod(data.shape)
-    metrics["test/score"] = _average(data.test, model.score)
+    metrics["test/score"] = average(data.test, model.score)
     metrics["train/squared_error"] = squared_error(model, data.train)
     return metrics
 
@@ -231,7 +231,7 @@ def squared_error(model: zoo.Autoencoder, split: Split) -> float:
         difference = x - numpy(model.reconstruct(x))
         return np.sum(np.square(difference).reshape(len(x), -1), axis=1, dtype="float64")
 
-    return _average(split, error)
+    return average(split, error)
 
 
 def scaled_error(model: zoo.Autoencoder, split: Split) -> float:
@@ -242,7 +242,7 @@ def scaled_error(model: zoo.Autoencoder, split: Split) -> float:
     def error(x):
         return np.mean(np.square((x - numpy(model.reconstruct(x))) / scale).reshape(len(x), -1), axis=1, dtype="float64")
 
-    return _average(split, error)
+    return average(split, error)
 
 
 def judge_codes(
@@ -278,7 +278,8 @@ def _knn_error(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, te
     return 1 - neighbours.score(test, test_labels)
 
 
-def _average(split: Split, values: Callable[[np.ndarray], Iterator[float]]) -> float:
+def average(split: Split, values: Callable[[np.ndarray], Iterator[float]]) -> float:
+    """The average over the examples of a split of values `(B,)` of batches."""
     total = sum(float(np.sum(numpy(values(rows["x"])))) for rows in split.batches(BATCH))
     return total / split.size
 

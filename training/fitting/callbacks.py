@@ -19,6 +19,8 @@ SHOWN = (  # metrics beside the progress bar
     "val_squared_error",
     "sequence_error",
     "val_sequence_error",
+    "imputation",
+    "val_imputation",
 )
 
 

@@ -1,0 +1,136 @@
+"""Columns of record batches as texts and numbers, whatever types they have in a file."""
+
+import functools
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from zoo.columns import dtype, kept
+from zoo.schema import Feature, Schema
+
+MISSING = (
+    *("", "NA", "N/A", "n/a", "n.a.", "NaN", "nan", "-nan", "-NaN", "NULL", "Null", "null", "None", "?", "-", "--", "."),
+    *("#N/A", "#N/A N/A", "#NA", "#VALUE!", "#DIV/0!", "<NA>", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+DATE, TIME = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"  # as which columns that have a type of dates are read
+PARTS = {"%Y": "[0-9]{4}", "%m": "[0-9]{1,2}", "%d": "[0-9]{1,2}", "%H": "[0-9]{1,2}", "%M": "[0-9]{2}", "%S": "[0-9]{2}"}
+
+
+def read(batch: pa.RecordBatch, schema: Schema) -> dict[str, np.ndarray]:
+    """The columns of a batch that a schema keeps, `(n,)` each.
+
+    Columns of numbers are float64, NaN where a cell is missing or no number; other columns are texts without blanks around
+    them, "" where a cell is missing. A column that the batch does not have is missing in every row; what the schema does not
+    have or leaves out is not read.
+    """
+    decimal = decimal_sign(batch)
+    return {name: _read(batch, name, feature, decimal) for name, feature in kept(schema).items()}
+
+
+def _read(batch: pa.RecordBatch, name: str, feature: Feature, decimal: str) -> np.ndarray:
+    place = batch.schema.get_field_index(name)
+    column = plain(batch.column(place)) if place >= 0 else None
+    if dtype(feature) == "float64":
+        if column is None:
+            return np.full(batch.num_rows, np.nan)
+        return values(column if pa.types.is_floating(column.type) else numbers(present(column), decimal))
+    if column is None:
+        return np.full(batch.num_rows, "", object)
+    if pa.types.is_floating(column.type):  # a whole number is written without a point
+        cells = values(column)
+        return np.array(["" if np.isnan(cell) else f"{cell:.17g}" for cell in cells.tolist()], object)
+    return pc.fill_null(present(column), "").to_numpy(zero_copy_only=False)
+
+
+def decimal_sign(batch: pa.RecordBatch) -> str:
+    """The decimal sign of the numbers in a batch of texts."""
+    return (batch.schema.metadata or {}).get(b"decimal", b".").decode()
+
+
+def plain(column: pa.Array) -> pa.Array | None:
+    """A column as texts or as float64; None if it is of a type that is neither, such as lists and bytes."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return plain(column.dictionary_decode())
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):  # 0.1 as 0.1, not as 0.10000000149011612
+        return column.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return column.cast(pa.float64(), safe=False)
+    if pa.types.is_duration(kind):
+        return pc.multiply(column.cast(pa.duration("ns"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e-9)
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        seconds = column.cast(pa.timestamp("s", getattr(kind, "tz", None)), safe=False).cast(pa.timestamp("s"))
+        return pc.strftime(seconds, format=DATE if pa.types.is_date(kind) else TIME)
+    if pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_time(kind) or _is_text(kind):
+        return column.cast(pa.string())
+    return None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def present(texts: pa.StringArray) -> pa.StringArray:
+    """Texts without blanks around them, null where they are one of the words MISSING."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    return pc.if_else(pc.is_in(trimmed, pa.array(MISSING)), pa.scalar(None, pa.string()), trimmed)
+
+
+def numbers(texts: pa.StringArray, decimal: str = ".") -> pa.DoubleArray:
+    """The numbers that texts without blanks are, null for other texts."""
+    if decimal != ".":
+        texts = pc.replace_substring(pc.replace_substring(texts, ".", "_"), decimal, ".")
+    try:
+        return texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        matched = pc.match_substring_regex(texts, NUMBER)
+        return pc.if_else(matched, texts, pa.scalar(None, pa.string())).cast(pa.float64())
+
+
+def values(column: pa.DoubleArray) -> np.ndarray:
+    """float64 `(n,)`; NaN for null and for infinity, which 1e400 is read as."""
+    found = column.to_numpy(zero_copy_only=False)
+    return found if np.isfinite(found).all() else np.where(np.isfinite(found), found, np.nan)
+
+
+def seconds(texts: pa.StringArray, form: str) -> np.ndarray:
+    """Seconds since 1970-01-01 UTC, float64 `(n,)`, of texts without blanks; NaN for those that do not have the form."""
+    matched = pc.match_substring_regex(texts, _pattern(form))
+    kept = pc.if_else(matched, texts, pa.scalar(None, pa.string()))
+    times = pc.strptime(kept, format=form, unit="s", error_is_null=True)
+    return times.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+@functools.cache
+def _pattern(form: str) -> str:
+    exact = "%Y%m" in form  # without signs between them, numbers have two digits
+    pieces = [PARTS[each] if each in PARTS else re.escape(each) for each in re.split("(%[YmdHMS])", form) if each]
+    return f"^{''.join(pieces)}$".replace("{1,2}", "{2}" if exact else "{1,2}")
+
+
+def absent(names: Sequence[str], schema: Schema) -> list[str]:
+    """The kept columns of a schema that are not among the names of a table.
+
+    Raises:
+        ValueError: none of them is there, or one is not while the table has an unknown column of a very similar name.
+    """
+    import difflib
+
+    wanted = [*kept(schema)]
+    missing = [name for name in wanted if name not in names]
+    unknown = {name.lower(): name for name in names if name not in schema}
+    for name in missing:
+        near = difflib.get_close_matches(name.lower(), unknown, 1, 0.8)
+        if near:
+            raise ValueError(
+                f"Expected the column {name!r}. Received: {unknown[near[0]]!r}. Try this name as in training: {name}."
+            )
+    if len(missing) == len(wanted):
+        raise ValueError(
+            f"Expected columns {', '.join(wanted)[:200]}. Received: {', '.join(names)[:200]}. Try a table like that."
+        )
+    return missing

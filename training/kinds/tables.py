@@ -1,0 +1,89 @@
+"""Tables of mixed type, and the autoencoders that are trained on them."""
+
+from collections.abc import Iterator
+
+import keras
+
+import zoo
+from training.choices import Choice
+from training.choices import tables as choices
+from training.data.splits import Split
+from training.data.tables import Tables as Table
+from training.evaluation import tables as evaluation
+from training.experiments.experiment import Experiment
+from training.fitting.loop import total_steps
+from training.kinds.arrays import Arrays
+from training.kinds.kind import Evaluation
+from training.progress import stage
+from training.reporting import tables as reporting
+from training.reporting.page import Entry
+from training.run import Run
+from training.seeds import derived
+from zoo.registry import register
+
+
+@register(
+    "kind",
+    "tables",
+    slots={
+        "data": "tables",
+        "body": "residual",
+        "bottleneck": "deterministic",
+        "likelihood": "mixed",
+        "corruption": "hide",
+        "density": "mixture",
+        "typicality": "ranks",
+        "model": "table",
+        "optimizer": "adamw",
+    },
+    fixed=["data", "likelihood", "model"],
+    optional=["corruption", "density", "typicality"],
+)
+class Tables(Arrays):
+    """An autoencoder of tables whose columns are of different types and may have missing cells."""
+
+    objective = "imputation"
+
+    def open(self, experiment: Experiment) -> Table:
+        return experiment.make("data")
+
+    def choose(self, data: Table, given: frozenset[str]) -> dict[str, Choice]:
+        return choices.choose(data)
+
+    def model(self, experiment: Experiment, data: Table) -> zoo.TableAutoencoder:
+        inputs = zoo.ColumnInputs(data.schema, name="inputs")
+        width = inputs.compute_output_shape((None, *data.shape))[-1]
+        encoder, decoder = experiment.make("body", shape=(width,))
+        bottleneck = experiment.make("bottleneck", total_steps(data, experiment), seed=derived(experiment.seed, "bottleneck"))
+        corruption = experiment.make("corruption", seed=derived(experiment.seed, "corruption"))
+        return zoo.TableAutoencoder(
+            keras.Sequential([keras.Input(data.shape), inputs, encoder], name="encoder"),
+            bottleneck,
+            decoder,
+            experiment.make("likelihood", columns=data.schema),
+            density=self._density(experiment, data, bottleneck.k),
+            corruption=corruption,
+            ranks=experiment.make("typicality"),
+            overcomplete=experiment["model.overcomplete"],
+        )
+
+    def prepare(self, model: zoo.TableAutoencoder, data: Table) -> None:
+        for split in data.splits.values():
+            if split.arrays is not None:
+                model.check(split.arrays["x"])
+
+    def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
+        with stage("evaluating"):
+            return Evaluation(*evaluation.evaluate(model, data, experiment))
+
+    def held_out_error(self, model: zoo.TableAutoencoder, split: Split, data: Table) -> float:
+        return evaluation.imputation(model, split)["imputation/score"]
+
+    def figures(self, run: Run, model: zoo.TableAutoencoder, data: Table, metrics: dict[str, float]) -> Iterator[Entry]:
+        return reporting.figures(run, model, data, metrics)
+
+    def limits(self, experiment: Experiment) -> str:
+        return (
+            "Cells are filled in with what is to be expected of them, which varies less than the data do; `generate_given` "
+            "draws them instead. Texts that the training data do not have are all read as one class."
+        )
