@@ -114,7 +114,7 @@ def test_only_settings_that_apply_exist():
         ({"model.overcomplete": 1}, "Expected true or false"),
         ({"likelihood": "discretized_gaussian", "levels": "many"}, "Expected an integer or none for levels"),
         ({"bottleneck": "gaussian", "corruption": "affine", "scale": "wide"}, "a number for scale"),
-        ({"body": "linear", "activation": "tanh"}, r"Received: activation\. Try it with --body=dense or --body=conv"),
+        ({"body": "linear", "activation": "tanh"}, r"Received: activation\. Try it with --body=dense or --body=residual or --body=conv"),
     ],
 )
 def test_settings_that_do_not_apply_or_fit_are_refused(settings, message):
@@ -236,8 +236,8 @@ def test_two_parts_of_one_name(tmp_path, monkeypatch):
         parts.known(("twice",))
 
 
-KINDS = {"arrays", "pairs", "predictor"}
-CLASSES = {"Arrays", "Pairs", "PairSplit", "Predictor", "Transformer", "PairsOfTexts"}
+KINDS = {"arrays", "pairs", "predictor", "tables"}
+CLASSES = {"Arrays", "Pairs", "PairSplit", "Predictor", "Transformer", "PairsOfTexts", "Tables", "TableAutoencoder"}
 OWN = ("kinds", "data", "choices", "evaluation", "reporting")  # folders in which every kind has a file of its name
 EXCEPT = {"experiments/named.py", "experiments/earlier.py", "kinds/__init__.py"}  # experiments are of a kind
 

@@ -100,6 +100,11 @@ class Columns(abc.ABC):
         """Parameters of the columns' distributions as a whole, from which training starts, `(parameters,)`."""
         return np.zeros(self.parameters)
 
+    @abc.abstractmethod
+    def links(self) -> np.ndarray:
+        """How parameters follow, about, from what the inputs are expected to be: for each column their derivatives by its
+        inputs, `(G, inputs, parameters)`."""
+
     def _of(self, name: str) -> np.ndarray:
         """One property of all features, `(G,)`."""
         return np.array([getattr(feature, name) for feature in self.features], "float64")
@@ -123,6 +128,11 @@ class _Numbers(Columns):
     def bounds(self) -> np.ndarray:
         """The cells of the lowest and of the highest values of the training data, `(2, G)`."""
         return self.cells(self._ranges(), np).astype("float32")
+
+    def links(self) -> np.ndarray:
+        links = np.zeros((self.size, self.inputs_each, self.parameters_each))
+        links[:, 0, 0] = 1.0
+        return links
 
     def _ranges(self) -> np.ndarray:
         return np.array([feature.range for feature in self.features], "float64").T
@@ -207,6 +217,11 @@ class _Logarithms(_Numbers):
 
     def inputs(self, cells: keras.KerasTensor) -> keras.KerasTensor:
         return self._flat(cells, self._standard(cells))
+
+    def links(self) -> np.ndarray:
+        links = super().links()
+        links[:, 1, 2] = 1.0
+        return links
 
     def loss(self, cells: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return ops.square(self._standard(cells) - self._each(parameters)[2]) - 0.5 * self._log_prob(cells, parameters)
@@ -384,6 +399,10 @@ class Categorical(_Classes):
     def start(self) -> np.ndarray:
         return np.log(np.maximum(self.shares, 1e-6)).ravel()
 
+    def links(self) -> np.ndarray:
+        slope = np.where(self.shares > 0, 1.0 / np.maximum(self.shares, 0.1), 0.0)  # of log p, for p near the shares
+        return slope[:, :, None] * np.eye(self.most)
+
     def _log_probs(self, parameters):
         logits = ops.reshape(parameters, (*ops.shape(parameters)[:-1], self.size, self.most))
         real = np.arange(self.most) <= self.counts[:, None]
@@ -425,6 +444,13 @@ class Ordinal(_Classes):
         below = np.clip(np.cumsum(self.shares, axis=1)[:, :-1], 1e-3, 1 - 1e-3)
         edges = np.log(below / (1 - below))
         return np.concatenate([edges[:, :1], np.log(np.expm1(np.maximum(np.diff(edges), 1e-3)))], axis=1).ravel()
+
+    def links(self) -> np.ndarray:
+        links = np.zeros((self.size, self.most, self.most - 1))
+        places = np.arange(self.most) / (self.counts - 1)[:, None]
+        mean = np.sum(self.shares * places, axis=1, keepdims=True)
+        links[:, 0, 0] = -1.8 / np.sqrt(np.sum(self.shares * np.square(places - mean), axis=1))  # a logistic distribution's
+        return links
 
     def _log_probs(self, parameters):
         steps = ops.reshape(parameters, (*ops.shape(parameters)[:-1], self.size, self.most - 1))

@@ -33,15 +33,15 @@ class Mixed(Likelihood):
         require_amount(visible=visible)
         self.columns = _schema(columns)
         self.visible = visible
-        self._groups = groups(self.columns)
-        places = np.concatenate([places for places, _ in self._groups])
+        self.groups = groups(self.columns)
+        places = np.concatenate([places for places, _ in self.groups])
         self._order = np.argsort(places)  # from the order of the groups to that of the columns
-        edges = np.cumsum([0, *(group.parameters for _, group in self._groups)])
+        edges = np.cumsum([0, *(group.parameters for _, group in self.groups)])
         self._slices = [slice(int(low), int(high)) for low, high in itertools.pairwise(edges)]
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
         """The projection to the parameters `(B, P)` of all columns, which starts at each column's distribution as a whole."""
-        start = np.concatenate([group.start() for _, group in self._groups])
+        start = np.concatenate([group.start() for _, group in self.groups])
         bias = lambda shape, dtype=None: ops.convert_to_tensor(start, dtype=dtype)  # noqa: E731
         kernel = keras.initializers.VarianceScaling(0.25)
         layers = [keras.layers.Flatten(), keras.layers.Dense(len(start), kernel_initializer=kernel, bias_initializer=bias)]
@@ -103,7 +103,7 @@ class Mixed(Likelihood):
         """What a function gives for every group of columns, its places and its parameters, in the order of the columns."""
         parts = [
             function(group, places, parameters[..., part])
-            for (places, group), part in zip(self._groups, self._slices, strict=True)
+            for (places, group), part in zip(self.groups, self._slices, strict=True)
         ]
         return ops.take(ops.concatenate(parts, axis=-1), self._order, axis=-1)
 
@@ -120,20 +120,20 @@ class ColumnInputs(keras.layers.Layer):
     def __init__(self, columns: Schema | str, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.columns = _schema(columns)
-        self._groups = groups(self.columns)
+        self.groups = groups(self.columns)
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         missing = ops.cast(ops.isnan(x), x.dtype)
         x = ops.where(ops.isnan(x), 0.0, x)
         parts = [missing]
-        for places, group in self._groups:
+        for places, group in self.groups:
             inputs = group.inputs(ops.take(x, places, axis=-1))
             present = ops.repeat(1.0 - ops.take(missing, places, axis=-1), group.width // group.size, axis=-1)
             parts.append(inputs * present)
         return ops.concatenate(parts, axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return (input_shape[0], input_shape[-1] + sum(group.width for _, group in self._groups))
+        return (input_shape[0], input_shape[-1] + sum(group.width for _, group in self.groups))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "columns": _text(self.columns)}

@@ -57,7 +57,7 @@ class Tables(Arrays):
         bottleneck = experiment.make("bottleneck", total_steps(data, experiment), seed=derived(experiment.seed, "bottleneck"))
         corruption = experiment.make("corruption", seed=derived(experiment.seed, "corruption"))
         return zoo.TableAutoencoder(
-            keras.Sequential([keras.Input(data.shape), inputs, encoder], name="encoder"),
+            keras.Sequential([keras.Input(data.shape), inputs, *encoder.layers], name="encoder"),
             bottleneck,
             decoder,
             experiment.make("likelihood", columns=data.schema),
