@@ -26,13 +26,19 @@ Opener = Callable[[], io.BufferedIOBase]
 
 class Form(NamedTuple):
     """How a CSV file is written. `head` are the names as they stand there, empty where the file has none; `width` is the number
-    of its columns; `start` that of the bytes, in UTF-8, before its first row."""
+    of its columns; `start` that of the bytes, in UTF-8, before its first row; `end` what lines end with; `mark` the file's byte
+    order mark."""
 
-    separator: str
-    decimal: str
-    head: tuple[str, ...]
-    width: int
-    start: int
+    separator: str = ","
+    decimal: str = "."
+    head: tuple[str, ...] = ()
+    width: int = 0
+    start: int = 0
+    end: str = "\n"
+    mark: bytes = b""
+
+
+USUAL = Form()
 
 
 class Decoded(io.RawIOBase):
@@ -43,7 +49,7 @@ class Decoded(io.RawIOBase):
 
     def __init__(self, file: io.BufferedIOBase):
         self._file, self._decoder, self._rest, self._started = file, None, b"", False
-        self.encoding = "ascii"
+        self.encoding, self.mark = "ascii", b""
         self.quotes = 0  # that have been read
 
     def readable(self) -> bool:
@@ -67,10 +73,10 @@ class Decoded(io.RawIOBase):
     def _converted(self, data: bytes, final: bool) -> bytes:
         if not self._started:
             self._started = True
-            mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
-            data = data[len(mark) :]
-            if mark:
-                self._read_as(MARKS[mark])
+            self.mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
+            data = data[len(self.mark) :]
+            if self.mark:
+                self._read_as(MARKS[self.mark])
         if self.encoding == "ascii" and not data.isascii():
             self._read_as("utf-8" if _is_utf8(data, final) else "cp1252")
         if self._decoder:
@@ -98,7 +104,8 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
     Raises:
         ValueError: an empty file, a head without rows, more than `most_columns` columns, bytes that are no text.
     """
-    with io.BufferedReader(Decoded(opener())) as file:
+    decoded = Decoded(opener())
+    with io.BufferedReader(decoded) as file:
         data = file.read(HEAD)
         cut = len(data) == HEAD
     if b"\0" in data:
@@ -118,13 +125,14 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
     (first, start), cells = rows[0], [row for row, _ in rows[1:]]
     require_columns(len(first), most_columns, name)
     decimal = _decimal([first, *cells]) if separator != "," else "."
+    end = (ENDS.search(text) or ["\n"])[0]
     if not _is_head(first, cells, decimal):
-        return Form(separator, decimal, (), len(first), 0)
+        return Form(separator, decimal, (), len(first), 0, end, decoded.mark)
     if not cells:
         raise ValueError(
             f"Expected rows below the names. Received: only line 1 of {name}, {', '.join(first)[:80]}. Try a file with rows."
         )
-    return Form(separator, decimal, tuple(first), len(first), start)
+    return Form(separator, decimal, tuple(first), len(first), start, end, decoded.mark)
 
 
 def require_columns(count: int, most: int, name: str) -> None:
