@@ -17,6 +17,7 @@ MISSING = (
 )
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 DATE, TIME = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"  # as which columns that have a type of dates are read
+TRUTHS = {"true", "false"}
 PARTS = {"%Y": "[0-9]{4}", "%m": "[0-9]{1,2}", "%d": "[0-9]{1,2}", "%H": "[0-9]{1,2}", "%M": "[0-9]{2}", "%S": "[0-9]{2}"}
 
 
@@ -42,8 +43,12 @@ def _read(batch: pa.RecordBatch, name: str, feature: Feature, decimal: str) -> n
         return np.full(batch.num_rows, "", object)
     if pa.types.is_floating(column.type):  # a whole number is written without a point
         cells = values(column)
-        return np.array(["" if np.isnan(cell) else f"{cell:.17g}" for cell in cells.tolist()], object)
-    return pc.fill_null(present(column), "").to_numpy(zero_copy_only=False)
+        return np.array(["" if np.isnan(cell) else repr(cell).removesuffix(".0") for cell in cells.tolist()], object)
+    texts = pc.fill_null(present(column), "").to_numpy(zero_copy_only=False)
+    truths = {str(each).lower(): each for each in feature.classes or ()}
+    if truths.keys() == TRUTHS:  # written as true, True or TRUE
+        return np.array([truths.get(text.lower(), text) for text in texts.tolist()], object)
+    return texts
 
 
 def no_numbers(batch: pa.RecordBatch, columns: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -57,16 +62,11 @@ def no_numbers(batch: pa.RecordBatch, columns: Mapping[str, np.ndarray]) -> dict
 
 
 def _as_trained(column: pa.Array, feature: Feature) -> pa.Array:
-    """A column of booleans or dates as the file had them that the feature is of: as 0 and 1, as FALSE, as 31.12.2024."""
+    """A column of dates as the file had them that the feature is of, as 31.12.2024, and one of booleans, if it had 0 and 1."""
     kind = column.type
     if feature.type == "datetime" and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
         return pc.strftime(_in_seconds(column), format=feature.format)
-    if not pa.types.is_boolean(kind):
-        return column
-    if dtype(feature) == "float64":
-        return column.cast(pa.float64())
-    names = {str(each).lower(): str(each) for each in feature.classes or ()}
-    return pc.if_else(column, names.get("true", "true"), names.get("false", "false"))
+    return column.cast(pa.float64()) if pa.types.is_boolean(kind) and dtype(feature) == "float64" else column
 
 
 def _in_seconds(column: pa.Array) -> pa.Array:
