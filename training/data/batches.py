@@ -16,6 +16,7 @@ MISSING = (
     *("#N/A", "#N/A N/A", "#NA", "#VALUE!", "#DIV/0!", "<NA>", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 )
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+GROUPED = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?$"
 DATE, TIME = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"  # as which columns that have a type of dates are read
 TRUTHS = {"true", "false"}
 PARTS = {"%Y": "[0-9]{4}", "%m": "[0-9]{1,2}", "%d": "[0-9]{1,2}", "%H": "[0-9]{1,2}", "%M": "[0-9]{2}", "%S": "[0-9]{2}"}
@@ -108,12 +109,14 @@ def present(texts: pa.StringArray) -> pa.StringArray:
 
 
 def numbers(texts: pa.StringArray, decimal: str = ".") -> pa.DoubleArray:
-    """The numbers that texts without blanks are, null for other texts."""
+    """The numbers that texts without blanks are, null for other texts; their thousands may be grouped, as in 1,234.5."""
     if decimal != ".":
-        texts = pc.replace_substring(pc.replace_substring(texts, ".", "_"), decimal, ".")
+        swapped = pc.replace_substring(pc.replace_substring(texts, ".", "_"), decimal, ".")
+        texts = pc.replace_substring(swapped, "_", ",")
     try:
         return texts.cast(pa.float64())
     except pa.ArrowInvalid:
+        texts = pc.if_else(pc.match_substring_regex(texts, GROUPED), pc.replace_substring(texts, ",", ""), texts)
         matched = pc.match_substring_regex(texts, NUMBER)
         return pc.if_else(matched, texts, pa.scalar(None, pa.string())).cast(pa.float64())
 

@@ -86,8 +86,7 @@ class Column:
         self.whole = self.whole and bool((values == np.round(values)).all())
         if self.typed and not self.whole:
             self.decimals = max(self.decimals, _decimals(values))
-        with np.errstate(over="ignore", invalid="ignore"):  # cubes of numbers near the largest one
-            self.plain.add(values, counts)
+        self.plain.add(values, counts)
         above = values > 0
         self.logs.add(np.log(values[above]), counts[above])
         above = values >= 0

@@ -82,7 +82,8 @@ def opened(table: Table, name: str, validation: float = 0.2, memory_gib: float =
     schema = infer(counted(), types, lambda numbers: parts(numbers, validation) == 0)
     data = Tables(name, schema, None, None, None, table)
     if sizes.sum() < MINIMUM_ROWS or not data.shape[0]:
-        received = "no columns that could be kept" if not data.shape[0] else f"{sizes.sum()} rows"
+        few = f"{sizes.sum()} row{'' if sizes.sum() == 1 else 's'}"
+        received = few if sizes.sum() < MINIMUM_ROWS else "no column that could be kept"
         raise ValueError(
             f"Expected a table of at least {MINIMUM_ROWS} rows, with a column of numbers, classes or dates. Received: "
             f"{received} in {name}. Try another table."
