@@ -193,7 +193,7 @@ def _require_no_title(text: str, separator: str, name: str) -> None:
 
 
 def _decimal(rows: list[list[str]], grouped: bool) -> str:
-    """The decimal sign: a comma if more numbers have one than have a point; where thousands may be `grouped`, 1,234 has none."""
+    """The decimal sign: a comma if more numbers have one than a point. If thousands may be `grouped`, 1,234 has neither."""
     signs = collections.Counter()
     for cell in itertools.chain.from_iterable(rows):
         if NUMBER.fullmatch(cell):
