@@ -188,7 +188,7 @@ def _require_cells(opener: Opener, text: str, name: str) -> None:
         if len(widths) < 2 and '"' in text:
             _require_closed_quotes(opener, Form(separator), name)
         width, count = collections.Counter(widths or [0]).most_common(1)[0]
-        if width > 1 and 2 * count > len(widths):
+        if width > 1 == widths[0] and 2 * count > len(widths):
             raise ValueError(
                 f"Expected the names of the columns in the first line. Received: line 1 of {name} with one cell, above rows of "
                 f"{width:,}. Try removing what is above the names or, of a table of one column, quotes around its cells."
