@@ -27,8 +27,8 @@ def start_as_regression(model: TableAutoencoder, x: np.ndarray, held_out: np.nda
     projection = model.bottleneck.projection
     if not model.has_linear_path or getattr(model.bottleneck, "activation", "linear") != "linear" or not projection.use_bias:
         raise ValueError(
-            f"Expected bodies with a linear path, and a linear code with a bias. Received: {type(model.bottleneck).__name__} on "
-            f"{model.encoder.name}. Try --body=residual."
+            f"Expected bodies with a linear path, and a linear code with a bias. Received: {type(model.bottleneck).__name__} "
+            f"on {model.encoder.name}. Try --body=residual."
         )
     held_out, losses = ops.convert_to_tensor(held_out), []
     for shrinkage in SHRINKAGES:
