@@ -132,7 +132,7 @@ def test_raw_values_and_cells_are_each_others_inverses(name):
     if feature.classes and not isinstance(feature.classes[0], str):
         raw = np.array(feature.classes)
     group = _of(name)
-    np.testing.assert_allclose(group.raw(group.cells(raw[:, None], np), np)[:, 0], raw, rtol=1e-9)
+    np.testing.assert_allclose(group.raw(group.cells(raw[:, None], np), np)[:, 0], raw, rtol=1e-9, atol=1e-6)
 
 
 # Autoencoders
