@@ -183,7 +183,7 @@ def started():
     keras.utils.set_random_seed(0)
     model = _model(schema, corruption=zoo.HideCells(seed=0))
     x = rows.cells(schema, rows.raw(schema, data))
-    zoo.start_as_regression(model, x[:300], x[300:])
+    zoo.start_as_regression(model, x[:300])
     return model, data, x
 
 
@@ -293,7 +293,7 @@ def test_units_change_nothing():
         keras.utils.set_random_seed(0)
         model = _model(known, corruption=zoo.HideCells(seed=0))
         x = rows.cells(known, rows.raw(known, table))
-        zoo.start_as_regression(model, x[:300], x[300:])
+        zoo.start_as_regression(model, x[:300])
         model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
         losses.append(model.fit(x, epochs=1, batch_size=100, shuffle=False, verbose=0).history["loss"])
         filled.append(model.reconstruct_all(table))
@@ -307,7 +307,7 @@ def test_no_type_drowns_the_others():
     """What the best constant costs is of one size in every column."""
     data, schema = _table()
     likelihood = zoo.Mixed(schema)
-    constants = np.concatenate([group.start() for _, group in likelihood.groups]).astype("float32")
+    constants = np.concatenate([group.start(np.ones(group.size)) for _, group in likelihood.groups]).astype("float32")
     x = rows.cells(schema, rows.raw(schema, data))
     costs = np.asarray(likelihood.losses(x, np.tile(constants, (1, len(x), 1)))).mean(axis=(0, 1))
     assert np.min(costs) > 0.9
@@ -330,4 +330,4 @@ def test_wrong_tables_are_refused():
     with pytest.raises(ValueError, match=r"Expected bodies with a linear path"):
         plain = keras.Sequential([keras.Input((5,)), zoo.ColumnInputs(schema), keras.layers.Dense(8)])
         model = zoo.TableAutoencoder(plain, zoo.Deterministic(2), zoo.dense((8,)), zoo.Mixed(schema))
-        zoo.start_as_regression(model, np.zeros((4, 5), "float32"), np.zeros((4, 5), "float32"))
+        zoo.start_as_regression(model, np.zeros((4, 5), "float32"))
