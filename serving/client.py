@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
-from serving.columns import DTYPES, NPY, NPZ, column, no_rows
+from serving.columns import DTYPES, NPY, NPZ, column, no_rows, npz
 
 ARGUMENTS = ("x", "code", "label", "source", "target", "length_penalty", "seed", "temperature", "top_k", "top_p")
 
@@ -181,14 +181,15 @@ class Client:
         return _answer(self._http.post(self._predict, content=body))["outputs"]
 
     def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
-        file = io.BytesIO()
         if len(columns) == 1:
+            file = io.BytesIO()
             np.save(file, next(iter(columns.values())))
+            body = file.getvalue()
         else:
-            np.savez(file, **columns)
+            body = npz(columns)
         headers = {"content-type": NPY if len(columns) == 1 else NPZ, "accept": f"{NPY}, {NPZ}"}
         query = {"signature_name": verb}
-        response = self._http.post(self._predict, params=query, content=file.getvalue(), headers=headers)
+        response = self._http.post(self._predict, params=query, content=body, headers=headers)
         kind = response.headers.get("content-type", "").partition(";")[0]
         if response.is_error or kind not in (NPY, NPZ):
             return _answer(response)["outputs"]
