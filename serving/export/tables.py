@@ -92,21 +92,21 @@ class Table(tf.Module):
         parts = (zip(places, tf.unstack(stack, axis=1), strict=True) for places, stack in zip(self._places, stacks, strict=True))
         return {self.names[place]: column for place, column in itertools.chain.from_iterable(parts)}
 
+    @tf.function(autograph=False)  # traced once for all verbs
     def cells(self, stacks: Stacks) -> tf.Tensor:
         numbers = [kind.numbers(stack) for kind, stack in zip(self._kinds, stacks, strict=True)]
-        numbers = tf.concat(numbers, axis=1)  # (B, C), float64, in the order of the stacks
-        cells = [group.cells(_taken(numbers, self._stacked[places]), tnp) for places, group in self._groups]
-        return _taken(tf.cast(tf.concat(cells, axis=1), tf.float32), self._grouped)
+        by_group = _parts(tf.concat(numbers, axis=1), [self._stacked[places] for places, _ in self._groups])
+        cells = [group.cells(part, tnp) for (_, group), part in zip(self._groups, by_group, strict=True)]
+        return tf.gather(tf.cast(tf.concat(cells, axis=1), tf.float32), self._grouped, axis=1)
 
+    @tf.function(autograph=False)
     def stacks_of(self, cells: tf.Tensor) -> Stacks:
         cells = tf.cast(cells, tf.float64)
-        numbers = []
-        for places, group in self._groups:
-            own = _taken(cells, places)
-            numbers.append(tf.where(tf.math.is_nan(own), own, group.raw(own, tnp)))
-        numbers = tf.concat(numbers, axis=1)  # (B, C), float64, in the order of the groups
-        parts = [_taken(numbers, self._grouped[places]) for places in self._places]
-        return [kind.values(part) for kind, part in zip(self._kinds, parts, strict=True)]
+        by_group = _parts(cells, [places for places, _ in self._groups])
+        numbers = [group.raw(part, tnp) for (_, group), part in zip(self._groups, by_group, strict=True)]
+        numbers = tf.gather(tf.concat(numbers, axis=1), self._grouped, axis=1)  # (B, C), float64
+        by_kind = _parts(tf.where(tf.math.is_nan(cells), cells, numbers), self._places)
+        return [kind.values(part) for kind, part in zip(self._kinds, by_kind, strict=True)]
 
     def filled(self, stacks: Stacks, others: Stacks) -> Stacks:
         """Raw columns with their missing values taken from others, as `zoo.rows.filled`."""
@@ -126,8 +126,9 @@ def _kinds(features: Sequence[Feature]) -> list[tuple[np.ndarray, "_Numbers"]]:
     return made
 
 
-def _taken(values: tf.Tensor, places: Sequence[int]) -> tf.Tensor:
-    return tf.gather(values, np.asarray(places, "int32"), axis=1)
+def _parts(values: tf.Tensor, places: Sequence[np.ndarray]) -> list[tf.Tensor]:
+    """Columns of `(B, C)` by their places, in parts."""
+    return tf.split(tf.gather(values, np.concatenate(places), axis=1), [len(part) for part in places], axis=1)
 
 
 class _Numbers(tf.Module):
