@@ -10,7 +10,7 @@ KEPT = 0.75  # probability with which a cell is seen, as with `zoo.HideCells()`
 SHRINKAGES = (0.01, 0.03, 0.1, 0.3, 1.0)  # tried, in units of the inputs' variances
 
 
-def start_as_regression(model: TableAutoencoder, x: np.ndarray, shrinkage: float) -> None:
+def start_as_regression(model: TableAutoencoder, x: np.ndarray, held_out: np.ndarray) -> None:
     """Sets the projections of a model so that it fills in a cell as the ridge regression on the other cells of its row does,
     of which a quarter are hidden at random, in closed form (Chen et al., 2012, "Marginalized denoising autoencoders for domain
     adaptation"), as far as k numbers allow.
@@ -19,7 +19,7 @@ def start_as_regression(model: TableAutoencoder, x: np.ndarray, shrinkage: float
 
     Args:
         x: cells `(n, C)` of the training split.
-        shrinkage: λ of the ridge regression.
+        held_out: other cells, by whose loss λ of the ridge regression is chosen among `SHRINKAGES`.
 
     Raises:
         ValueError: bodies without a linear path, or a code with an activation.
@@ -30,7 +30,15 @@ def start_as_regression(model: TableAutoencoder, x: np.ndarray, shrinkage: float
             f"Expected bodies with a linear path, and a linear code with a bias. Received: {type(model.bottleneck).__name__} on "
             f"{model.encoder.name}. Try --body=residual."
         )
-    inputs = model.encoder.layers[0]
+    held_out, losses = ops.convert_to_tensor(held_out), []
+    for shrinkage in SHRINKAGES:
+        _start(model, x, shrinkage)
+        losses.append(-float(ops.mean(model(held_out, training=False)["objective"])))
+    _start(model, x, SHRINKAGES[int(np.argmin(losses))])
+
+
+def _start(model: TableAutoencoder, x: np.ndarray, shrinkage: float) -> None:
+    projection, inputs = model.bottleneck.projection, model.encoder.layers[0]
     z = ops.convert_to_numpy(inputs(ops.convert_to_tensor(x))).astype("float64")
     owners, links = _blocks(inputs.groups), _links(inputs.groups)
     missing, z = z[:, : x.shape[1]], z[:, x.shape[1] :]
@@ -40,8 +48,9 @@ def start_as_regression(model: TableAutoencoder, x: np.ndarray, shrinkage: float
     covariance = z.T @ z / len(z)
     same = owners[:, None] == owners
     masked = covariance * np.where(same, KEPT, KEPT**2) + shrinkage * np.diag(np.maximum(np.diag(covariance), 1e-3))
-    expected = _regression(masked, owners) @ links  # (F, P)
-    encode, decode = _factors(masked, expected, model.k)
+    spread = np.sqrt(np.bincount(owners, np.diag(covariance))[owners])  # of the input's column, by which its errors are divided
+    encode, decode = _factors(masked, _regression(masked, owners) / np.maximum(spread, 1e-3), model.k)
+    decode = decode * spread @ links  # (k, P)
     kernel, bias = (np.zeros(weight.shape, "float32") for weight in projection.weights)
     flags = np.zeros((x.shape[1], model.k))
     np.add.at(flags, owners, mean[:, None] * encode)  # a missing cell counts as the mean

@@ -21,6 +21,9 @@ from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
 
+REGRESSED = 50_000  # most rows to which the regressions are fitted
+JUDGED = 2_000  # most rows by which they are judged
+
 
 @register(
     "kind",
@@ -71,6 +74,10 @@ class Tables(Arrays):
         for split in data.splits.values():
             if split.arrays is not None:
                 model.check(split.arrays["x"])
+        if model.has_linear_path:
+            with stage("fitting regressions"):
+                held_out = evaluation.cells(data.held_out, JUDGED)
+                zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED), held_out)
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
