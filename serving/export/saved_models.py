@@ -43,7 +43,7 @@ def export(
     Args:
         name: of the model on the server; `model.name` unless given.
         version: a number above 0; one more than the highest there unless given.
-        sample: a dict of arrays, with at least `x`, of a table the cells, to store with the model.
+        sample: a dict of arrays, with at least `x` (of a table, its cells), to store with the model.
 
     Returns:
         The path of the version.
@@ -65,16 +65,16 @@ def export(
         _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
         schema = json.dumps(described(model.schema), ensure_ascii=False)
         (beside / "assets.extra" / SCHEMA).write_text(schema + "\n", encoding="utf-8")
-        if sample is not None:
-            (beside / "assets.extra" / SAMPLE).write_bytes(npz(_sample(model, sample)))
+        if rows := _sample(model, sample or {}):
+            (beside / "assets.extra" / SAMPLE).write_bytes(npz(rows))
         files.flush(beside)
         return _put(beside, target, version)
 
 
 def _sample(model: Model, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A sample as a server's examples take it: 8-bit integers scaled, cells of a table as raw columns."""
-    if "x" in sample and tables.takes_columns(model):
-        return tables.sample(model.schema, sample["x"])
+    """A sample as a server's examples take it: 8-bit integers scaled, cells of a table, or a row of means, as raw columns."""
+    if tables.takes_columns(model):
+        return tables.sample(model.schema, sample.get("x"))
     return {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
 
 

@@ -32,16 +32,17 @@ def takes_columns(model: Model) -> bool:
 def verbs(model: Model) -> dict[str, Verb]:
     """The verbs of a model of tables; the verbs themselves take and return cells."""
     table = Table(kept(model.schema))
-    example = sample(model.schema, np.zeros((1, len(table.names)), "float32"))
+    example = sample(model.schema)
     return {
         name: Verb(signature, _on_columns(model, name, table), (table,), example)
         for name, signature in model.signatures().items()
     }
 
 
-def sample(schema: Schema, cells: np.ndarray) -> dict[str, np.ndarray]:
-    """Cells `(n, C)` as raw columns `(n,)`, numbers with as many digits as the table has, as NumPy stores them."""
-    columns = raw_of(schema, cells)
+def sample(schema: Schema, cells: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Cells `(n, C)`, or a row of means, as raw columns `(n,)`, numbers with as many digits as the table has, as NumPy stores
+    them."""
+    columns = raw_of(schema, np.zeros((1, len(kept(schema)))) if cells is None else cells)
     return {name: _storable(column, schema[name].decimals) for name, column in columns.items()}
 
 
