@@ -4,7 +4,6 @@ The arithmetic is that of `zoo.columns` and `zoo.dates`. What is of the same kin
 each of forty columns would take longer than the model.
 """
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -90,8 +89,8 @@ class Table(tf.Module):
         return [tf.stack([columns[self.names[place]] for place in places], axis=1) for places in self._places]
 
     def columns(self, stacks: Stacks) -> dict[str, tf.Tensor]:
-        parts = (zip(places, tf.unstack(stack, axis=1), strict=True) for places, stack in zip(self._places, stacks, strict=True))
-        return {self.names[place]: column for place, column in itertools.chain.from_iterable(parts)}
+        columns = [column for stack in stacks for column in tf.unstack(stack, axis=1)]
+        return {self.names[place]: column for place, column in zip(np.concatenate(self._places), columns, strict=True)}
 
     @tf.function(autograph=False)  # traced once for all verbs
     def cells(self, stacks: Stacks) -> tf.Tensor:
@@ -112,7 +111,11 @@ class Table(tf.Module):
     def filled(self, stacks: Stacks, others: Stacks) -> Stacks:
         """Raw columns with their missing values taken from others, as `zoo.rows.filled`."""
         pairs = zip(stacks, others, strict=True)
-        return [tf.where(stack == "" if stack.dtype == tf.string else tf.math.is_nan(stack), other, stack) for stack, other in pairs]
+        return [tf.where(_are_missing(stack), other, stack) for stack, other in pairs]
+
+
+def _are_missing(values: tf.Tensor) -> tf.Tensor:
+    return values == "" if values.dtype == tf.string else tf.math.is_nan(values)
 
 
 def _kinds(features: Sequence[Feature]) -> list[tuple[np.ndarray, "_Numbers"]]:
@@ -143,7 +146,7 @@ class _Numbers(tf.Module):
 
 
 class _Texts(tf.Module):
-    """Texts `(B, G)` as the numbers of their classes, and back. All columns share one table, in which a text has the place of its
+    """Texts `(B, G)` as the numbers of their classes, and back. All columns share one table, where a text has the place of its
     column before it."""
 
     def __init__(self, features: Sequence[Feature]):

@@ -23,8 +23,8 @@ LOOPS = {"While", "StatelessWhile", "NextIteration", "For", "PyFunc", "EagerPyFu
 
 
 class TensorSpec(NamedTuple):
-    """One input or output of a signature: its NumPy dtype, TensorFlow's number for that, its shape, None if unknown, and whether
-    it is a column of a table, in which values may be missing: NaN, or an empty text."""
+    """One input or output of a signature: its NumPy dtype, TensorFlow's number for that, its shape, None if unknown, and
+    whether it is a column of a table, in which values may be missing: NaN, or an empty text."""
 
     dtype: np.dtype
     number: int

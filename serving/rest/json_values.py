@@ -153,7 +153,8 @@ def _column(value, name: str, endpoint: Endpoint) -> np.ndarray:
     except RequestError as problem:
         if len(endpoint.inputs) == 1:
             raise
-        raise RequestError(problem.code, f"Failed to process key: {name} of 'inputs' object. Error: {problem.message}") from None
+        message = f"Failed to process key: {name} of 'inputs' object. Error: {problem.message}"
+        raise RequestError(problem.code, message) from None
 
 
 def _array(value, spec: TensorSpec) -> np.ndarray:

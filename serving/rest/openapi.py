@@ -91,7 +91,7 @@ def _words(feature: dict | None) -> dict:
     if not feature:
         return {}
     words = [feature["type"]] if "type" in feature else []
-    if "range" in feature:
+    if "range" in feature and "format" not in feature:
         low, high = feature["range"]
         words.append(f"values from {low:g} to {high:g} in training")
     if "classes" in feature:
