@@ -142,7 +142,9 @@ def _numbers(values: np.ndarray, feature: Feature) -> np.ndarray:
     if dtype(feature) == "float64":
         return np.asarray(values, "float64")
     if feature.type == "datetime":
-        return dates.seconds(values, feature.format)
+        distinct = list(dict.fromkeys(values.tolist()))  # often far fewer
+        known = dict(zip(distinct, dates.seconds(distinct, feature.format).tolist(), strict=True))
+        return np.array([known[text] for text in values.tolist()], "float64")
     places = {text: place for place, text in enumerate(feature.classes)} | {"": math.nan}
     return np.array([places.get(text, len(feature.classes)) for text in values.tolist()], "float64")
 
