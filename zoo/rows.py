@@ -103,7 +103,9 @@ def _column(values: Any, name: str, feature: Feature) -> np.ndarray:
     if values.dtype.kind == "M":
         values = values.astype("datetime64[us]")
     if dtype(feature) == "string":
-        texts = ["" if _is_absent(value) else _text(value, name, row, feature) for row, value in enumerate(values.tolist())]
+        texts = values.tolist()
+        if set(map(type, texts)) != {str}:
+            texts = ["" if _is_absent(value) else _text(value, name, row, feature) for row, value in enumerate(texts)]
         return np.array(texts, object)
     if values.dtype.kind in "biuf":
         return values.astype("float64")
