@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from serving.export import export_run
-from training import files, kinds
+from training import chooser, files, kinds
 from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
@@ -70,6 +70,8 @@ def train(
     with stage("reading the data"):
         data = kind.open(experiment)
     if restart or not run.model.exists():
+        if not experiment.reasons:  # otherwise they were chosen for these data, which were described then
+            chooser.say(experiment, data)
         _fit(kind.settled(experiment, data), data, run, scope, restart)
     if not run.metrics.exists():
         evaluate(run.folder, data)
@@ -220,6 +222,7 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.Abstrac
         if restart:
             run.clear()
         run.begin(experiment, precision)
+        kind.keep(data, run)
         history, seconds = loop.fit(model, data, computed, run)
     model = kind.in_float32(model, computed, data)
     with stage("fitting the density over the codes"):

@@ -36,6 +36,14 @@ class Kind(abc.ABC):
     def open(self, experiment: Experiment) -> Data:
         """Opens the data of an experiment, with their schema and the splits that it asks for."""
 
+    def described(self, data: Data) -> list[str]:
+        """What data hold, in lines for the terminal, of which the first continues a line."""
+        shapes = (f"{feature.type} {' × '.join(map(str, feature.shape))}".strip() for feature in data.schema.values())
+        return [" and ".join(shapes)]
+
+    def keep(self, data: Data, run: Run) -> None:  # noqa: B027 - not every kind needs it
+        """Writes what is known of the data, and can be given back, to a run's folder."""
+
     def choose(self, data: Data, given: frozenset[str]) -> dict[str, Choice]:
         """Settings that fit data, by full name, each with its reason; `given` are the names of those that the user has set.
 

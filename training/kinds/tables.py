@@ -7,6 +7,7 @@ import keras
 import zoo
 from training.choices import Choice
 from training.choices import tables as choices
+from training.data.schema_files import write_schema
 from training.data.splits import Split
 from training.data.tables import Tables as Table
 from training.evaluation import tables as evaluation
@@ -15,6 +16,7 @@ from training.fitting.loop import total_steps
 from training.kinds.arrays import Arrays
 from training.kinds.kind import Evaluation
 from training.progress import stage
+from training.reporting import schemas
 from training.reporting import tables as reporting
 from training.reporting.page import Entry
 from training.run import Run
@@ -27,6 +29,7 @@ from zoo.registry import register
     "tables",
     slots={
         "data": "tables",
+        "head": "column",
         "body": "residual",
         "bottleneck": "deterministic",
         "likelihood": "mixed",
@@ -36,7 +39,7 @@ from zoo.registry import register
         "model": "table",
         "optimizer": "adamw",
     },
-    fixed=["data", "likelihood", "model"],
+    fixed=["data", "head", "likelihood", "model"],
     optional=["corruption", "density", "typicality"],
 )
 class Tables(Arrays):
@@ -45,7 +48,13 @@ class Tables(Arrays):
     objective = "imputation"
 
     def open(self, experiment: Experiment) -> Table:
-        return experiment.make("data")
+        return experiment.make("head", data=experiment.make("data"))
+
+    def described(self, data: Table) -> list[str]:
+        return [f"a table of {schemas.counted({**data.target, **data.schema})}", *schemas.lines(data.schema, data.target)]
+
+    def keep(self, data: Table, run: Run) -> None:
+        write_schema({**data.target, **data.schema}, run.schema)
 
     def choose(self, data: Table, given: frozenset[str]) -> dict[str, Choice]:
         return choices.choose(data)
