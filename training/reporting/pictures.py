@@ -350,9 +350,9 @@ def _resized(channel: np.ndarray) -> np.ndarray:
     return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
 
 
-def frame(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corners of a frame around all but the outermost points."""
-    low, high = np.quantile(positions, (0.003, 0.997), axis=0)
+def frame(positions: np.ndarray, outermost: float = 0.003) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corners of a frame around all but the outermost points, a share of them on each side."""
+    low, high = np.quantile(positions, (outermost, 1 - outermost), axis=0)
     margin = 0.04 * (high - low) + 1e-6
     return low - margin, high + margin
 

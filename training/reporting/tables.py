@@ -21,7 +21,7 @@ from zoo.rows import raw_of
 from zoo.schema import Feature
 
 MOST_ROWS = 4_000  # rows by which distributions and trends are judged, and dots on a map
-MOST_CELLS = 100_000  # cells among which the oddest ones are looked for
+MOST_CELLS = 40_000  # cells among which the oddest ones are looked for
 BATCH = 1000
 ODDEST = 10
 MOST_COLUMNS = 40  # columns with a picture of their own
@@ -75,7 +75,7 @@ def _errors(name: str, model: zoo.TableAutoencoder, metrics: dict[str, float]) -
     schema = kept(model.likelihood.columns)
     judged = [each for each in schema if f"columns/{each}/imputation" in metrics]
     errors, baselines = (np.array([metrics[f"columns/{each}/{key}"] for each in judged]) for key in ("imputation", "baseline"))
-    first = np.argsort(errors / np.maximum(baselines, 1e-9), kind="stable")
+    first = np.argsort(-columns.gains(errors, baselines), kind="stable")
     chosen = np.sort(np.unique(np.concatenate([first[: MOST_COLUMNS // 2], first[-MOST_COLUMNS // 2 :]])))
     numbers = np.array([_is_number(schema[judged[place]]) for place in chosen], bool)
     caption = "The error with which hidden cells of the test split are filled in, from the largest gain over the mean or mode to "
@@ -162,7 +162,7 @@ def _colourings(model: zoo.TableAutoencoder, cells: np.ndarray, positions: np.nd
         column = cells[:, place] if classes else values[:, place]
         if classes:
             column = np.where(column < len(classes), column, np.nan)  # a class that is not known has no colour
-        found.append(columns.Colouring(names[place], column, classes))
+        found.append(columns.Colouring(names[place], column, classes, feature.type == "ordinal"))
     return found
 
 
@@ -183,7 +183,7 @@ def _oddest(model: zoo.TableAutoencoder, data: Tables) -> Entry:
     listed = []
     for place, (row, column) in enumerate(found):
         name = names[column]
-        shown = [_shown(values[name][place]) for values in (true, expected)]
+        shown = [_shown(values[name][place], schema[name]) for values in (true, expected)]
         listed.append((str(rows["id"][row]), schemas.shortened(name), *shown, f"{scores[row, column]:.1f}"))
     caption = f"Of {len(cells):,} rows of the test split, the cells that fit the others of their row least, by `score_cells`: "
     caption += "log p of the value less that of the most probable one, in nats; −4.5 are three standard deviations. Rows are "
@@ -250,5 +250,8 @@ def _is_logarithmic(feature: Feature) -> bool:
     return feature.type == "positive" and high > columns.WIDE * max(low, 1e-300) and low > 0
 
 
-def _shown(value: object) -> str:
-    return schemas.shortened(value) if isinstance(value, str) else schemas.number(float(value))
+def _shown(value: object, feature: Feature) -> str:
+    """A raw value, a number with as many decimals as the column has."""
+    if isinstance(value, str):
+        return schemas.shortened(value)
+    return schemas.number(round(float(value), 6 if feature.decimals is None else feature.decimals) + 0.0)
