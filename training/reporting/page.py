@@ -84,12 +84,12 @@ def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
 def _figures(name: str, metrics: dict[str, float]) -> str:
     """The metrics as a table; those of PCA have their own column."""
     same = {f"pca/{error}": f"test/{error}" for error in ("scaled_error", "squared_error", "mse")}
-    same["pca/knn_error"] = "knn/error"
+    same |= {"pca/knn_error": "knn/error", "pca/imputation": "imputation/score"}
     pca = {same[key]: value for key, value in metrics.items() if key in same}
     head = ["on the test split", name, *(["PCA of equal k"] if pca else []), "unit", "better"]
     rows = []
     for key, value in metrics.items():
-        if key in same:
+        if key in same or key.startswith("columns/"):  # those of columns have a table of their own
             continue
         metric = measures.measure(key)
         numbers = [metric.shown(value), *([metric.shown(pca[key]) if key in pca else ""] if pca else [])]
