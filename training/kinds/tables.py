@@ -1,5 +1,6 @@
 """Tables of mixed type, and the autoencoders that are trained on them."""
 
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -11,6 +12,7 @@ from training.data.schema_files import write_schema
 from training.data.splits import Split
 from training.data.tables import Tables as Table
 from training.evaluation import tables as evaluation
+from training.evaluation import targets
 from training.experiments.experiment import Experiment
 from training.fitting.loop import total_steps
 from training.kinds.arrays import Arrays
@@ -83,7 +85,12 @@ class Tables(Arrays):
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
-            return Evaluation(*evaluation.evaluate(model, data, experiment))
+            metrics, arrays = evaluation.evaluate(model, data, experiment)
+        if data.target:
+            with stage("evaluating: what the codes tell of the target"):
+                fresh = functools.partial(self.model, experiment, data)
+                metrics |= targets.evaluate(model, fresh, data, data.target, experiment.seed)
+        return Evaluation(metrics, arrays)
 
     def held_out_error(self, model: zoo.TableAutoencoder, split: Split, data: Table) -> float:
         return evaluation.imputation(model, split)["imputation/score"]

@@ -41,7 +41,7 @@ def figures(run: Run, model: zoo.TableAutoencoder, data: Tables, metrics: dict[s
         yield _trends(model, real, generated)
     yield _map(run, model, data)
     yield _oddest(model, data)
-    if data.target:
+    if any(key.startswith("target/") for key in metrics):
         yield _target(data, metrics)
     history = files.read_json(run.history)
     if history:
