@@ -17,7 +17,7 @@ SHARES = (0.05, 1.0)  # of the labels, that heads are given
 DRAWS = 3  # of rows with labels, where they are few, over which figures are averaged
 MOST_ROWS = 20_000  # with labels
 FEWEST = 10  # rows with labels
-MOST_EPOCHS, MOST_STEPS = 100, 1_500
+MOST_EPOCHS, MOST_STEPS = 50, 1_000
 PATIENCE = 0.2  # share of the epochs without a lower error after which training ends
 WIDTH = 64  # of a head's hidden layer
 RATE, DECAY = 2e-3, 1e-2
@@ -98,7 +98,7 @@ class _Network:
         for variable, start in zip(self._variables, self._start, strict=True):
             variable.assign(start)
         mean, scale = (0.0, 1.0) if self._classes else (train.y.mean(), max(train.y.std(), 1e-12))
-        batch = int(min(len(train.y), 2 ** np.clip(np.round(np.log2(len(train.y) / 20)), 3, 8)))
+        batch = int(min(len(train.y), 2 ** np.clip(np.round(np.log2(len(train.y) / 20)), 4, 8)))
         epochs = int(np.clip(MOST_STEPS // -(-len(train.y) // batch), 1, MOST_EPOCHS))
         stop = keras.callbacks.EarlyStopping(patience=max(5, int(PATIENCE * epochs)), restore_best_weights=True)
         targets = [(part.y if self._classes else (part.y - mean) / scale).astype("float32") for part in (train, held_out)]
