@@ -11,6 +11,7 @@ from serving.process import Server
 from serving.versions import SAVED_MODEL, numbered
 
 ROWS = 3
+MANY = 4  # answers by name, of which not all are shown
 
 
 def check(directory: str) -> None:
@@ -25,8 +26,8 @@ def check(directory: str) -> None:
             print(f"{model} at {server.url}/v1/models/{quote(model, safe='')}", flush=True)
             with Client(server.url, model) as client:
                 for verb, sent, answers in ask(client, _rows(client, path)):
-                    for name, answer in answers.items():
-                        print(f"  {verb:<15} {sent[0].shape!s:>16} -> {name:<11} {answer.shape!s:<16} {_range(answer)}")
+                    for name, answer in _shown(answers).items():
+                        print(f"  {verb:<15} {_shape(sent[0])!s:>16} -> {name:<11} {answer.shape!s:<16} {_range(answer)}")
     print("Server stopped.")
 
 
@@ -46,13 +47,17 @@ def _rows(client: Client, path: pathlib.Path) -> dict[str, np.ndarray]:
     if not sample.exists():
         return {"x": client.generate(np.arange(ROWS))}
     with np.load(sample) as arrays:
+        if client.columns:
+            return {"rows": {name: arrays[name][:ROWS] for name in arrays}}
         return {name: arrays[name][:ROWS] for name in ("x", "label", "source", "target") if name in arrays}
 
 
 def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list[np.ndarray], dict[str, np.ndarray]]]:
     """Yields verb, arguments and outputs by name for each verb of the model. `rows` are data `x` `(B, *shape)`, with `label` if
-    the model takes labels, or texts `source` and `target` `(B,)`; `decode` gets the codes of x."""
-    count = len(next(iter(rows.values())))
+    the model takes labels, texts `source` and `target` `(B,)`, or `rows` of a table, a dict of columns; `decode` gets the codes
+    of x."""
+    first = next(iter(rows.values()))
+    count = len(next(iter(first.values())) if isinstance(first, dict) else first)
     ones, integers = np.ones(count, "float32"), np.arange(count, dtype="int32")
     values = {
         "label": 0 * integers,
@@ -73,5 +78,18 @@ def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list
         yield verb, inputs, answers
 
 
+def _shown(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answers; of many columns the first, and how many more there are."""
+    first = next(iter(answers))
+    return answers if len(answers) <= MANY else {f"{first}, {len(answers) - 1} more": answers[first]}
+
+
+def _shape(values: np.ndarray | dict[str, np.ndarray]) -> tuple[int, ...]:
+    return (len(next(iter(values.values()))), len(values)) if isinstance(values, dict) else values.shape
+
+
 def _range(values: np.ndarray) -> str:
-    return repr(str(values.flat[0])) if values.dtype.kind == "U" else f"{values.min():.3g} … {values.max():.3g}"
+    if values.dtype.kind == "U":
+        return repr(str(values.flat[0]))
+    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    return f"{known.min():.3g} … {known.max():.3g}" if known.size else "nothing but NaN"

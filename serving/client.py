@@ -1,10 +1,12 @@
 """A client of the REST API, NumPy in and out, that needs neither TensorFlow nor Keras."""
 
+import functools
 import io
 import ipaddress
 import json
 import urllib.request
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -12,9 +14,12 @@ import numpy as np
 import orjson
 from numpy.typing import ArrayLike
 
-from serving.columns import DTYPES, NPY, NPZ, column, no_rows
+from serving import rows
+from serving.columns import DTYPES, NPY, NPZ, column, no_rows, npz
 
 ARGUMENTS = ("x", "code", "label", "source", "target", "length_penalty", "seed", "temperature", "top_k", "top_p")
+ROWS = "rows"  # the argument that has all columns of a table
+COLUMNS = ("DT_DOUBLE", "DT_STRING")  # dtypes of the columns of a table
 
 
 class ServerError(RuntimeError):
@@ -37,7 +42,8 @@ class Client:
             TensorFlow Serving does not read them.
 
     Verbs take arrays, lists, generators and tables. 8-bit integers are scaled to [0, 1], as in the zoo. For zero rows the
-    outputs have zero rows.
+    outputs have zero rows. A model of tables takes rows as a dict of columns, a pandas or Polars table, or a list of dicts, in
+    which None, NaN and "" are missing, and returns a dict of columns.
 
     Raises:
         ValueError: not the address of a server, or a proxy that HTTPX cannot use.
@@ -54,9 +60,10 @@ class Client:
         self._http = httpx.Client(base_url=str(server).rstrip("/") + path, timeout=timeout, **_transport(server))
         self._binary = binary
         self._signatures: dict | None = None
+        self._columns: dict[str, str] | None = None
 
-    # A verb takes NumPy arrays, or sequences of strings for texts. It returns an array, or a dict of arrays for a
-    # signature with several outputs.
+    # A verb takes NumPy arrays, sequences of strings for texts, or rows of a table. It returns an array, or a dict of arrays
+    # for a signature with several outputs, or of a table's columns.
 
     def encode(self, x: ArrayLike) -> np.ndarray:
         """Data `(B, *shape)`, or texts `(B,)`, to codes `(B, k)`."""
@@ -67,8 +74,13 @@ class Client:
         return self._call("decode", *code)
 
     def reconstruct(self, x: ArrayLike) -> np.ndarray | dict[str, np.ndarray]:
-        """Data `(B, *shape)` to their reconstructions, of the same shape; of a transformer, the same as `generate`."""
+        """Data `(B, *shape)` to their reconstructions, of the same shape; of a transformer, the same as `generate`; rows of a
+        table with their missing cells filled in."""
         return self._call("reconstruct", x)
+
+    def reconstruct_all(self, x: Any) -> dict[str, np.ndarray]:
+        """Rows of a table as the model would expect every cell."""
+        return self._call("reconstruct_all", x)
 
     def generate(self, seed: ArrayLike) -> np.ndarray | dict[str, np.ndarray]:
         """New data `(B, *shape)`, one for each integer seed `(B,)`; of a transformer, `target`, `score` and `unknown` `(B,)`
@@ -83,6 +95,10 @@ class Client:
         """The share of held-out data that score lower than each x, in [0, 1], `(B,)`, by a model that keeps their scores."""
         return self._call("typicality", x)
 
+    def score_cells(self, x: Any) -> dict[str, np.ndarray]:
+        """How much less probable each cell of a table is than the most probable value, in nats; NaN where it is missing."""
+        return self._call("score_cells", x)
+
     def score_code(self, x: ArrayLike) -> np.ndarray:
         """Log-density of the codes in nats, `(B,)`; higher is more typical."""
         return self._call("score_code", x)
@@ -94,6 +110,10 @@ class Client:
     def generate_prior(self, seed: ArrayLike) -> np.ndarray:
         """New data `(B, *shape)`, one for each seed `(B,)`, from the standard normal prior, by a variational autoencoder."""
         return self._call("generate_prior", seed)
+
+    def generate_given(self, x: Any, seed: ArrayLike) -> dict[str, np.ndarray]:
+        """Rows of a table with their missing cells drawn, one for each seed `(B,)`."""
+        return self._call("generate_given", x, seed)
 
     def vary(self, x: ArrayLike, seed: ArrayLike) -> np.ndarray:
         """Variations of x, `(B, *shape)`, decoded from draws of its posterior, by a variational autoencoder."""
@@ -159,18 +179,28 @@ class Client:
     def _call(self, verb: str, *values) -> np.ndarray | dict[str, np.ndarray]:
         if verb not in self.signatures:
             raise ServerError(404, f"Expected a signature of this model: {', '.join(self.signatures)}. Received: {verb}.")
-        inputs, outputs = self.signatures[verb]["inputs"], self.signatures[verb]["outputs"]
-        columns = {name: column(name, value, inputs[name]) for name, value in zip(self.order(verb), values, strict=True)}
+        outputs, columns = self.signatures[verb]["outputs"], self._inputs(verb, values)
+        names = [name for name in dict.fromkeys([*columns, *self.columns, *outputs]) if name in outputs]
+        dtypes = {name: DTYPES[outputs[name]["dtype"]] for name in names}
+        several = len(outputs) > 1 or verb == "score_cells" or (self.columns and outputs[names[0]]["dtype"] in COLUMNS)
         count = next((len(value) for value in columns.values() if value.ndim), None)
         if count is not None:  # a single number is used for every row, as in Python
             columns = {name: value if value.ndim else np.full(count, value) for name, value in columns.items()}
         if all(value.shape[:1] == (0,) for value in columns.values()):  # JSON cannot carry the shape of zero rows
-            arrays = {name: np.zeros(no_rows(output), DTYPES[output["dtype"]]) for name, output in outputs.items()}
-            return arrays if len(arrays) > 1 else arrays.popitem()[1]
+            arrays = {name: np.zeros(no_rows(outputs[name]), dtype) for name, dtype in dtypes.items()}
+            return arrays if several else arrays.popitem()[1]
         answer = self._post_binary(verb, columns) if self._binary else self._post(verb, columns)
         answers = answer if len(outputs) > 1 else dict.fromkeys(outputs, answer)
-        arrays = {name: np.asarray(answers[name], dtype=DTYPES[output["dtype"]]) for name, output in outputs.items()}
-        return arrays if len(arrays) > 1 else arrays.popitem()[1]
+        arrays = {name: np.asarray(answers[name], dtype) for name, dtype in dtypes.items()}
+        return arrays if several else arrays.popitem()[1]
+
+    def _inputs(self, verb: str, values: Sequence) -> dict[str, np.ndarray]:
+        """The arrays of a signature's inputs, from the arguments of the verb."""
+        inputs, given = self.signatures[verb]["inputs"], dict(zip(self.order(verb), values, strict=True))
+        if ROWS not in given:
+            return {name: column(name, value, inputs[name]) for name, value in given.items()}
+        table = rows.columns(given.pop(ROWS), self.columns, lambda name: self._features.get(name, {}))
+        return table | {name: column(name, value, inputs[name]) for name, value in given.items()}
 
     def _post(self, verb: str, columns: dict[str, np.ndarray]) -> list | dict[str, list]:
         request = {"signature_name": verb, "inputs": columns}
@@ -181,14 +211,15 @@ class Client:
         return _answer(self._http.post(self._predict, content=body))["outputs"]
 
     def _post_binary(self, verb: str, columns: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
-        file = io.BytesIO()
         if len(columns) == 1:
+            file = io.BytesIO()
             np.save(file, next(iter(columns.values())))
+            body = file.getvalue()
         else:
-            np.savez(file, **columns)
+            body = npz(columns)
         headers = {"content-type": NPY if len(columns) == 1 else NPZ, "accept": f"{NPY}, {NPZ}"}
         query = {"signature_name": verb}
-        response = self._http.post(self._predict, params=query, content=file.getvalue(), headers=headers)
+        response = self._http.post(self._predict, params=query, content=body, headers=headers)
         kind = response.headers.get("content-type", "").partition(";")[0]
         if response.is_error or kind not in (NPY, NPZ):
             return _answer(response)["outputs"]
@@ -200,9 +231,31 @@ class Client:
         # In a relative URL a colon would end a scheme, so the verb is appended to the full address.
         return f"{str(self._http.base_url).rstrip('/')}:predict"
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of a model of tables, each with `float64` or `str`; none of another model."""
+        if self._columns is None:
+            tensors = [item for signature in self.signatures.values() for item in signature["inputs"].items()]
+            dtypes = {name: DTYPES[tensor["dtype"]] for name, tensor in tensors if tensor["dtype"] in COLUMNS}
+            is_table = "score_cells" in self.signatures or "float64" in dtypes.values()
+            self._columns = {name: dtypes[name] for name in [*self._features, *dtypes] if name in dtypes} if is_table else {}
+        return self._columns
+
+    @functools.cached_property
+    def _features(self) -> dict[str, dict]:
+        """The schema, in the order of the table, or nothing where the server does not tell."""
+        try:
+            return self.schema
+        except ServerError:
+            return {}
+
     def order(self, verb: str) -> list[str]:
-        """Names of a verb's inputs in the order of its arguments, which metadata do not preserve."""
-        return sorted(self.signatures[verb]["inputs"], key=ARGUMENTS.index)
+        """Names of a verb's inputs in the order of its arguments, which metadata do not preserve; `rows` are all columns of a
+        table."""
+        inputs = self.signatures[verb]["inputs"]
+        others = [name for name, tensor in inputs.items() if not self.columns or tensor["dtype"] not in COLUMNS]
+        others.sort(key=lambda name: ARGUMENTS.index(name.rstrip("_")))  # `seed_` beside a column called seed
+        return [ROWS, *others] if len(others) < len(inputs) else others
 
 
 def _server(url: str) -> httpx.URL:

@@ -114,7 +114,10 @@ def test_only_settings_that_apply_exist():
         ({"model.overcomplete": 1}, "Expected true or false"),
         ({"likelihood": "discretized_gaussian", "levels": "many"}, "Expected an integer or none for levels"),
         ({"bottleneck": "gaussian", "corruption": "affine", "scale": "wide"}, "a number for scale"),
-        ({"body": "linear", "activation": "tanh"}, r"Received: activation\. Try it with --body=dense or --body=residual or --body=conv"),
+        (
+            {"body": "linear", "activation": "tanh"},
+            r"Received: activation\. Try it with --body=dense or --body=residual or --body=conv",
+        ),
     ],
 )
 def test_settings_that_do_not_apply_or_fit_are_refused(settings, message):

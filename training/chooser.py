@@ -1,6 +1,7 @@
 """Experiments that follow from the data: nothing but a data set is named."""
 
 import dataclasses
+import importlib
 import os
 import pathlib
 import re
@@ -120,13 +121,18 @@ def _composed(experiment: Experiment, chosen: Mapping[str, Choice], settings: Ma
 
 
 def _kind(dataset: str) -> str:
-    """The kind of data that a name or a path is of."""
+    """The kind of data that a name or a path is of: by its prefix or its ending, or else the one whose module of data has a
+    function `takes` that says so."""
     prefix, _, path = dataset.partition(":")
     suffix = pathlib.PurePath(path or dataset).suffix.lower()
-    for name, part in parts.known()["kind"].items():
-        data = parts.known()["data"][part.slots["data"]]
-        if prefix == data.name or (suffix in data.reads and "task" not in part.slots):
+    sources = {name: parts.known()["data"][part.slots["data"]] for name, part in parts.known()["kind"].items()}
+    for name, data in sources.items():
+        if prefix == data.name or (suffix in data.reads and "task" not in parts.known()["kind"][name].slots):
             return name
+    if not os.path.exists(dataset):
+        for name, data in sources.items():
+            if getattr(importlib.import_module(data.module), "takes", lambda _: False)(dataset):
+                return name
     return Experiment("").kind
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from serving.export import export_run
-from training import chooser, files, kinds
+from training import chooser, files, kinds, prediction
 from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
@@ -203,11 +203,11 @@ def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
 
 
 def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 60) -> str:
-    """Generates `count` new examples, with seeds 0, 1, 2 …, and writes them as a picture.
+    """Generates `count` new examples, with seeds 0, 1, 2 …, and writes them as a picture; rows of a table, as a table.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.
-        output: path of the picture, a PNG file.
+        output: path of the picture, a PNG file, or of the table, as `predict` writes it.
 
     Returns:
         The path.
@@ -222,8 +222,10 @@ def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 6
         raise ValueError(
             f"Expected a model that generates examples. Received: {model}, a {type(generator).__name__}. Try conv_mnist_k16."
         )
-    x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
     path = pathlib.Path(output)
+    if prediction.are_rows(generator, generator.signatures()["generate"].outputs):
+        return prediction.generate(generator, path, count)
+    x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
     files.write(path, lambda temporary: temporary.write_bytes(pictures.png(pictures.samples(x))))
     return str(path)
 

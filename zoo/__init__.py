@@ -15,6 +15,7 @@ from zoo.presets import card, list, load, sample, save_preset
 from zoo.quantization import VectorQuantized
 from zoo.ranks import Ranks
 from zoo.registry import register
+from zoo.regression import start_as_regression
 from zoo.scaling import Standardize
 from zoo.signatures import Signature, Tensor
 from zoo.tables import TableAutoencoder
@@ -62,4 +63,5 @@ __all__ = [
     "register",
     "sample",
     "save_preset",
+    "start_as_regression",
 ]

@@ -41,7 +41,7 @@ class Mixed(Likelihood):
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
         """The projection to the parameters `(B, P)` of all columns, which starts at each column's distribution as a whole."""
-        start = np.concatenate([group.start() for _, group in self.groups])
+        start = np.concatenate([group.start(np.ones(group.size)) for _, group in self.groups])
         bias = lambda shape, dtype=None: ops.convert_to_tensor(start, dtype=dtype)  # noqa: E731
         kernel = keras.initializers.VarianceScaling(0.25)
         layers = [keras.layers.Flatten(), keras.layers.Dense(len(start), kernel_initializer=kernel, bias_initializer=bias)]
@@ -121,16 +121,16 @@ class ColumnInputs(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.columns = _schema(columns)
         self.groups = groups(self.columns)
+        self._places = np.concatenate([places for places, _ in self.groups])
+        self._columns = np.concatenate([np.repeat(places, group.width // group.size) for places, group in self.groups])
+        self._edges = np.cumsum([group.size for _, group in self.groups])[:-1].tolist()
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         missing = ops.cast(ops.isnan(x), x.dtype)
-        x = ops.where(ops.isnan(x), 0.0, x)
-        parts = [missing]
-        for places, group in self.groups:
-            inputs = group.inputs(ops.take(x, places, axis=-1))
-            present = ops.repeat(1.0 - ops.take(missing, places, axis=-1), group.width // group.size, axis=-1)
-            parts.append(inputs * present)
-        return ops.concatenate(parts, axis=-1)
+        cells = ops.take(ops.where(ops.isnan(x), 0.0, x), self._places, axis=-1)  # (B, C), by group
+        parts = zip(self.groups, ops.split(cells, self._edges, axis=-1), strict=True)
+        inputs = ops.concatenate([group.inputs(part) for (_, group), part in parts], axis=-1)
+        return ops.concatenate([missing, inputs * (1.0 - ops.take(missing, self._columns, axis=-1))], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], input_shape[-1] + sum(group.width for _, group in self.groups))

@@ -167,20 +167,24 @@ class TableAutoencoder(Autoencoder):
         return ops.where(ops.isnan(cells), self._reconstruct_all(cells), cells)
 
     def _generate(self, seed):
-        return self._drawn(self.density(integers(seed)), integers(seed))
+        return self._drawn(self.density(integers(seed)), *self._noise(integers(seed)))
 
     def _generate_prior(self, seed):
         self._require_prior("generate_prior")
-        return self._drawn(noise.normal(integers(seed), self.k), integers(seed))
+        return self._drawn(noise.normal(integers(seed), self.k), *self._noise(integers(seed)))
 
     def _generate_given(self, cells, seed):
-        seed, free = integers(seed), ops.isnan(cells)
-        drawn = ops.where(free, self._drawn(self._encode(cells), seed), cells)
-        for sweep in range(1, SWEEPS):
-            hidden = ops.logical_and(free, noise.uniform(seed, cells.shape[1], stream=10 * sweep) < 0.5)
+        free, shape = ops.isnan(cells), (-1, SWEEPS, cells.shape[1])
+        normal, uniform = (ops.reshape(each, shape) for each in self._noise(integers(seed), SWEEPS))  # (B, SWEEPS, C)
+        hide = ops.reshape(noise.uniform(integers(seed), SWEEPS * shape[-1], stream=7), shape) < 0.5
+
+        def sweep(number, drawn):
+            hidden = ops.logical_and(free, ops.logical_or(ops.isnan(drawn), ops.take(hide, number, axis=1)))
             codes = self._encode(ops.where(hidden, np.nan, drawn))
-            drawn = ops.where(hidden, self._drawn(codes, seed, 10 * sweep), drawn)
-        return drawn
+            cells = self._drawn(codes, ops.take(normal, number, axis=1), ops.take(uniform, number, axis=1))
+            return ops.where(hidden, cells, drawn)
+
+        return ops.fori_loop(0, SWEEPS, sweep, cells)
 
     def _score(self, cells):
         parameters, cost = self._coded(cells, applied(self.encoder, cells))
@@ -199,11 +203,14 @@ class TableAutoencoder(Autoencoder):
         own = ops.sum(ops.where(alone, ratios, 0.0), axis=0)  # (B, C)
         return ops.where(ops.isnan(cells), np.nan, own)
 
-    def _drawn(self, codes, seed, stream=0):
+    def _drawn(self, codes, normal, uniform):
         """Cells `(B, C)` drawn from the likelihood given codes `(B, k)`."""
-        count = self.shape[0]
-        normal, uniform = noise.normal(seed, count, stream + 5), noise.uniform(seed, count, stream + 6)
         return self.likelihood.draw(self._parameters(codes), normal, uniform)
+
+    def _noise(self, seed, rows=1):
+        """Standard normal and uniform numbers `(B, rows · C)`."""
+        count = rows * self.shape[0]
+        return noise.normal(seed, count, stream=5), noise.uniform(seed, count, stream=6)
 
     # Training
 

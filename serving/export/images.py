@@ -4,9 +4,11 @@ For a model of images, data (B, H, W, 1) or (B, H, W, 3) in [0, 1], up to two si
 takes files instead of data, and `VERB_png` returns PNG files instead of data (and takes files instead of data).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from serving import picture_files
@@ -17,11 +19,13 @@ FILES = Tensor((None,), "string")
 
 
 class Verb(NamedTuple):
-    """A signature, the function of tensors that computes it, and the resources that the SavedModel must keep for it."""
+    """A signature, the function of tensors that computes it, the resources that the SavedModel must keep for it, and a row of
+    its inputs by name, where those that nothing is known of would not do."""
 
     signature: Signature
     call: Callable
     resources: tuple = ()
+    example: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def verbs(model: Model) -> dict[str, Verb]:

@@ -13,7 +13,8 @@ import numpy as np
 import PIL.Image
 
 import zoo
-from serving.export import images, texts
+from serving.columns import npz
+from serving.export import images, names, tables, texts
 from serving.export.images import Verb
 from zoo import files, inputs
 from zoo.model import Model
@@ -42,7 +43,7 @@ def export(
     Args:
         name: of the model on the server; `model.name` unless given.
         version: a number above 0; one more than the highest there unless given.
-        sample: a dict of arrays, with at least `x`, to store with the model.
+        sample: a dict of arrays, with at least `x` (of a table, its cells), to store with the model.
 
     Returns:
         The path of the version.
@@ -58,17 +59,23 @@ def export(
         )
     target = _target(pathlib.Path(directory) / (name or model.name), version)
     with files.beside(target) as beside:  # its folder has no number, so no server takes it for a version
-        served = texts.verbs(images.verbs(model))
-        _save(model, served, str(beside))
+        served = tables.verbs(model) if tables.takes_columns(model) else texts.verbs(images.verbs(model))
+        _save(model, served, beside)
         (beside / "assets.extra").mkdir()
         _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
         schema = json.dumps(described(model.schema), ensure_ascii=False)
         (beside / "assets.extra" / SCHEMA).write_text(schema + "\n", encoding="utf-8")
-        if sample is not None:
-            rows = {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
-            np.savez(beside / "assets.extra" / SAMPLE, **rows)
+        if rows := _sample(model, sample or {}):
+            (beside / "assets.extra" / SAMPLE).write_bytes(npz(rows))
         files.flush(beside)
         return _put(beside, target, version)
+
+
+def _sample(model: Model, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A sample as a server's examples take it: 8-bit integers scaled, cells of a table, or a row of means, as raw columns."""
+    if tables.takes_columns(model):
+        return tables.sample(model.schema, sample.get("x"))
+    return {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
 
 
 def _put(beside: pathlib.Path, target: pathlib.Path, version: int | None) -> pathlib.Path:
@@ -136,29 +143,34 @@ def _target(base: pathlib.Path, version: int | None) -> pathlib.Path:
     return target
 
 
-def _save(model: Model, served: dict[str, Verb], path: str) -> None:
+def _save(model: Model, served: dict[str, Verb], path: pathlib.Path) -> None:
     # A module that tracks the raw variables stores each weight once, and can be restored in a Session, as TF Serving does.
     import tensorflow as tf
 
     module = tf.Module()
     module.tensors = [variable.value for variable in model.variables]
     module.resources = [resource for verb in served.values() for resource in verb.resources]
-    signatures = {name: _function(verb) for name, verb in served.items()}
-    tf.saved_model.save(module, path, signatures={"serving_default": signatures[model.serving_default], **signatures})
+    renamed = {name: names.arguments({**verb.signature.inputs, **verb.signature.outputs}) for name, verb in served.items()}
+    signatures = {name: _function(verb, renamed[name]) for name, verb in served.items()}
+    default = model.serving_default
+    tf.saved_model.save(module, str(path), signatures={"serving_default": signatures[default], **signatures})
+    if any(name != argument for arguments in renamed.values() for name, argument in arguments.items()):
+        names.restore(path, {"serving_default": renamed[default], **renamed})
 
 
-def _function(verb: Verb) -> Callable:
+def _function(verb: Verb, arguments: Mapping[str, str]) -> Callable:
     import tensorflow as tf
 
-    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in verb.signature.inputs.items()]
+    inputs, outputs = verb.signature
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, arguments[name]) for name, tensor in inputs.items()]
 
     @tf.function(input_signature=specs, autograph=False)
     def function(*values):
         # TensorFlow Serving does not check requests against the shapes that a signature declares.
         values = [tf.ensure_shape(value, spec.shape) for value, spec in zip(values, specs, strict=True)]
-        results, outputs = verb.call(*values), verb.signature.outputs
+        results = verb.call(*values)
         results = results if isinstance(results, dict) else dict.fromkeys(outputs, results)
-        return {name: tf.ensure_shape(results[name], tensor.shape) for name, tensor in outputs.items()}
+        return {arguments[name]: tf.ensure_shape(results[name], tensor.shape) for name, tensor in outputs.items()}
 
     return function
 
@@ -168,12 +180,13 @@ def _write_warmup(path: pathlib.Path, name: str, served: dict[str, Verb]) -> Non
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
     with tf.io.TFRecordWriter(str(path)) as records:
-        for verb, (signature, *_) in served.items():
+        for verb, (signature, _, _, example) in served.items():
             log = PredictionLog()
             request = log.predict_log.request
             request.model_spec.name, request.model_spec.signature_name = name, verb
             for key, tensor in signature.inputs.items():
-                request.inputs[key].CopyFrom(tf.make_tensor_proto(_one(tensor), tensor.dtype))
+                row = example[key] if key in example else _one(tensor)
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(row, tensor.dtype))
             records.write(log.SerializeToString())
 
 

@@ -3,7 +3,6 @@
 import base64
 import functools
 import io
-import json
 import math
 import pathlib
 import zipfile
@@ -17,7 +16,6 @@ from serving.models.servable import WARMUP, Endpoint, Servable, TensorSpec
 from serving.quiet import tensorflow as tf
 
 SAMPLE = "assets.extra/sample.npz"  # data that an export stores with the model
-SCHEMA = "assets.extra/schema.json"  # and what such data hold
 LARGEST = 1 << 14  # greatest number of values in an example
 DIGITS = 3  # decimals of a number in an example
 
@@ -31,35 +29,6 @@ def examples(servable: Servable) -> dict[str, dict]:
     return {
         verb: _request(verb, endpoint, servable.path) for verb, endpoint in servable.endpoints.items() if _is_short(endpoint)
     }
-
-
-@functools.lru_cache(maxsize=64)  # a version on disk never changes
-def schema(path: pathlib.Path) -> dict[str, dict]:
-    """What the data of a model in a folder hold, by the name of the input: `type`, `shape`, `range`, `classes`, `vocabulary`,
-    as far as they are known; empty if the export has no schema, or it cannot be read."""
-    try:
-        found = json.loads((path / SCHEMA).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {name: _known(feature) for name, feature in found.items()} if isinstance(found, dict) else {}
-
-
-def _known(feature: object) -> dict:
-    """What a feature of a schema says that has the right type."""
-    feature = feature if isinstance(feature, dict) else {}
-    number, whole = (int, float), (int,)
-    right = {
-        "type": lambda value: isinstance(value, str),
-        "shape": lambda value: _is_list(value, whole),
-        "range": lambda value: _is_list(value, number) and len(value) == 2,
-        "classes": lambda value: _is_list(value, (str,)),
-        "vocabulary": lambda value: isinstance(value, dict) and _is_list([value.get("tokens"), value.get("length")], whole),
-    }
-    return {key: value for key, value in feature.items() if key in right and right[key](value)}
-
-
-def _is_list(value: object, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, list) and all(isinstance(each, kinds) and not isinstance(each, bool) for each in value)
 
 
 def _is_short(endpoint: Endpoint) -> bool:
@@ -119,6 +88,8 @@ def _png(x: np.ndarray) -> np.ndarray | None:
 
 def _as_json(value: np.ndarray, name: str):
     """The value in the form of a JSON request."""
+    if value.dtype == "float64":  # a column of a table has the digits of the table
+        return value.tolist()
     if value.dtype.kind == "f":
         return np.round(value.astype("float64"), DIGITS).tolist()
     if value.dtype.kind not in "OSU":

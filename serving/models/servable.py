@@ -11,6 +11,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from serving.models import schemas
 from serving.models.batcher import Batcher, Limits, Task
 from serving.models.graphs import Operations
 from serving.quiet import tensorflow as tf
@@ -22,11 +23,13 @@ LOOPS = {"While", "StatelessWhile", "NextIteration", "For", "PyFunc", "EagerPyFu
 
 
 class TensorSpec(NamedTuple):
-    """One input or output of a signature: its NumPy dtype, TensorFlow's number for that, and its shape, None if unknown."""
+    """One input or output of a signature: its NumPy dtype, TensorFlow's number for that, its shape, None if unknown, and
+    whether it is a column of a table, in which values may be missing: NaN, or an empty text."""
 
     dtype: np.dtype
     number: int
     shape: tuple[int | None, ...] | None
+    in_table: bool = False
 
     @property
     def name(self) -> str:
@@ -37,7 +40,7 @@ class TensorSpec(NamedTuple):
 
     def takes(self, value: np.ndarray) -> bool:
         """Whether the shape of a value fits."""
-        if self.shape is None or (self.shape[:1] == (None,) and self.shape[1:] == value.shape[1:]):
+        if self.shape is None or (value.ndim and self.shape[:1] == (None,) and self.shape[1:] == value.shape[1:]):
             return True
         return len(self.shape) == value.ndim and all(
             size in (None, given) for size, given in zip(self.shape, value.shape, strict=True)
@@ -110,6 +113,7 @@ class Servable:
             graph_def = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
         self.signature_defs = SignatureDefMap(signature_def=graph_def.signature_def)
         operations = Operations(graph_def.graph_def)
+        self._columns = schemas.columns(path)
         self.endpoints = {
             name: self._endpoint(signature, pool, limits, batching, operations)
             for name, signature in graph_def.signature_def.items()
@@ -120,7 +124,8 @@ class Servable:
 
     def _endpoint(self, signature, pool: Executor, limits: Limits, batching: bool, operations: Operations) -> Endpoint:
         inputs, outputs = (
-            {name: _tensor_spec(info) for name, info in sorted(part.items())} for part in (signature.inputs, signature.outputs)
+            {name: _tensor_spec(info, name in self._columns) for name, info in sorted(part.items())}
+            for part in (signature.inputs, signature.outputs)
         )
         joins = batching and all(spec.shape and spec.shape[0] is None for spec in (*inputs.values(), *outputs.values()))
         feeds = [signature.inputs[name].name for name in inputs]
@@ -187,7 +192,8 @@ def config() -> tf.compat.v1.ConfigProto:
     return config
 
 
-def _tensor_spec(info) -> TensorSpec:
+def _tensor_spec(info, in_table: bool) -> TensorSpec:
     shape = tf.TensorShape(info.tensor_shape)
     dtype = np.dtype(tf.as_dtype(info.dtype).as_numpy_dtype)
-    return TensorSpec(dtype, info.dtype, None if shape.rank is None else tuple(shape.as_list()))
+    shape = None if shape.rank is None else tuple(shape.as_list())
+    return TensorSpec(dtype, info.dtype, shape, in_table and dtype.kind in "fO" and shape == (None,))

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
 from serving import metrics
-from serving.models import examples
+from serving.models import schemas
 from serving.models.batcher import Batcher
 from serving.models.models import Models
 from serving.models.servable import Servable
@@ -105,7 +105,7 @@ class Application:
         if verb == "metadata":
             return Response(_metadata(self.models.get(name, **wanted), name))
         if verb == "schema":
-            return Response(orjson.dumps({"schema": examples.schema(self.models.get(name, **wanted).path)}))
+            return Response(orjson.dumps({"schema": schemas.schema(self.models.get(name, **wanted).path)}))
         return Response(orjson.dumps(_states(self.models.status(name, **wanted))))
 
     def _state(self, name: str) -> dict:

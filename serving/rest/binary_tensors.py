@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from serving.columns import NPY, NPZ, scaled
+from serving.columns import NPY, NPZ, npz, scaled
 from serving.models.servable import Endpoint
 from serving.rest.bodies import Take, TooLarge
 from serving.status import RequestError, invalid
@@ -62,9 +62,7 @@ def write(outputs: dict[str, np.ndarray], accepted: str) -> tuple[bytes, str] | 
         return (arrays[0][0], PNG) if picture else None
     if len(arrays) == 1:
         return _opening(arrays[0].dtype, arrays[0].shape) + arrays[0].tobytes(), NPY
-    file = io.BytesIO()
-    np.savez(file, **outputs)
-    return file.getvalue(), NPZ
+    return npz(outputs), NPZ
 
 
 def _converted(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:

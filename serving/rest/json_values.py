@@ -90,14 +90,27 @@ def _from_rows(request: dict, endpoint: Endpoint) -> dict[str, np.ndarray]:
             raise invalid(f"Expecting object but got list at item {number} of input list")
         if not named and _is_object(row):
             raise invalid(f"Expecting value/list but got object at item {number} of input list")
-        if named and row.keys() != endpoint.inputs.keys():
-            raise invalid(
-                f"Failed to process element: {number} of 'instances' list. JSON object: {_shown(row)} keys must be equal to: "
-                f"{','.join(sorted(endpoint.inputs))}"
-            )
+        if named:
+            _require_inputs(row, endpoint, number)
         for name, column in columns.items():
             column.append(_element(row[name] if named else row, name, endpoint, number, column))
     return {name: np.stack(column) for name, column in columns.items()}
+
+
+def _require_inputs(row: dict, endpoint: Endpoint, number: int) -> None:
+    """Refuses a row that does not have the inputs of an endpoint; columns of a table that the model does not have are passed
+    over."""
+    missing, others = endpoint.inputs.keys() - row.keys(), row.keys() - endpoint.inputs.keys()
+    if missing or (others and not _is_table(endpoint)):
+        received = [f"{what}: {','.join(sorted(names))}." for what, names in (("Missing", missing), ("Also", others)) if names]
+        raise invalid(
+            f"Failed to process element: {number} of 'instances' list. JSON object: {_shown(row)} keys must be equal to: "
+            f"{','.join(sorted(endpoint.inputs))}. {' '.join(received)}"
+        )
+
+
+def _is_table(endpoint: Endpoint) -> bool:
+    return any(spec.in_table for spec in endpoint.inputs.values())
 
 
 def _element(value, name: str, endpoint: Endpoint, number: int, before: list[np.ndarray]) -> np.ndarray:
@@ -124,9 +137,24 @@ def _from_columns(columns, endpoint: Endpoint) -> dict[str, np.ndarray]:
     for name in endpoint.inputs:
         if name not in columns:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    if extra := sorted(columns.keys() - endpoint.inputs.keys()):
+    extra = sorted(columns.keys() - endpoint.inputs.keys())
+    if extra and not _is_table(endpoint):
         raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: also {', '.join(extra)}.")
-    return {name: _array(columns[name], spec) for name, spec in endpoint.inputs.items()}
+    arrays = {name: _column(columns[name], name, endpoint) for name in endpoint.inputs}
+    if _is_table(endpoint) and len({array.shape[:1] for array in arrays.values()}) > 1:
+        sizes = ", ".join(f"{array.shape[0] if array.ndim else 'a single value'} of {name}" for name, array in arrays.items())
+        raise invalid(f"Expected as many values in every column. Received: {sizes}.")
+    return arrays
+
+
+def _column(value, name: str, endpoint: Endpoint) -> np.ndarray:
+    try:
+        return _array(value, endpoint.inputs[name])
+    except RequestError as problem:
+        if len(endpoint.inputs) == 1:
+            raise
+        message = f"Failed to process key: {name} of 'inputs' object. Error: {problem.message}"
+        raise RequestError(problem.code, message) from None
 
 
 def _array(value, spec: TensorSpec) -> np.ndarray:
@@ -195,7 +223,9 @@ def _converter(spec: TensorSpec) -> Callable:
     def none(value):
         raise RequestError(Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {spec.name}")
 
-    return {"f": number, "i": integer, "u": integer, "b": boolean, "O": text}.get(kind, none)
+    convert = {"f": number, "i": integer, "u": integer, "b": boolean, "O": text}.get(kind, none)
+    missing = math.nan if kind == "f" else b""
+    return (lambda value: missing if value is None else convert(value)) if spec.in_table else convert
 
 
 def _decoded(value: dict) -> bytes:

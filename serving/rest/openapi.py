@@ -4,7 +4,7 @@ import importlib.metadata
 import pathlib
 import urllib.parse
 
-from serving.models import examples
+from serving.models import examples, schemas
 from serving.models.models import Models
 from serving.models.servable import Endpoint, Servable, TensorSpec
 from serving.status import RequestError
@@ -39,14 +39,15 @@ def _get(summary: str) -> dict:
 
 def _predict(name: str, servable: Servable) -> dict:
     verbs = dict(sorted(servable.endpoints.items()))
-    schemas = [_request(verb, endpoint, examples.schema(servable.path)) for verb, endpoint in verbs.items()]
+    known = schemas.schema(servable.path)
+    signatures = [_request(verb, endpoint, known) for verb, endpoint in verbs.items()]
     requests = {verb: {"value": request} for verb, request in sorted(examples.examples(servable).items())}
     outputs = {"type": "object", "properties": {"outputs": {}, "predictions": {}}}
     return {
         "summary": f"Runs a signature of {name}, on columns (inputs) or rows (instances)",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"oneOf": schemas}, "examples": requests}},
+            "content": {"application/json": {"schema": {"oneOf": signatures}, "examples": requests}},
         },
         "responses": {"200": _answer(outputs), **{code: _answer(_ERROR) for code in ("400", "404", "429", "504")}},
     }
@@ -78,6 +79,8 @@ def _schema(spec: TensorSpec, shape: tuple[int | None, ...] | None) -> dict:
         return {}  # anything
     if not shape:
         kind = _JSON.get(spec.dtype.kind)
+        if spec.in_table:
+            return {"type": [kind or "string", "null"]}
         return {"type": kind} if kind else {"oneOf": [{"type": "string"}, _BASE64]}
     size = {} if shape[0] is None else {"minItems": shape[0], "maxItems": shape[0]}
     return {"type": "array", **size, "items": _schema(spec, shape[1:])}
@@ -88,11 +91,16 @@ def _words(feature: dict | None) -> dict:
     if not feature:
         return {}
     words = [feature["type"]] if "type" in feature else []
-    if "range" in feature:
+    if "range" in feature and "format" not in feature:
         low, high = feature["range"]
         words.append(f"values from {low:g} to {high:g} in training")
     if "classes" in feature:
-        words.append(f"{len(feature['classes'])} classes: {', '.join(feature['classes'][:MOST_CLASSES])}")
+        classes = [each if isinstance(each, str) else f"{each:g}" for each in feature["classes"]]
+        words.append(f"{len(classes)} classes: {', '.join(classes[:MOST_CLASSES])}")
+    if "format" in feature:
+        words.append(f"as {feature['format']}")
+    if feature.get("missing"):
+        words.append(f"{100 * feature['missing']:.2g} % missing in training")
     if "vocabulary" in feature:
         words.append(f"at most {feature['vocabulary']['length']} tokens")
     return {"description": ", ".join(words)}

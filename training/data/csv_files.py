@@ -20,19 +20,26 @@ HEAD = 2**20  # bytes from which the form of a file is recognised
 HEAD_ROWS = 200
 SEPARATORS = "\t;|,"  # from the least likely in the texts of cells; of equally good ones the first is taken
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
+GROUPED = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
 YEARS = (1500, 2100)
 Opener = Callable[[], io.BufferedIOBase]
 
 
 class Form(NamedTuple):
     """How a CSV file is written. `head` are the names as they stand there, empty where the file has none; `width` is the number
-    of its columns; `start` that of the bytes, in UTF-8, before its first row."""
+    of its columns; `start` that of the bytes, in UTF-8, before its first row; `end` what lines end with; `mark` the file's byte
+    order mark."""
 
-    separator: str
-    decimal: str
-    head: tuple[str, ...]
-    width: int
-    start: int
+    separator: str = ","
+    decimal: str = "."
+    head: tuple[str, ...] = ()
+    width: int = 0
+    start: int = 0
+    end: str = "\n"
+    mark: bytes = b""
+
+
+USUAL = Form()
 
 
 class Decoded(io.RawIOBase):
@@ -43,7 +50,7 @@ class Decoded(io.RawIOBase):
 
     def __init__(self, file: io.BufferedIOBase):
         self._file, self._decoder, self._rest, self._started = file, None, b"", False
-        self.encoding = "ascii"
+        self.encoding, self.mark = "ascii", b""
         self.quotes = 0  # that have been read
 
     def readable(self) -> bool:
@@ -67,10 +74,10 @@ class Decoded(io.RawIOBase):
     def _converted(self, data: bytes, final: bool) -> bytes:
         if not self._started:
             self._started = True
-            mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
-            data = data[len(mark) :]
-            if mark:
-                self._read_as(MARKS[mark])
+            self.mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
+            data = data[len(self.mark) :]
+            if self.mark:
+                self._read_as(MARKS[self.mark])
         if self.encoding == "ascii" and not data.isascii():
             self._read_as("utf-8" if _is_utf8(data, final) else "cp1252")
         if self._decoder:
@@ -85,10 +92,11 @@ class Decoded(io.RawIOBase):
 
 
 def _is_utf8(data: bytes, final: bool) -> bool:
+    """Whether data are in UTF-8 or, as then an error will say, partly: bytes in cp1252 are characters of it hardly ever."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(data, final)
     except UnicodeDecodeError:
-        return False
+        return not data.decode("utf-8", "ignore").isascii()
     return True
 
 
@@ -98,7 +106,8 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
     Raises:
         ValueError: an empty file, a head without rows, more than `most_columns` columns, bytes that are no text.
     """
-    with io.BufferedReader(Decoded(opener())) as file:
+    decoded = Decoded(opener())
+    with io.BufferedReader(decoded) as file:
         data = file.read(HEAD)
         cut = len(data) == HEAD
     if b"\0" in data:
@@ -110,6 +119,8 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
     text = data.decode("utf-8", "ignore")
     separator = max(SEPARATORS, key=lambda each: _fit(text, each))
     rows = _rows(text, separator, cut)
+    if len(rows) < 2 and '"' in text:
+        _require_closed_quotes(opener, Form(separator), name)
     if not rows:
         received = f"a first line of more than {HEAD:,} bytes" if cut else "an empty file"
         raise ValueError(
@@ -117,14 +128,16 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
         )
     (first, start), cells = rows[0], [row for row, _ in rows[1:]]
     require_columns(len(first), most_columns, name)
-    decimal = _decimal([first, *cells]) if separator != "," else "."
+    _require_no_title(text, separator, name)
+    decimal = _decimal([first, *cells], grouped=separator == ",")
+    end = (ENDS.search(text) or ["\n"])[0]
     if not _is_head(first, cells, decimal):
-        return Form(separator, decimal, (), len(first), 0)
+        return Form(separator, decimal, (), len(first), 0, end, decoded.mark)
     if not cells:
         raise ValueError(
-            f"Expected rows below the names. Received: only line 1 of {name}, {', '.join(first)[:80]}. Try a file with rows."
+            f"Expected rows below the names. Received: only line 1 of {name}, {_brief(first)}. Try a file with rows."
         )
-    return Form(separator, decimal, tuple(first), len(first), start)
+    return Form(separator, decimal, tuple(first), len(first), start, end, decoded.mark)
 
 
 def require_columns(count: int, most: int, name: str) -> None:
@@ -160,12 +173,31 @@ def _fit(text: str, separator: str) -> float:
     return widths.count(widths[0]) / len(widths) if widths and widths[0] > 1 else 0.0
 
 
-def _decimal(rows: list[list[str]]) -> str:
-    """The decimal sign: a comma if more numbers have one than have a point."""
+def _brief(row: list[str]) -> str:
+    """The start of a row, in one line."""
+    return " ".join(", ".join(row).split())[:80]
+
+
+def _require_no_title(text: str, separator: str, name: str) -> None:
+    """Raises ValueError if the first line has one cell, and most of the others have more."""
+    if _fit(text, separator):
+        return
+    for each in SEPARATORS:
+        widths = [len(row) for row, _ in _rows(text, each, len(text) > HEAD // 2)]
+        width, count = collections.Counter(widths).most_common(1)[0]
+        if width > 1 and 2 * count > len(widths):
+            raise ValueError(
+                f"Expected the names of the columns in the first line. Received: line 1 of {name} with one cell, above rows of "
+                f"{width:,}. Try removing what is above the names or, of a table of one column, quotes around its cells."
+            )
+
+
+def _decimal(rows: list[list[str]], grouped: bool) -> str:
+    """The decimal sign: a comma if more numbers have one than a point. If thousands may be `grouped`, 1,234 has neither."""
     signs = collections.Counter()
     for cell in itertools.chain.from_iterable(rows):
         if NUMBER.fullmatch(cell):
-            signs.update(set(cell) & {",", "."})
+            signs.update(() if grouped and GROUPED.fullmatch(cell) else set(cell) & {",", "."})
     return "," if signs[","] > signs["."] else "."
 
 
@@ -247,7 +279,7 @@ def _require_even_rows(opener: Opener, form: Form, name: str) -> None:
             separator = {"\t": "tabs"}.get(form.separator, repr(form.separator))
             raise ValueError(
                 f"Expected {form.width:,} cells in every line, as in the first one, separated by {separator}. Received: "
-                f"{len(row):,} in line {line} of {name}, {form.separator.join(row)[:60]!r}. Try correcting this line, or "
+                f"{len(row):,} in line {line} of {name}, {_brief(row)!r}. Try correcting this line, or "
                 "quotes around a cell that has the separator in it."
             )
 

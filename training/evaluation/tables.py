@@ -67,7 +67,9 @@ def imputation(filler: object, split: Split, seed: int = 0, model: zoo.TableAuto
 
 
 def cells(split: Split, most: int) -> np.ndarray:
-    """The first cells `(n, C)` of a split, of at most so many rows."""
+    """Cells `(n, C)` of a split, of at most so many rows: of all parts of it, or, of a stream, the first ones."""
+    if split.arrays is not None:
+        return split.arrays["x"][:: -(-split.size // most)]
     parts, count = [], 0
     for batch in split.batches(BATCH):
         parts.append(batch["x"])

@@ -25,6 +25,8 @@ from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
 
+REGRESSED = 50_000  # most rows to which the regressions are fitted
+
 
 @register(
     "kind",
@@ -82,6 +84,9 @@ class Tables(Arrays):
         for split in data.splits.values():
             if split.arrays is not None:
                 model.check(split.arrays["x"])
+        if model.has_linear_path:
+            with stage("fitting regressions"):
+                zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
