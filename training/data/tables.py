@@ -32,8 +32,8 @@ SEED = 1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tables(Data):
-    """A table. The schema describes all of its columns, the splits hold the cells `(n, C)` of those that are kept. A column that
-    is to be predicted is the `target`, and not in the schema."""
+    """A table. The schema describes all of its columns, the splits hold the cells `(n, C)` of those that are kept. A column
+    that is to be predicted is the `target`, and not in the schema."""
 
     table: Table | None = None
     target: Schema = dataclasses.field(default_factory=dict)

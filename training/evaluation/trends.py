@@ -57,7 +57,7 @@ def _correlations(x: np.ndarray) -> np.ndarray:
     products = x.T @ x - sums * sums.T / count
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.abs(products) / np.sqrt(squares * squares.T)
-    varying = (squares > 1e-9 * count) & (squares.T > 1e-9 * count) & (count >= FEWEST)
+    varying = (squares > 1e-9 * count) & (1e-9 * count < squares.T) & (count >= FEWEST)
     return np.where(varying, np.minimum(correlations, 1.0), np.nan)
 
 

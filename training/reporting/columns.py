@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 
 from training.reporting import pictures
 from training.reporting.pictures import DATA, MODEL, PCA, QUIET
-
 from zoo import dates
 
 NAME = 24  # longest name of a column, in characters
@@ -72,13 +71,17 @@ def _histogram(ax: Axes, column: Column) -> None:
     ax.spines["left"].set_visible(False)
     ends = np.array([edges[0], edges[-1]])
     if column.format:
-        days = (ends[1] - ends[0]) / 86_400
-        shown = "%Y" if days > 1_500 else "%Y-%m" if days > 90 else "%Y-%m-%d" if days > 3 else "%d %H:%M"
-        ax.set_xticks(ends, dates.texts(ends, shown), ha="center")
+        ax.set_xticks(ends, dates.texts(ends, _date_format(ends)), ha="center")
     else:
         middle = np.sqrt(ends[0] * ends[1]) if column.logarithmic else ends.mean()
         places = np.array([ends[0], middle, ends[1]])
         ax.set_xticks(places, [_rounded(each, ends[1] - ends[0]) for each in places])
+
+
+def _date_format(ends: np.ndarray) -> str:
+    """In which the ends of a period, in seconds, differ."""
+    days = (ends[1] - ends[0]) / 86_400
+    return "%Y" if days > 1_500 else "%Y-%m" if days > 90 else "%Y-%m-%d" if days > 3 else "%d %H:%M"
 
 
 def _rounded(value: float, span: float) -> str:
@@ -212,12 +215,14 @@ def _written(ax: Axes, values: np.ndarray, low: float, high: float, signed: bool
 
 
 class Colouring(NamedTuple):
-    """What the dots of a map are coloured by: numbers, or places among `classes`; NaN where one is missing."""
+    """What the dots of a map are coloured by: numbers, dates as seconds with a `format`, or places among `classes`, which may
+    be `ordered`; NaN where one is missing."""
 
     name: str
     values: np.ndarray
     classes: Sequence[str] | None = None
     ordered: bool = False
+    format: str | None = None
 
 
 def maps(positions: np.ndarray, colourings: Sequence[Colouring], axes: tuple[str, str]) -> Figure:
@@ -242,6 +247,8 @@ def maps(positions: np.ndarray, colourings: Sequence[Colouring], axes: tuple[str
             marks = ax.scatter(*points.T, s=dots, c=values, cmap="viridis", vmin=ends[0], vmax=ends[1], linewidths=0)
             bar = figure.colorbar(marks, ax=ax, shrink=0.75, pad=0.02)
             bar.outline.set_visible(False)
+            if colouring.format:
+                bar.set_ticks(ends, labels=dates.texts(np.array(ends), _date_format(ends)))
         else:
             colours = _colours(colouring)
             ax.scatter(*points.T, s=dots, c=[colours[int(value)] for value in values], linewidths=0, alpha=0.8)
