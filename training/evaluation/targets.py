@@ -17,8 +17,8 @@ SHARES = (0.05, 1.0)  # of the labels, that heads are given
 DRAWS = 3  # of rows with labels, where they are few, over which figures are averaged
 MOST_ROWS = 20_000  # with labels
 FEWEST = 10  # rows with labels
-MOST_EPOCHS, MOST_STEPS = 50, 1_000
-PATIENCE = 0.2  # share of the epochs without a lower error after which training ends
+STEPS, AN_EPOCH, LOOP = 1_000, 50, 10  # of training; of an epoch at least, because short ones cost too much; of one call
+PATIENCE = 4  # epochs without a lower error on held-out rows, after which training ends
 WIDTH = 64  # of a head's hidden layer
 RATE, DECAY = 2e-3, 1e-2
 BATCH = 1000
@@ -89,7 +89,7 @@ class _Network:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if classes else keras.losses.MeanSquaredError()
         optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY)
         optimizer.build(self._model.trainable_variables)
-        self._model.compile(optimizer, loss)
+        self._model.compile(optimizer, loss, steps_per_execution=LOOP)
         self._variables = [*self._model.variables, *optimizer.variables]
         self._start = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
 
@@ -99,11 +99,13 @@ class _Network:
             variable.assign(start)
         mean, scale = (0.0, 1.0) if self._classes else (train.y.mean(), max(train.y.std(), 1e-12))
         batch = int(min(len(train.y), 2 ** np.clip(np.round(np.log2(len(train.y) / 20)), 4, 8)))
-        epochs = int(np.clip(MOST_STEPS // -(-len(train.y) // batch), 1, MOST_EPOCHS))
-        stop = keras.callbacks.EarlyStopping(patience=max(5, int(PATIENCE * epochs)), restore_best_weights=True)
+        times = -(-AN_EPOCH * batch // len(train.y))  # that the rows are in an epoch
+        steps = -(-times * len(train.y) // batch)
+        stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
         targets = [(part.y if self._classes else (part.y - mean) / scale).astype("float32") for part in (train, held_out)]
-        rows = {"x": train.x, "y": targets[0], "validation_data": (held_out.x, targets[1])}
-        self._model.fit(**rows, batch_size=batch, epochs=epochs, callbacks=[stop], verbose=0)
+        rows = {"x": np.tile(train.x, (times, 1)), "y": np.tile(targets[0], times)}
+        rows |= {"batch_size": batch, "validation_data": (held_out.x, targets[1])}
+        self._model.fit(**rows, epochs=max(1, STEPS // steps), callbacks=[stop], verbose=0)
         found = self._model.predict(x, batch_size=BATCH, verbose=0)
         return found.argmax(axis=1) if self._classes else found[:, 0] * scale + mean
 

@@ -173,7 +173,8 @@ def _oddest(model: zoo.TableAutoencoder, data: Tables) -> Entry:
         "oddest",
         "The oddest cells",
         f"Of {len(cells):,} rows of the test split, the cells that fit the others of their row least, by `score_cells`: log p "
-        "of the value less that of the most probable one, in nats; −4.5 are three standard deviations. Rows are counted from 0.",
+        "of the value less that of the most probable one, in nats; −4.5 are three standard deviations. Rows are counted from "
+        "0.",
         Table(("row", "column", "value", "to be expected", "score"), listed, (0, 4)),
     )
 
@@ -209,8 +210,8 @@ def _trends(model: zoo.TableAutoencoder, real: np.ndarray, generated: np.ndarray
         "trends",
         "Trends of pairs of columns",
         "How strongly two columns depend on each other, from 0 to 1: of numbers |r|, the correlation; of numbers and classes "
-        "the correlation ratio (Fisher, 1925; Kelley, 1935); of classes Cramér’s V (Bergsma, 2013). The average difference between "
-        f"real and generated rows is {gap:.3f}.{some}",
+        "the correlation ratio (Fisher, 1925; Kelley, 1935); of classes Cramér’s V (Bergsma, 2013). The average difference "
+        f"between real and generated rows is {gap:.3f}.{some}",
         columns.trends([model.columns[place] for place in shown], *(matrix[np.ix_(shown, shown)] for matrix in strengths)),
     )
 
