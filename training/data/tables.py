@@ -218,4 +218,6 @@ def _names(paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 def _column(feature: tfds.features.FeatureConnector, values: np.ndarray) -> pa.Array:
     if isinstance(feature, tfds.features.ClassLabel):
         return pa.array([feature.int2str(int(value)) if value >= 0 else "" for value in values])
+    if values.dtype == "float64":  # of which TFDS stores 32 bits: 13.1 shall not be 13.1000003814697
+        values = values.astype("float32").astype(str).astype("float64")
     return pa.array([value.decode("utf-8", "replace") for value in values] if values.dtype == object else values)

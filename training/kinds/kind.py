@@ -31,6 +31,7 @@ class Kind(abc.ABC):
 
     objective: ClassVar[str] = "squared_error"  # the metric on the validation split that a search for settings minimizes
     sampled: ClassVar[tuple[str, ...]] = ("x", "label")  # columns of the rows that an export or a preset contains
+    pictured: ClassVar[tuple[str, ...]] = ()  # pictures of the report that a preset contains
 
     @abc.abstractmethod
     def open(self, experiment: Experiment) -> Data:
@@ -91,6 +92,13 @@ class Kind(abc.ABC):
             ValueError: splits of this kind cannot be written.
         """
         raise ValueError(f"Expected data whose splits can be written as files. Received: {data.name}. Try g2p_cmudict.")
+
+    def examples(self, rows: dict[str, np.ndarray], data: Data) -> dict[str, np.ndarray]:
+        """Rows of a run's sample as a preset contains them, pictures in 8 bits."""
+        x = rows.get("x")
+        if x is None or data.schema["x"].type != "image" or x.min() < 0 or x.max() > 1:
+            return rows
+        return {**rows, "x": np.round(255 * x).astype("uint8")}
 
     def build(self, experiment: Experiment, data: Data) -> Model:
         """Builds the model of an experiment, ready to be trained in the experiment's precision.

@@ -4,8 +4,10 @@ import functools
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 import zoo
+from serving.export import tables as exported
 from training.choices import Choice
 from training.choices import tables as choices
 from training.data.schema_files import write_schema
@@ -50,6 +52,7 @@ class Tables(Arrays):
     """An autoencoder of tables whose columns are of different types and may have missing cells."""
 
     objective = "imputation"
+    pictured = ("codes",)
 
     def open(self, experiment: Experiment) -> Table:
         return experiment.make("head", data=experiment.make("data"))
@@ -102,6 +105,9 @@ class Tables(Arrays):
 
     def figures(self, run: Run, model: zoo.TableAutoencoder, data: Table, metrics: dict[str, float]) -> Iterator[Entry]:
         return reporting.figures(run, model, data, metrics)
+
+    def examples(self, rows: dict[str, np.ndarray], data: Table) -> dict[str, np.ndarray]:
+        return exported.sample(data.schema, rows["x"])
 
     def limits(self, experiment: Experiment) -> str:
         return (
