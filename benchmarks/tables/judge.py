@@ -7,8 +7,8 @@ The error of a column of numbers is the root of the mean squared error of its hi
 the column in the other rows; the error of any other column is the share of wrong texts. Each is divided by the error of the
 other rows' mean, or of their most frequent text. The score is the average over the columns: 1 is the mean and the mode.
 
-What a column is of follows from the file, as pandas reads it, except that dates are judged as numbers, of days. Columns that the
-zoo recognises as identifiers, free text or constants count for nobody, nor do those in which mean or mode make no error.
+What a column is of follows from the file, as pandas reads it, except that dates are judged as numbers, of days. Columns that
+the zoo recognises as identifiers, free text or constants count for nobody, nor do those in which mean or mode make no error.
 """
 
 import pathlib
@@ -47,7 +47,7 @@ def texts(file: pathlib.Path) -> pd.DataFrame:
 
 
 def read(file: pathlib.Path, dates: Iterable[str] = ()) -> pd.DataFrame:
-    """The cells of a file: numbers where pandas finds them, dates as numbers of days, else texts; missing ones are NaN or None."""
+    """The cells of a file: numbers where pandas finds them, dates as numbers of days, else texts; NaN or None if missing."""
     table = pd.read_csv(file)
     return pd.DataFrame({name: _column(table[name], name in set(dates)) for name in table})
 
