@@ -1,8 +1,8 @@
 """How well a run with nothing given but the file fills in hidden cells, table by table.
 
-Each table is trained, and its test rows are filled in, by the command line, in processes of their own. What was measured is kept
-in `zoo.json` beside the tables: a benchmark that was stopped goes on. PCA of equal k is what the run itself says of it, on test
-rows of its own; the other peers are in `peers.json`.
+Each table is trained, and its test rows are filled in, by the command line, in processes of their own. What was measured is
+kept in `zoo.json` beside the tables: a benchmark that was stopped goes on. PCA of equal k is what the run itself says of it, on
+test rows of its own; the other peers are in `peers.json`.
 """
 
 import argparse
@@ -27,18 +27,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/tables"), help="of tables and results")
     parser.add_argument("--tables", help="names, by commas (default: all)")
     parser.add_argument("--minutes", type=float, default=1.0, help="of each training (default: 1)")
+    parser.add_argument("--name", default="zoo", help="under which runs and results are kept (default: zoo)")
     parser.add_argument("--again", action="store_true", help="measure again what has been measured")
     parser.add_argument("--served", action="store_true", help="also ask the export about one row, over REST")
     parser.add_argument("--summary", action="store_true", help="only print what has been measured")
     options = parser.parse_args(arguments)
     names = selection.write(options.folder)
     names = options.tables.split(",") if options.tables else names
-    measured = Store(options.folder / "zoo.json")
+    measured = Store(options.folder / f"{options.name}.json")
     for name in [] if options.summary else names:
         judge.split(options.folder, name)
-        measured.measure(name, lambda name=name: train(options.folder, name, options.minutes), options.again)
+        measured.measure(
+            name, lambda name=name: train(options.folder, name, options.folder / options.name, options.minutes), options.again
+        )
         if options.served:
-            measured.add(name, "served", lambda name=name: served.answers(options.folder, name))
+            measured.add(
+                name, "served", lambda name=name: served.answers(options.folder, name, options.folder / options.name / name)
+            )
         print(_line(options.folder, name, measured.rows[name]), flush=True)
     rows = {name: measured.rows[name] for name in names if name in measured.rows}
     print(table(options.folder, rows))
@@ -64,29 +69,29 @@ class Store:
         files.write_json(self.path, self.rows)
 
 
-def train(folder: pathlib.Path, name: str, minutes: float) -> dict:
-    """Trains on a table, fills in its test rows, and judges that."""
-    workdir, filled = folder / "runs" / name, folder / f"{name}.filled.csv"
-    filled.unlink(missing_ok=True)
+def train(folder: pathlib.Path, name: str, runs: pathlib.Path, minutes: float) -> dict:
+    """Trains on a table in a folder of its own in `runs`, fills in its test rows, and judges that."""
+    workdir = runs / name
+    runs.mkdir(exist_ok=True)
     began = time.perf_counter()
     dataset = f"--dataset={judge.path(folder, name, 'train')}"
-    found = _run(["train", dataset, f"--minutes={minutes:g}", f"--workdir={workdir}", "--restart"], folder / f"{name}.log")
+    found = _run(["train", dataset, f"--minutes={minutes:g}", f"--workdir={workdir}", "--restart"], runs / f"{name}.log")
     found["seconds"] = time.perf_counter() - began
     metrics = workdir / "metrics.json"
     if metrics.exists():
         metrics = files.read_json(metrics)
         found |= {"own": metrics["imputation/score"], PCA: metrics["pca/imputation"]}
-        found |= fill(folder, name, workdir, filled)
+        found |= fill(folder, name, workdir)
     return found
 
 
-def fill(folder: pathlib.Path, name: str, workdir: pathlib.Path, filled: pathlib.Path) -> dict:
-    """Fills in the hidden cells of a table, and judges that."""
-    hidden = judge.path(folder, name, "hidden")
+def fill(folder: pathlib.Path, name: str, workdir: pathlib.Path) -> dict:
+    """Fills in the hidden cells of a table by a run, and judges that."""
+    hidden, filled, log = judge.path(folder, name, "hidden"), workdir / "filled.csv", workdir / "fill.log"
     command = ["predict", workdir, "--input", hidden, "--verb", "reconstruct", "--output", filled]
-    done = _run(command, folder / f"{name}.fill.log")
+    done = _run(command, log)
     if done["exit"]:
-        done = _run([workdir, hidden, filled], folder / f"{name}.fill.log", "benchmarks.tables.fill")
+        done = _run([workdir, hidden, filled], log, "benchmarks.tables.fill")
     if done["exit"]:
         return {"fill": done}
     columns = zoo_columns.inferred(folder, name)
