@@ -6,14 +6,11 @@ test rows of its own; the other peers are in `peers.json`.
 """
 
 import argparse
+import functools
 import pathlib
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 
-from benchmarks.tables import judge, peers, selection, served, zoo_columns
+from benchmarks.tables import judge, peers, selection, served, zoo_columns, zoo_runs
 from training import files
 
 PCA, BASELINE = "PCA", "mean, mode"
@@ -21,95 +18,47 @@ MUST = {BASELINE: 95, PCA: 95, "KNN": 90, "BayesianRidge": 80, "ExtraTrees": 50}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.tables imputation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/tables"), help="of tables and results")
-    parser.add_argument("--tables", help="names, by commas (default: all)")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each training (default: 1)")
-    parser.add_argument("--name", default="zoo", help="under which runs and results are kept (default: zoo)")
-    parser.add_argument("--again", action="store_true", help="measure again what has been measured")
+    parser = zoo_runs.parser("imputation", __doc__)
     parser.add_argument("--served", action="store_true", help="also ask the export about one row, over REST")
-    parser.add_argument("--summary", action="store_true", help="only print what has been measured")
     options = parser.parse_args(arguments)
     names = selection.write(options.folder)
     names = options.tables.split(",") if options.tables else names
-    measured = Store(options.folder / f"{options.name}.json")
+    measured = zoo_runs.Store(options.folder / f"{options.name}.json")
     for name in [] if options.summary else names:
         judge.split(options.folder, name)
-        measured.measure(
-            name, lambda name=name: train(options.folder, name, options.folder / options.name, options.minutes), options.again
-        )
+        measured.measure(name, functools.partial(measure, options, name), options.again)
         if options.served:
-            measured.add(
-                name, "served", lambda name=name: served.answers(options.folder, name, options.folder / options.name / name)
-            )
+            measured.add(name, "served", functools.partial(served.answers, options, name))
         print(_line(options.folder, name, measured.rows[name]), flush=True)
-    rows = {name: measured.rows[name] for name in names if name in measured.rows}
-    print(table(options.folder, rows))
+    print(table(options.folder, {name: measured.rows[name] for name in names if name in measured.rows}))
 
 
-class Store:
-    """What has been measured, by table, kept in a file."""
-
-    def __init__(self, path: pathlib.Path):
-        self.path = path
-        self.rows: dict[str, dict] = files.read_json(path) if path.exists() else {}
-
-    def measure(self, name: str, function: Callable[[], dict], again: bool = False) -> None:
-        if again or name not in self.rows:
-            self._keep(name, function())
-
-    def add(self, name: str, key: str, function: Callable) -> None:
-        if key not in self.rows[name]:
-            self._keep(name, self.rows[name] | {key: function()})
-
-    def _keep(self, name: str, row: dict) -> None:
-        self.rows = (files.read_json(self.path) if self.path.exists() else {}) | {name: row}
-        files.write_json(self.path, self.rows)
-
-
-def train(folder: pathlib.Path, name: str, runs: pathlib.Path, minutes: float) -> dict:
-    """Trains on a table in a folder of its own in `runs`, fills in its test rows, and judges that."""
-    workdir = runs / name
-    runs.mkdir(exist_ok=True)
-    began = time.perf_counter()
-    dataset = f"--dataset={judge.path(folder, name, 'train')}"
-    found = _run(["train", dataset, f"--minutes={minutes:g}", f"--workdir={workdir}", "--restart"], runs / f"{name}.log")
-    found["seconds"] = time.perf_counter() - began
-    metrics = workdir / "metrics.json"
+def measure(options: argparse.Namespace, name: str) -> dict:
+    """Trains on a table, fills in its test rows, and judges that."""
+    found = zoo_runs.train(options, name)
+    metrics = zoo_runs.workdir(options, name) / "metrics.json"
     if metrics.exists():
         metrics = files.read_json(metrics)
         found |= {"own": metrics["imputation/score"], PCA: metrics["pca/imputation"]}
-        found |= fill(folder, name, workdir)
+        found |= fill(options, name)
     return found
 
 
-def fill(folder: pathlib.Path, name: str, workdir: pathlib.Path) -> dict:
-    """Fills in the hidden cells of a table by a run, and judges that."""
-    hidden, filled, log = judge.path(folder, name, "hidden"), workdir / "filled.csv", workdir / "fill.log"
-    command = ["predict", workdir, "--input", hidden, "--verb", "reconstruct", "--output", filled]
-    done = _run(command, log)
-    if done["exit"]:
-        done = _run([workdir, hidden, filled], log, "benchmarks.tables.fill")
+def fill(options: argparse.Namespace, name: str) -> dict:
+    """Fills in the hidden cells of a table by its run, and judges that."""
+    run = zoo_runs.workdir(options, name)
+    output = run.parent / f"{name}.filled.csv"
+    done = zoo_runs.ask(run, "reconstruct", judge.path(options.folder, name, "hidden"), output)
     if done["exit"]:
         return {"fill": done}
-    columns = zoo_columns.inferred(folder, name)
-    judged = judge.Judge(folder, name, columns.dates)
+    columns = zoo_columns.inferred(options.folder, name)
+    judged = judge.Judge(options.folder, name, columns.dates)
     try:
-        errors = judged.errors(judge.read_as(filled, judged.train[columns.kept], columns.dates), columns.kept)
+        filled = judge.read_as(output, judged.train[columns.kept], columns.dates)
+        errors = judged.errors(filled, columns.kept)
     except (ValueError, KeyError) as error:
-        return {"fill": {"exit": 0, "error": str(error)}}
+        return {"fill": {"exit": 0, "error": f"{type(error).__name__}: {error}"}}
     return {"errors": errors, "score": judge.score(errors)}
-
-
-def _run(arguments: list, log: pathlib.Path, module: str = "training") -> dict:
-    """The exit code of a command of `training` and, unless it is 0, the last line that it wrote."""
-    with open(log, "w", encoding="utf-8") as file:
-        command = [sys.executable, "-m", module, *map(str, arguments)]
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return {"exit": code} | ({"error": lines[-1][:500] if lines else ""} if code else {})
 
 
 def compared(row: dict, of_peers: dict) -> dict[str, tuple[float, float]]:

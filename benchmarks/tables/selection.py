@@ -28,8 +28,15 @@ def tables() -> Iterator[tuple[str, pd.DataFrame]]:
                 yield name, table
 
 
+def diamonds() -> pd.DataFrame:
+    """53,940 diamonds, of the package `plotnine`."""
+    from plotnine import data
+
+    return data.diamonds
+
+
 def write(folder: pathlib.Path) -> list[str]:
-    """Writes the tables that are not there yet as NAME.csv, and returns all names."""
+    """Writes the tables and the diamonds as NAME.csv, unless they are there, and returns the names of the tables."""
     listed = folder / "tables.txt"
     if not listed.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,5 +44,7 @@ def write(folder: pathlib.Path) -> list[str]:
         for name, table in tables():
             table.to_csv(folder / f"{name}.csv", index=False)
             names.append(name)
+        if not (folder / "diamonds.csv").exists():
+            diamonds().to_csv(folder / "diamonds.csv", index=False)
         listed.write_text("\n".join(names), encoding="utf-8")
     return listed.read_text(encoding="utf-8").split()
