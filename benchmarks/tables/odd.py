@@ -2,9 +2,9 @@
 
 Half of the test rows are paired at random; the two rows of a pair exchange one cell, of a column drawn at random among those in
 which they differ. Half of the rows are thus odd, and each column as a whole is as it was. The figure is the area under the ROC
-curve. PyOD's detectors have their defaults and learn from the same rows as the zoo, encoded in both ways of `encoding`, of which
-the better one by this figure counts; missing cells are means. They live in an environment of their own. The results are kept in
-`odd.json` beside the tables.
+curve. PyOD's detectors have their defaults and learn from the same rows as the zoo, encoded in both ways of `encoding`, of
+which the better one by this figure counts; missing cells are means. They live in an environment of their own. The results are
+kept beside the tables.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 python pyod_scores.py ROWS.npz SCORES.json
 
-For each KIND of encoding the file has the arrays `KIND train` and `KIND test`. The answer has scores and seconds by detector and
-kind; the higher a score, the odder the row.
+For each KIND of encoding the file has the arrays `KIND train` and `KIND test`. The answer has scores and seconds by detector
+and kind; the higher a score, the odder the row.
 """
 
 import json
