@@ -14,11 +14,17 @@ BATCH = 1000
 
 def main(folder: str, verb: str, given: str, output: str) -> None:
     model = run.trained(folder)
-    parts = [batches.read(batch, model.schema) for batch in open_table(given).batches()]
-    rows = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    answers = [getattr(model, verb)(rows.iloc[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
+    rows = _rows(model, verb, given)
+    answers = [getattr(model, verb)(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     answers = [answer if isinstance(answer, dict) else {verb: np.asarray(answer)} for answer in answers]
     pd.concat(map(pd.DataFrame, answers)).to_csv(output, index=False)
+
+
+def _rows(model, verb: str, given: str) -> pd.DataFrame | np.ndarray:
+    if verb == "generate":
+        return pd.read_csv(given)["seed"].to_numpy("int32")
+    parts = [batches.read(batch, model.schema) for batch in open_table(given).batches()]
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 if __name__ == "__main__":

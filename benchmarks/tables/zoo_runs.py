@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
@@ -55,13 +55,18 @@ def workdir(options: argparse.Namespace, name: str) -> pathlib.Path:
     return options.folder / options.name / name
 
 
-def train(options: argparse.Namespace, name: str) -> dict:
-    """Trains on a table: exit code, the last line that was written if it is not 0, and the wall time of the command."""
-    run = workdir(options, name)
-    run.parent.mkdir(parents=True, exist_ok=True)
+def train(options: argparse.Namespace, name: str, run: str = "", settings: Iterable[str] = ()) -> dict:
+    """Trains on a table: exit code, the last line that was written if it is not 0, and the wall time of the command.
+
+    Args:
+        run: name of its folder, that of the table unless given.
+        settings: if any are to be given.
+    """
+    folder = options.folder / options.name / (run or name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     dataset, began = f"--dataset={judge.path(options.folder, name, 'train')}", time.perf_counter()
-    arguments = ["train", dataset, f"--minutes={options.minutes:g}", f"--workdir={run}", "--restart"]
-    found = _command(run.with_suffix(".log"), "training", *arguments)
+    arguments = ["train", dataset, f"--minutes={options.minutes:g}", f"--workdir={folder}", "--restart", *settings]
+    found = _command(folder.with_suffix(".log"), "training", *arguments)
     return found | {"seconds": time.perf_counter() - began}
 
 
@@ -91,6 +96,20 @@ def asked(run: pathlib.Path, verb: str, rows: pathlib.Path) -> pd.DataFrame:
     if done["exit"]:
         raise RuntimeError(f"Expected an answer of {run}. Received: {done['error']}. Try {verb} by itself.")
     return pd.read_csv(output)
+
+
+def generated(run: pathlib.Path, count: int) -> pathlib.Path:
+    """A file of so many new rows of a run's model.
+
+    Raises:
+        RuntimeError: there are none.
+    """
+    seeds, output = run.parent / "seeds.csv", run.parent / f"{run.name}.generated.csv"
+    pd.DataFrame({"seed": range(count)}).to_csv(seeds, index=False)
+    done = ask(run, "generate", seeds, output)
+    if done["exit"]:
+        raise RuntimeError(f"Expected rows of {run}. Received: {done['error']}. Try generate by itself.")
+    return output
 
 
 def _command(log: pathlib.Path, module: str, *arguments: object) -> dict:
