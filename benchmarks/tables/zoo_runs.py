@@ -81,8 +81,7 @@ def trained(options: argparse.Namespace, name: str) -> pathlib.Path:
 def ask(run: pathlib.Path, verb: str, rows: pathlib.Path, output: pathlib.Path) -> dict:
     """Asks a run about a file: exit code, and the last line that was written if it is not 0."""
     log = run.parent / f"{run.name}.{verb}.log"
-    done = _command(log, "training", "predict", run, "--input", rows, "--verb", verb, "--output", output)
-    return done if not done["exit"] else _command(log, "benchmarks.tables.ask", run, verb, rows, output)
+    return _command(log, "training", "predict", run, "--input", rows, "--verb", verb, "--output", output)
 
 
 def asked(run: pathlib.Path, verb: str, rows: pathlib.Path) -> pd.DataFrame:
@@ -104,9 +103,9 @@ def generated(run: pathlib.Path, count: int) -> pathlib.Path:
     Raises:
         RuntimeError: there are none.
     """
-    seeds, output = run.parent / "seeds.csv", run.parent / f"{run.name}.generated.csv"
-    pd.DataFrame({"seed": range(count)}).to_csv(seeds, index=False)
-    done = ask(run, "generate", seeds, output)
+    output = run.parent / f"{run.name}.generated.csv"
+    log = run.parent / f"{run.name}.generate.log"
+    done = _command(log, "training", "generate", run, f"--count={count}", "--output", output)
     if done["exit"]:
         raise RuntimeError(f"Expected rows of {run}. Received: {done['error']}. Try generate by itself.")
     return output
