@@ -33,7 +33,7 @@ def asking(run: pathlib.Path) -> Iterator:
 
 
 def rows(options: argparse.Namespace, name: str) -> list[Row]:
-    """The test rows of a table without their hidden cells, all columns of the file, as JSON has them: NaN and "" are missing."""
+    """The test rows of a table without their hidden cells, with all columns of the file; NaN and "" are missing."""
     whole, hidden = judge.read(judge.path(options.folder, name)), judge.path(options.folder, name, "hidden")
     numbers, texts = judge.read_as(hidden, whole), judge.texts(hidden)
     table = {each: (texts if whole[each].dtype == object else numbers)[each].tolist() for each in whole}
