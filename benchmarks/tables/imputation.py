@@ -10,7 +10,13 @@ import functools
 import pathlib
 import statistics
 
-from benchmarks.tables import judge, peers, selection, served, zoo_columns, zoo_runs
+import judge
+import peers
+import selection
+import served
+import zoo_columns
+import zoo_runs
+
 from training import files
 
 PCA, BASELINE = "PCA", "mean, mode"

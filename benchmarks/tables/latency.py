@@ -15,9 +15,15 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import encoding
+import judge
 import numpy as np
+import peers
+import selection
+import served
+import zoo_columns
+import zoo_runs
 
-from benchmarks.tables import encoding, judge, peers, selection, served, zoo_columns, zoo_runs
 from training.run import Run
 
 TABLES = ("CPS1985", "Hitters", "Wage", "credit_data", "CPS1988")
@@ -98,7 +104,3 @@ def table(rows: dict[str, dict[str, float]]) -> str:
         ratios = [row[peer] / row["REST"] for row in rows.values()]
         lines.append(f"{peer} takes {min(ratios):.1f} to {max(ratios):.1f} times as long as the zoo over REST")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,11 +12,16 @@ import functools
 import pathlib
 import time
 
+import encoding
+import environments
+import judge
 import numpy as np
 import pandas as pd
+import selection
+import zoo_columns
+import zoo_runs
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.tables import encoding, environments, judge, selection, zoo_columns, zoo_runs
 from training import files
 
 TABLES = ("diamonds", "CPS1985", "Hitters", "Wage", "credit_data", "penguins")
@@ -90,7 +95,3 @@ def table(rows: dict[str, dict[str, float]]) -> str:
         lines.append(f"| {name} | {' | '.join(f'{row[other]:.3f}' for other in others)} |")
     best = sum(row["zoo"] >= max(row[other] for other in others[2:]) for row in rows.values())
     return "\n".join([*lines, "", f"the zoo is best on {best} of {len(rows)}"])
-
-
-if __name__ == "__main__":
-    main()

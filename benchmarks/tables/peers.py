@@ -7,20 +7,23 @@ thread. The results are kept in `peers.json` beside the tables.
 """
 
 import argparse
-import os
 import pathlib
 import time
 import warnings
 from collections.abc import Callable
 
+import encoding
+import judge
 import numpy as np
 import pandas as pd
+import selection
+import zoo_columns
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - it is what makes the next import possible
 from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.linear_model import BayesianRidge
+from threadpoolctl import threadpool_limits
 
-from benchmarks.tables import encoding, judge, zoo_columns
 from training import files
 
 ROWS, MANY_ROWS = 10_000, 5_000
@@ -48,14 +51,19 @@ PEERS: dict[str, Callable] = {"KNN": knn, "BayesianRidge": bayesian_ridge, "Extr
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks.tables peers", description=__doc__)
-    parser.add_argument("--folder", type=pathlib.Path, required=True)
-    parser.add_argument("--tables", required=True, help="names, by commas")
-    parser.add_argument("--peers", default=",".join(PEERS), help="names, by commas")
+    parser = argparse.ArgumentParser(
+        "python benchmarks/tables peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/tables"), help="of tables and results")
+    parser.add_argument("--tables", help="names, by commas (default: all)")
+    parser.add_argument("--peers", default=",".join(PEERS), help="names, by commas (default: all)")
     options = parser.parse_args(arguments)
-    for peer in options.peers.split(","):
-        for name in options.tables.split(","):
-            measure(options.folder, name, peer)
+    names = selection.write(options.folder)
+    with threadpool_limits(1):
+        for peer in options.peers.split(","):
+            for name in options.tables.split(",") if options.tables else names:
+                judge.split(options.folder, name)
+                measure(options.folder, name, peer)
 
 
 def read(folder: pathlib.Path) -> dict:
@@ -95,8 +103,3 @@ def _filled(train: pd.DataFrame, hidden: pd.DataFrame, peer: str, kind: str) -> 
         imputer.fit(encoded.encode(train))
         filled = encoded.decode(imputer.transform(encoded.encode(hidden)))
     return hidden.reset_index(drop=True).where(hidden.notna().to_numpy(), filled)
-
-
-if __name__ == "__main__":
-    os.nice(10)
-    main()

@@ -8,9 +8,11 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import httpx
+import judge
+import zoo_columns
+import zoo_runs
 
 import serving
-from benchmarks.tables import judge, zoo_columns, zoo_runs
 from training.run import Run
 
 Row = dict[str, str | float]

@@ -15,12 +15,15 @@ import argparse
 import functools
 import pathlib
 
+import environments
+import judge
 import numpy as np
 import pandas as pd
+import selection
+import zoo_runs
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import OrdinalEncoder
 
-from benchmarks.tables import environments, judge, selection, zoo_runs
 from training import files
 from training.run import Run
 
@@ -117,7 +120,3 @@ def table(rows: dict[str, dict[str, float]]) -> str:
             lines.append(f"| {name} | {' | '.join(cells)} | {row.get('k', '')} | {row.get('seconds', 0):.0f} |")
     speeds = [f"{name} {row['rows a second']:,.0f} rows/s" for name, row in rows.items() if "rows a second" in row]
     return "\n".join([*lines, "", *speeds])
-
-
-if __name__ == "__main__":
-    main()

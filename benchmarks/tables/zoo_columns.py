@@ -5,7 +5,8 @@ import io
 import pathlib
 from typing import NamedTuple
 
-from benchmarks.tables import judge
+import judge
+
 from training.data.inference import infer
 from training.data.table_files import open_table
 from zoo.columns import kept

@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
+import judge
 import pandas as pd
 
-from benchmarks.tables import judge
 from training import files
 from training.run import Run
 
@@ -39,7 +39,7 @@ class Store:
 def parser(part: str, description: str, tables: str | None = None) -> argparse.ArgumentParser:
     """The options that all parts have."""
     found = argparse.ArgumentParser(
-        f"python -m benchmarks.tables {part}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        f"python benchmarks/tables {part}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     found.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/tables"), help="of tables and results")
     found.add_argument("--tables", default=tables, help=f"names, by commas (default: {tables or 'all'})")
