@@ -92,7 +92,10 @@ def _line(folder: pathlib.Path, name: str, row: dict) -> str:
 
 
 def _served(row: dict) -> str:
-    return "" if "served" not in row else row["served"].get("error", "yes")
+    served = row.get("served")
+    if served is None:
+        return ""
+    return served.get("error", "without the columns left out" if "refused" in served else "yes")
 
 
 def table(folder: pathlib.Path, rows: dict[str, dict]) -> str:

@@ -43,11 +43,18 @@ def rows(options: argparse.Namespace, name: str) -> list[Row]:
 
 
 def answers(options: argparse.Namespace, name: str) -> dict[str, str]:
-    """Asks the export of a run to fill in the first test row of a table; says what is wrong with the answer, if anything is."""
-    row = rows(options, name)[0]
+    """Asks the export of a run to fill in the first test row of a table; says what is wrong with the answer, if anything is.
+
+    A row that is refused with all columns of the file is asked again with those alone that the model has, and `refused` says
+    why it was.
+    """
+    row, kept = rows(options, name)[0], zoo_columns.inferred(options.folder, name).kept
     try:
         with asking(zoo_runs.workdir(options, name)) as ask:
-            return _wrong(row, ask(row), zoo_columns.inferred(options.folder, name).kept)
+            try:
+                return _wrong(row, ask(row), kept)
+            except ValueError as error:
+                return {"refused": str(error)[:500]} | _wrong(row, ask({column: row[column] for column in kept}), kept)
     except Exception as error:  # of any kind: it is a result
         return {"error": f"{type(error).__name__}: {error}"[:500]}
 
