@@ -32,9 +32,11 @@ SEED = 1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tables(Data):
-    """A table. The schema describes all of its columns, the splits hold the cells `(n, C)` of those that are kept."""
+    """A table. The schema describes all of its columns, the splits hold the cells `(n, C)` of those that are kept. A column
+    that is to be predicted is the `target`, and not in the schema."""
 
     table: Table | None = None
+    target: Schema = dataclasses.field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int]:
@@ -218,4 +220,6 @@ def _names(paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 def _column(feature: tfds.features.FeatureConnector, values: np.ndarray) -> pa.Array:
     if isinstance(feature, tfds.features.ClassLabel):
         return pa.array([feature.int2str(int(value)) if value >= 0 else "" for value in values])
+    if values.dtype == "float64":  # of which TFDS stores 32 bits: 13.1 shall not be 13.1000003814697
+        values = values.astype("float32").astype(str).astype("float64")
     return pa.array([value.decode("utf-8", "replace") for value in values] if values.dtype == object else values)
