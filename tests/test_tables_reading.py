@@ -365,3 +365,16 @@ def test_penguins(tmp_path):
     assert types["bill_length_mm"] == types["body_mass_g"] == "continuous" and data.shape == (8,)
     assert sum(split.size for split in data.splits.values()) == 344 and data.test.size == 69
     assert data.schema["sex"].missing == pytest.approx(11 / 344, abs=0.02)
+
+
+def test_a_data_frame_alone_is_enough(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(ROWS, columns=list(HEAD)).astype({"x": float, "y": float, "n": int, "city": "category"})
+    experiment = chooser.automatic(frame, {"epochs": 1})
+    path = experiment.dataset
+    assert experiment["kind"] == "tables" and path == f"runs/{experiment.name.replace('_', '-')}.feather"
+    assert chooser.automatic(frame.copy(), {"epochs": 1}).dataset == path
+    assert chooser.automatic(frame[::-1], {"epochs": 1}, workdir="mine/run").dataset != path
+    pd.testing.assert_frame_equal(pd.read_feather(tmp_path / path), frame)
+    with pytest.raises(ValueError, match="a DataFrame of pandas or Polars"):
+        chooser.automatic([1, 2])

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from training import kinds
 from training.choices import Choice
-from training.data import folders
+from training.data import folders, table_files
 from training.data.splits import Data
 from training.experiments import parts
 from training.experiments.experiment import Experiment, full_name
@@ -33,7 +33,7 @@ TIMED_STEPS = 5
 
 
 def automatic(
-    dataset: str,
+    dataset: object,
     settings: Mapping[str, object] | None = None,
     minutes: float = MINUTES,
     workdir: str | os.PathLike | None = None,
@@ -43,7 +43,8 @@ def automatic(
     """The experiment for a data set, whose settings follow from the data, as far as they are not given; it prints them.
 
     Args:
-        dataset: a path of data (a folder of images, an array, pairs of texts), or what `--dataset` takes.
+        dataset: a path of data (a folder of images, an array, pairs of texts, a table), or what `--dataset` takes; or a table
+            in memory, a DataFrame of pandas or Polars or a dict of columns, which is written to a file beside the run.
         settings: values or their texts, by last or full names, which are kept.
         minutes: wall time within which the run should end, evaluation included.
         workdir: folder of the run; if one of the same data and settings is there already, its experiment is returned.
@@ -54,6 +55,9 @@ def automatic(
         ValueError: no such data, or settings that the experiment does not have.
     """
     require_positive(minutes=minutes)
+    if not isinstance(dataset, str | os.PathLike):
+        dataset = table_files.saved(dataset, pathlib.Path(workdir).parent if workdir else "runs")
+    dataset = os.fspath(dataset)
     settings = {key: value for key, value in (settings or {}).items() if key not in ("dataset", "data.dataset")}
     run = Run(workdir or os.path.join("runs", _name(dataset)))
     if run.config.exists() and not restart:

@@ -7,6 +7,7 @@ there.
 import contextlib
 import dataclasses
 import difflib
+import hashlib
 import os
 import pathlib
 from collections import Counter
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from training import files
 from training.data import csv_files, json_lines
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".pq", ".feather", ".arrow", ".json", ".jsonl", ".ndjson", ".jsonl.gz")
@@ -157,6 +159,25 @@ def _clear_errors(path: str | os.PathLike) -> Iterator[None]:
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"Expected a complete table. Received: {path} ({reason}). Try saving or copying it again.") from None
+
+
+def saved(source: object, folder: str | os.PathLike) -> str:
+    """Writes a table in memory to a file in a folder, whose name follows from what the table holds, and returns its path.
+
+    Raises:
+        ValueError: no table, as `open_table` says.
+    """
+    table, folder = open_table(source), pathlib.Path(folder)
+    batches = list(table.read())
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_file(stream, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    data = stream.getvalue()
+    path = folder / f"table-{hashlib.sha256(data).hexdigest()[:8]}.feather"
+    if not path.exists():
+        files.write(path, lambda new: new.write_bytes(data))
+    return str(path)
 
 
 def _in_memory(source: object, name: str) -> Table:
