@@ -1,6 +1,8 @@
 """Tables in, tables out: a file keeps its columns, its cells and its form, and only what the model says is new."""
 
 import csv
+import datetime
+import decimal
 import gzip
 import io
 import json
@@ -9,12 +11,15 @@ import pathlib
 import keras
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import zoo
 from training.__main__ import main
-from training.data import inference, table_files
+from training.data import inference, table_files, table_writers
 from training.data.batches import MISSING
+from training.data.written import Column, texts, typed
+from zoo.schema import Feature
 
 ROWS, K = 60, 3
 HEAD = ("id", " size ", "price, EUR", "n", "kind", "grade", "day", "note", "ok")
@@ -62,15 +67,17 @@ def folder(tmp_path_factory) -> pathlib.Path:
     """A preset of a model of this table, untrained, and the table as `new.csv`."""
     folder = tmp_path_factory.mktemp("tables")
     (folder / "new.csv").write_text(_csv([HEAD, *TABLE]), encoding="utf-8")
-    schema = inference.infer(table_files.open_table(folder / "new.csv").batches())
-    assert list(zoo.columns.kept(schema)) == list(KEPT)
-    keras.utils.set_random_seed(1)
-    likelihood = zoo.Mixed(schema)
-    encoder = keras.Sequential([keras.Input((len(KEPT),)), zoo.ColumnInputs(schema), keras.layers.Dense(8)])
-    decoder = keras.Sequential([keras.Input((K,)), keras.layers.Dense(8, "relu")])
-    model = zoo.TableAutoencoder(encoder, zoo.Deterministic(K), decoder, likelihood)
-    zoo.save_preset(model, folder / "preset")
+    _save_model(folder / "new.csv", folder / "preset", len(KEPT))
     return folder
+
+
+def _save_model(table: pathlib.Path, folder: pathlib.Path, columns: int) -> None:
+    schema = inference.infer(table_files.open_table(table).batches())
+    keras.utils.set_random_seed(1)
+    encoder = keras.Sequential([keras.Input((columns,)), zoo.ColumnInputs(schema), keras.layers.Dense(8)])
+    decoder = keras.Sequential([keras.Input((K,)), keras.layers.Dense(8, "relu")])
+    model = zoo.TableAutoencoder(encoder, zoo.Deterministic(K), decoder, zoo.Mixed(schema), overcomplete=True)
+    zoo.save_preset(model, folder)
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +265,69 @@ def test_cells_that_are_no_numbers_are_told(ask, tmp_path, capsys):
     found = _read(ask("reconstruct", tmp_path / "new.csv").read_text(encoding="utf-8"))
     assert "size: cells that are no numbers count as missing: 1" in capsys.readouterr().err
     assert float(found[9][1]) > 0 and found[10][6] == "31.02.1999" and found[11][4] == "never seen"
+
+
+def test_a_file_without_names_stays_one(tmp_path):
+    """And one of a single column keeps its rows, of which the empty ones are written as quotes."""
+    cells = ["low", "high", "", "medium"] * 20
+    (tmp_path / "new.csv").write_text("".join(f"{cell},{place % 7}.5\n" for place, cell in enumerate(cells)))
+    _save_model(tmp_path / "new.csv", tmp_path / "preset", 2)
+    arguments = ["predict", str(tmp_path / "preset"), f"--input={tmp_path / 'new.csv'}", f"--output={tmp_path / 'out.csv'}"]
+    assert main([*arguments, "--verb=reconstruct"]) == 0
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(lines) == 80 and lines[:2] == ["low,0.5", "high,1.5"] and lines[2].split(",")[0] in ("low", "medium", "high")
+    with table_writers.opened(tmp_path / "single.csv", ["a"], ["a"]) as writer:
+        writer.write({}, {"a": Column(np.array(["x", "", "y"], object))})
+    assert (tmp_path / "single.csv").read_text() == 'a\nx\n""\ny\n'
+    assert [len(batch) for batch in table_files.open_table(tmp_path / "single.csv").batches()] == [3]
+
+
+def test_a_table_without_rows_is_refused(folder, tmp_path, capsys):
+    _frame()[:0].to_parquet(tmp_path / "none.parquet")
+    arguments = ["predict", str(folder / "preset"), f"--input={tmp_path / 'none.parquet'}", "--verb=reconstruct"]
+    for output in ("out.parquet", "out.csv", "out.npz"):
+        assert main([*arguments, f"--output={tmp_path / output}"]) == 2
+        assert "Expected at least one row" in capsys.readouterr().err and not (tmp_path / output).exists()
+
+
+DATE, TIME = datetime.date(2024, 1, 31), datetime.datetime(2024, 1, 31, 0, 0, tzinfo=datetime.UTC)
+NUMBER, DAY, TRUTH = (
+    Feature("continuous", decimals=1),
+    Feature("datetime", format="%d.%m.%Y"),
+    Feature("binary", classes=("F", "T")),
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "feature", "written"),
+    [
+        (pa.array([None, 2], pa.int8()), NUMBER, [1, 2]),
+        (pa.array([None, 2], pa.float32()), NUMBER, [np.float32(1.3), 2.0]),
+        (pa.array([None, 2], pa.decimal128(10, 2)), NUMBER, [decimal.Decimal("1.30"), 2]),
+        (
+            pa.array([None, 2_000_000], pa.duration("us")),
+            NUMBER,
+            [datetime.timedelta(seconds=1.26), datetime.timedelta(seconds=2)],
+        ),
+        (pa.array([None, "2"]), NUMBER, [1.3, 2.0]),
+        (pa.nulls(2), NUMBER, ["1.3", ""]),
+        (pa.array([None, DATE], pa.date32()), DAY, [datetime.date(1960, 2, 29), DATE]),
+        (pa.array([None, TIME], pa.timestamp("ns", "UTC")), DAY, None),
+        (pa.array([None, "T"], pa.string_view()), TRUTH, ["F", "T"]),
+        (pa.array([None, "T"]).dictionary_encode(), TRUTH, ["F", "T"]),
+        (pa.array([None, 5]), TRUTH, ["F", "5"]),
+        (pa.array([None, [5]]), TRUTH, ["F", "[5]"]),
+    ],
+    ids=lambda each: str(each.type) if isinstance(each, pa.Array) else "",
+)
+def test_cells_of_every_type(cells, feature, written):
+    """A new cell beside one that was read."""
+    values = {NUMBER: np.array([1.26, 2.0]), DAY: np.array(["29.02.1960", "x"], object), TRUTH: np.array(["F", "T"], object)}
+    column = Column(values[feature], feature, np.array([True, False]))
+    found = typed(cells, column)
+    if written is None:
+        assert found.type == cells.type and [f"{each:%d.%m.%Y}" for each in found.to_pylist()] == ["29.02.1960", "31.01.2024"]
+    else:
+        assert found.to_pylist() == written
+    kept = "31.01.2024" if feature is DAY else texts(cells, None)[1].as_py()
+    assert texts(cells, column).to_pylist() == [{NUMBER: "1.3", DAY: "29.02.1960", TRUTH: "F"}[feature], kept]

@@ -110,6 +110,8 @@ def _of_table(trained: Model, verb: str, signature: Signature, table: table_file
             number += size
         cells = dict(zip(table.names, batch.columns, strict=True))
         yield Part(_joined(answers), cells, raw)
+    if not number:
+        raise ValueError(f"Expected at least one row. Received: none in {table.name}. Try another file.")
     for name, count in no_numbers.items():
         print(f"{name}: cells that are no numbers count as missing: {count:,}", file=sys.stderr)
 

@@ -33,7 +33,7 @@ def read(batch: pa.RecordBatch, schema: Schema) -> dict[str, np.ndarray]:
 
 def _read(batch: pa.RecordBatch, name: str, feature: Feature, decimal: str) -> np.ndarray:
     place = batch.schema.get_field_index(name)
-    column = plain(_as_trained(batch.column(place), feature)) if place >= 0 else None
+    column = plain(as_trained(batch.column(place), feature)) if place >= 0 else None
     if dtype(feature) == "float64":
         if column is None:
             return np.full(batch.num_rows, np.nan)
@@ -60,7 +60,7 @@ def no_numbers(batch: pa.RecordBatch, columns: Mapping[str, np.ndarray]) -> dict
     return {name: count for name, count in found.items() if count}
 
 
-def _as_trained(column: pa.Array, feature: Feature) -> pa.Array:
+def as_trained(column: pa.Array, feature: Feature) -> pa.Array:
     """A column of dates as the file had them that the feature is of, as 31.12.2024, and one of booleans, if it had 0 and 1."""
     kind = column.type
     if feature.type == "datetime" and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):

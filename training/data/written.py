@@ -29,7 +29,10 @@ def texts(cells: pa.Array | None, column: Column | None, decimal: str = ".") -> 
     if column is None:
         return _texts(cells, decimal)
     new = _new_texts(column, decimal)
-    return new if column.new is None else pc.if_else(pa.array(column.new), new, _texts(cells, decimal))
+    if column.new is None:
+        return new
+    dates = column.feature is not None and column.feature.type == "datetime"
+    return pc.if_else(pa.array(column.new), new, _texts(batches.as_trained(cells, column.feature) if dates else cells, decimal))
 
 
 def typed(cells: pa.Array | None, column: Column | None) -> pa.Array:
@@ -37,6 +40,8 @@ def typed(cells: pa.Array | None, column: Column | None) -> pa.Array:
     The type depends on those of the cells and of the feature alone."""
     if cells is not None and pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
+    if cells is not None and pa.types.is_string_view(cells.type):
+        cells = cells.cast(pa.string())
     if column is None:
         return cells
     if cells is None or column.new is None or (batches.is_text(cells.type) and column.values.dtype.kind == "f"):
@@ -49,12 +54,14 @@ def typed(cells: pa.Array | None, column: Column | None) -> pa.Array:
 def values(cells: pa.Array | None, column: Column | None) -> list:
     """Cells as the values of JSON, None where one is missing."""
     found = typed(cells, column)
+    if pa.types.is_decimal(found.type) or pa.types.is_duration(found.type):
+        found = batches.plain(found)
     kind = found.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
         whole = column is not None and column.feature is not None and column.feature.decimals == 0
         return [None if each is None or each != each else _number(each, whole) for each in found.to_pylist()]
     plain = pa.types.is_boolean(kind) or pa.types.is_null(kind) or batches.is_text(kind) or batches.plain(found) is None
-    return found.to_pylist() if plain else texts(found, None).to_pylist()
+    return found.to_pylist() if plain else texts(cells if column else found, column).to_pylist()
 
 
 def _number(value: float, whole: bool) -> float | int:
@@ -131,6 +138,8 @@ def _cast(column: Column, kind: pa.DataType) -> pa.Array:
         nanoseconds = pa.array(column.values * 1e9, from_pandas=True).cast(pa.int64(), safe=False)
         return nanoseconds.cast(pa.duration("ns")).cast(kind, safe=False)
     if column.values.dtype.kind == "f":
-        return pa.array(_rounded(column), from_pandas=True).cast(kind, safe=False)
+        numbers = _rounded(column)
+        numbers = np.round(numbers) if pa.types.is_integer(kind) else numbers
+        return pa.array(numbers, from_pandas=True).cast(kind, safe=False)
     cells = pa.array([each or None for each in column.values.tolist()], pa.string())
     return pc.equal(pc.utf8_lower(cells), "true") if pa.types.is_boolean(kind) else cells.cast(kind)
