@@ -62,7 +62,8 @@ def export(
         served = tables.verbs(model) if tables.takes_columns(model) else texts.verbs(images.verbs(model))
         _save(model, served, beside)
         (beside / "assets.extra").mkdir()
-        _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
+        warmed = {"serving_default": served[model.serving_default], **served}
+        _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, warmed)
         schema = json.dumps(described(model.schema), ensure_ascii=False)
         (beside / "assets.extra" / SCHEMA).write_text(schema + "\n", encoding="utf-8")
         if rows := _sample(model, sample or {}):
