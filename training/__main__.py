@@ -56,12 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     generate = add("generate", _generate, "generate new examples with a trained model")
     generate.add_argument("model", help="a preset that zoo.list() names, or the folder of a preset or of a run")
     generate.add_argument("--count", type=int, default=60, help="number of examples, with seeds 0, 1, 2 … (default: 60)")
-    generate.add_argument("--output", metavar="PNG", default="generated.png", help="the picture (default: generated.png)")
+    help = "the picture, or the table that new rows are written to (default: generated.png)"
+    generate.add_argument("--output", metavar="PATH", default="generated.png", help=help)
     predict = add("predict", _predict, "ask a trained model about a file of data")
     predict.add_argument("model", help="a preset that zoo.list() names, or the folder of a preset or of a run")
     predict.add_argument("--input", required=True, metavar="PATH", help="data, of any form that `train` reads")
     predict.add_argument("--verb", default="encode", help="encode, decode, reconstruct, score, typicality … (default: encode)")
-    predict.add_argument("--output", required=True, metavar="NPY", help="an .npy file, or .npz where there are several outputs")
+    help = "an .npy file, or .npz where there are several outputs; of a table, also a table, such as .csv or .parquet"
+    predict.add_argument("--output", required=True, metavar="PATH", help=help)
     preset = add("preset", _preset, "write a finished run as a preset for zoo.load, with a model card")
     preset.add_argument("run", help="folder of a run")
     preset.add_argument("--output", metavar="DIR", default="presets", help="the preset is DIR/EXPERIMENT (default: presets)")

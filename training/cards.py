@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 import numpy as np
 
@@ -20,6 +21,7 @@ SAMPLE = 32  # examples in a preset
 LICENCES = {
     "cmudict/random": "BSD 2-clause (copyright 1993–2015 Carnegie Mellon University)",
     "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
+    "penguins": "CC0 1.0 (A. Horst, A. Hill and K. Gorman)",
     "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository)",
 }
 
@@ -62,11 +64,17 @@ def _write(run: Run, model: zoo.Autoencoder, data: Data, target: pathlib.Path) -
         zoo.save_preset(model, target, dtype)
     with files.reading(run.sample, "a sample of the run's data", "training again"), np.load(run.sample) as rows:
         sample = {name: rows[name][:SAMPLE] for name in kind.sampled if name in rows}
-    if "x" in sample and data.schema["x"].type == "image" and sample["x"].min() >= 0 and sample["x"].max() <= 1:
-        sample["x"] = np.round(255 * sample["x"]).astype("uint8")
-    files.write(target / zoo.presets.SAMPLE, lambda path: np.savez_compressed(path, **sample))
+    files.write_arrays(target / zoo.presets.SAMPLE, kind.examples(sample, data))
+    for name in _pictures(run):
+        shutil.copyfile(run.report.parent / name, target / name)
     text = card(run, dtype)
     files.write(target / zoo.presets.CARD, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _pictures(run: Run) -> list[str]:
+    """The files of the report's pictures that the preset contains."""
+    names = [f"{name}.png" for name in kinds.of(run.experiment()).pictured]
+    return [name for name in names if (run.report.parent / name).exists()]
 
 
 def card(run: Run, dtype: str) -> str:
@@ -78,6 +86,7 @@ def card(run: Run, dtype: str) -> str:
     dataset = experiment["data.dataset"]
     minutes, seconds = divmod(round(costs["seconds"]), 60)
     settings = ", ".join(f"{key}={text_of(value)}" for key, value in values.items())
+    pictures = "".join(f"\n![{name.removesuffix('.png')}]({name})\n" for name in _pictures(run))
     about = experiment.about.partition("Two cores")[0].strip()  # then follow the figures of the project's own run
     return f"""# {experiment.name}
 
@@ -96,7 +105,7 @@ Measured on the test split unless the name says otherwise.
 | | |
 |---|---|
 {figures}
-
+{pictures}
 ## Limits
 
 The model was trained on `{dataset}` alone. It also answers for data of another kind, scale or position, but not well, and

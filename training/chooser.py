@@ -1,6 +1,7 @@
 """Experiments that follow from the data: nothing but a data set is named."""
 
 import dataclasses
+import importlib
 import os
 import pathlib
 import re
@@ -63,13 +64,22 @@ def automatic(
     start = Experiment(_name(dataset), ABOUT, {"kind": kind, "data.dataset": dataset}, tuple(imports))
     with stage("reading the data"):
         start, data, chosen = _opened(start, settings, dataset)
+    say(start, data)
     with stage("choosing settings"):
         chosen |= kinds.of(start).choose(data, frozenset(settings))
     experiment = _composed(start, chosen, settings)
     if "training.epochs" in experiment.schema and "training.epochs" not in experiment.given:
         experiment = _timed(experiment, data, minutes)
-    _say(experiment, data)
+    for key, reason in experiment.reasons.items():
+        print(f"  --{experiment.short(key)}={text(experiment[key])}: {reason}")
     return experiment
+
+
+def say(experiment: Experiment, data: Data) -> None:
+    """Prints what the data of an experiment hold."""
+    first, *more = kinds.of(experiment).described(data)
+    sizes = ", ".join(f"{split.size:,} for {name}" for name, split in data.splits.items())
+    print("\n".join([f"{experiment.name}: {first}; {sizes}", *(f"  {line}" for line in more)]))
 
 
 def _opened(experiment: Experiment, settings: Mapping[str, object], dataset: str) -> tuple[Experiment, Data, dict[str, Choice]]:
@@ -111,13 +121,18 @@ def _composed(experiment: Experiment, chosen: Mapping[str, Choice], settings: Ma
 
 
 def _kind(dataset: str) -> str:
-    """The kind of data that a name or a path is of."""
+    """The kind of data that a name or a path is of: by its prefix or its ending, or else the one whose module of data has a
+    function `takes` that says so."""
     prefix, _, path = dataset.partition(":")
     suffix = pathlib.PurePath(path or dataset).suffix.lower()
-    for name, part in parts.known()["kind"].items():
-        data = parts.known()["data"][part.slots["data"]]
-        if prefix == data.name or (suffix in data.reads and "task" not in part.slots):
+    sources = {name: parts.known()["data"][part.slots["data"]] for name, part in parts.known()["kind"].items()}
+    for name, data in sources.items():
+        if prefix == data.name or (suffix in data.reads and "task" not in parts.known()["kind"][name].slots):
             return name
+    if not os.path.exists(dataset):
+        for name, data in sources.items():
+            if getattr(importlib.import_module(data.module), "takes", lambda _: False)(dataset):
+                return name
     return Experiment("").kind
 
 
@@ -128,7 +143,8 @@ def _name(dataset: str) -> str:
 
 
 def _is_of_data(key: str, experiment: Experiment) -> bool:
-    return f"data.{key.removeprefix('data.')}" in experiment.schema
+    """Whether a setting, by its last or full name, is one that data are opened with."""
+    return any(f"{slot}.{key.removeprefix(f'{slot}.')}" in experiment.schema for slot in ("data", "head"))
 
 
 def _timed(experiment: Experiment, data: Data, minutes: float) -> Experiment:
@@ -179,12 +195,3 @@ def _as_arguments(batch: object) -> tuple:
     """A batch as the arguments of `train_on_batch`, in arrays, which every backend takes."""
     batch = tf.nest.map_structure(np.asarray, batch)
     return batch if isinstance(batch, tuple) else (batch,)
-
-
-def _say(experiment: Experiment, data: Data) -> None:
-    """Prints what was chosen, and why."""
-    sizes = ", ".join(f"{split.size:,} for {name}" for name, split in data.splits.items())
-    shapes = " and ".join(f"{feature.type} {' × '.join(map(str, feature.shape))}".strip() for feature in data.schema.values())
-    print(f"{experiment.name}: {shapes}; {sizes}")
-    for key, reason in experiment.reasons.items():
-        print(f"  --{experiment.short(key)}={text(experiment[key])}: {reason}")

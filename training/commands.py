@@ -3,12 +3,13 @@
 import contextlib
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from serving.export import export_run
-from training import files, kinds
+from training import chooser, files, kinds, prediction
 from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
@@ -18,6 +19,8 @@ from training.reporting import page, pictures
 from training.run import Run, trained
 
 SAMPLE_ROWS = 64
+MOST_COLUMNS = 40  # whose errors are printed
+COLUMN = re.compile("columns/(.+)/imputation")
 COLLAPSED = (
     "No dimension of the code is active: the posterior has collapsed to the prior, and codes carry no information. "
     "Try a lower --beta, --kl_warmup=0.3, or --free_bits=0.1."
@@ -28,6 +31,8 @@ SHOWN = {  # metrics in the table of figures, besides the squared error, and the
     "beam/token_error_rate_without_stress": "phone error rate without stress",
     "test/error": "error",
     "test/r2": "R²",
+    "target/codes/accuracy": "accuracy of a head on the codes",
+    "target/codes/r2": "R² of a head on the codes",
     "generate_class/agreement": "classifier agrees with the requested class",
     "anomaly/score_auroc": "AUROC of `score`",
     "anomaly/score_code_auroc": "AUROC of `score_code`",
@@ -70,6 +75,8 @@ def train(
     with stage("reading the data"):
         data = kind.open(experiment)
     if restart or not run.model.exists():
+        if not experiment.reasons:  # otherwise they were chosen for these data, which were described then
+            chooser.say(experiment, data)
         _fit(kind.settled(experiment, data), data, run, scope, restart)
     if not run.metrics.exists():
         evaluate(run.folder, data)
@@ -110,6 +117,8 @@ def report(folder: str | os.PathLike, data: Data | None = None) -> str:
 def table(run: Run) -> str:
     """The figures of an evaluated run, for the terminal."""
     experiment, metrics = run.experiment(), files.read_json(run.metrics)
+    if "imputation/score" in metrics:
+        return "\n".join(_imputation(experiment.name, metrics))
     if "test/squared_error" not in metrics:
         return "\n".join(_lines(metrics))
     lines = _errors(experiment.name, metrics)
@@ -138,6 +147,22 @@ def _errors(name: str, metrics: dict[str, float]) -> list[str]:
     return lines
 
 
+def _imputation(name: str, metrics: dict[str, float]) -> list[str]:
+    """The errors of hidden cells beside those of the mean or mode: on average, also of PCA, then column by column."""
+    columns = [key.removeprefix("columns/").removesuffix("/imputation") for key in metrics if COLUMN.fullmatch(key)]
+    shown = {column: f"{column[:39]}…" if len(column) > 40 else column for column in columns[:MOST_COLUMNS]}
+    width = max(len(text) for text in ("PCA of equal k", name, *shown.values()))
+    averages = {name: "imputation/score", "PCA of equal k": "pca/imputation", "mean and mode": "imputation/baseline"}
+    lines = ["error of hidden cells on the test split, in units of that of mean and mode"]
+    lines += [f"  {label:<{width}}{metrics[key]:>12.4g}" for label, key in averages.items() if key in metrics]
+    lines += ["of each column, in standard deviations or as the share of wrong classes, beside that of its mean or mode"]
+    for column, text in shown.items():
+        errors = [metrics[f"columns/{column}/{key}"] for key in ("imputation", "baseline")]
+        lines.append(f"  {text:<{width}}" + "".join(f"{error:>12.4g}" for error in errors))
+    lines += [f"  … and {len(columns) - len(shown):,} more columns"] if len(columns) > len(shown) else []
+    return lines + _lines({key: each for key, each in metrics.items() if not key.startswith(("columns/", *averages.values()))})
+
+
 def _lines(metrics: dict[str, float]) -> list[str]:
     return [f"{key:<50}{value:>12.4g}" for key, value in metrics.items()]
 
@@ -162,6 +187,9 @@ def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
         elif key == "test/squared_error":
             pca = f" (PCA {metrics['pca/squared_error']:.2f})" if "pca/squared_error" in metrics else ""
             yield "squared error", f"{value:.2f}{pca}"
+        elif key == "imputation/score":
+            pca = f"PCA {metrics['pca/imputation']:.3f}, " if "pca/imputation" in metrics else ""
+            yield "error of hidden cells", f"{value:.3f} ({pca}mean and mode 1)"
         elif key == "knn/error":
             pca = f" (PCA {100 * metrics['pca/knn_error']:.1f} %)" if "pca/knn_error" in metrics else ""
             yield "1-NN error on the codes", f"{100 * value:.1f} %{pca}"
@@ -175,11 +203,11 @@ def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
 
 
 def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 60) -> str:
-    """Generates `count` new examples, with seeds 0, 1, 2 …, and writes them as a picture.
+    """Generates `count` new examples, with seeds 0, 1, 2 …, and writes them as a picture; rows of a table, as a table.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.
-        output: path of the picture, a PNG file.
+        output: path of the picture, a PNG file, or of the table, as `predict` writes it.
 
     Returns:
         The path.
@@ -194,8 +222,10 @@ def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 6
         raise ValueError(
             f"Expected a model that generates examples. Received: {model}, a {type(generator).__name__}. Try conv_mnist_k16."
         )
-    x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
     path = pathlib.Path(output)
+    if prediction.are_rows(generator, generator.signatures()["generate"].outputs):
+        return prediction.generate(generator, path, count)
+    x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
     files.write(path, lambda temporary: temporary.write_bytes(pictures.png(pictures.samples(x))))
     return str(path)
 
@@ -220,6 +250,7 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.Abstrac
         if restart:
             run.clear()
         run.begin(experiment, precision)
+        kind.keep(data, run)
         history, seconds = loop.fit(model, data, computed, run)
     model = kind.in_float32(model, computed, data)
     with stage("fitting the density over the codes"):

@@ -1,16 +1,32 @@
-"""JSON files of a run. They are written completely or not at all, as in `zoo.files`."""
+"""Files of a run. They are written completely or not at all, as in `zoo.files`."""
 
 import json
 import pathlib
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
 
 from zoo.files import beside, reading, write
 
-__all__ = ["beside", "read_json", "reading", "write", "write_json"]
+__all__ = ["beside", "read_json", "reading", "write", "write_arrays", "write_json"]
 
 
 def write_json(path: pathlib.Path, value: dict | list) -> None:
     """Writes an object, or a list of objects, as JSON."""
     write(path, lambda new: new.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8"))
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a compressed `.npz` file of arrays whose names may be any; `np.savez` would take `file` for its own argument."""
+
+    def write_to(new: pathlib.Path) -> None:
+        with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+    write(path, write_to)
 
 
 def read_json(path: pathlib.Path) -> dict | list:

@@ -33,6 +33,7 @@ class Run:
     | `metrics.json` | the metrics of the evaluation |
     | `codes.npz` | codes, labels and ids of all splits |
     | `pca.keras` | PCA of equal k, if it serves as a baseline |
+    | `schema.yaml` | the types of the columns of a table, to be edited and given back |
     | `sample.npz` | a few test examples for the export |
     | `report/index.html` | the report and its pictures |
     | `export/NAME/1/` | the SavedModel |
@@ -51,6 +52,7 @@ class Run:
         self.metrics = self.folder / "metrics.json"
         self.codes = self.folder / "codes.npz"
         self.pca = self.folder / "pca.keras"
+        self.schema = self.folder / "schema.yaml"
         self.sample = self.folder / "sample.npz"
         self.report = self.folder / "report" / "index.html"
         self.export = self.folder / "export"

@@ -96,14 +96,15 @@ class Columns(abc.ABC):
     def draw(self, parameters: keras.KerasTensor, normal: keras.KerasTensor, uniform: keras.KerasTensor) -> keras.KerasTensor:
         """Cells drawn from the likelihood, from a standard normal and a uniform number for each, `(…, G)`."""
 
-    def start(self) -> np.ndarray:
-        """Parameters of the columns' distributions as a whole, from which training starts, `(parameters,)`."""
-        return np.zeros(self.parameters)
+    @abc.abstractmethod
+    def start(self, unexplained: np.ndarray) -> np.ndarray:
+        """Parameters from which training starts, `(parameters,)`, given the share of each column's variance that a regression
+        leaves, `(G,)`; with a share of 1, those of the columns' distributions as a whole."""
 
     @abc.abstractmethod
-    def links(self) -> np.ndarray:
-        """How parameters follow, about, from what the inputs are expected to be: for each column their derivatives by its
-        inputs, `(G, inputs, parameters)`."""
+    def links(self, unexplained: np.ndarray) -> np.ndarray:
+        """How parameters follow, about, from what the inputs are expected to be by such a regression: for each column their
+        derivatives by its inputs, `(G, inputs, parameters)`."""
 
     def _of(self, name: str) -> np.ndarray:
         """One property of all features, `(G,)`."""
@@ -129,7 +130,12 @@ class _Numbers(Columns):
         """The cells of the lowest and of the highest values of the training data, `(2, G)`."""
         return self.cells(self._ranges(), np).astype("float32")
 
-    def links(self) -> np.ndarray:
+    def start(self, unexplained: np.ndarray) -> np.ndarray:
+        start = np.zeros((self.size, self.parameters_each))
+        start[:, 1] = _parameter(np.sqrt(unexplained))
+        return start.ravel()
+
+    def links(self, unexplained: np.ndarray) -> np.ndarray:
         links = np.zeros((self.size, self.inputs_each, self.parameters_each))
         links[:, 0, 0] = 1.0
         return links
@@ -218,8 +224,8 @@ class _Logarithms(_Numbers):
     def inputs(self, cells: keras.KerasTensor) -> keras.KerasTensor:
         return self._flat(cells, self._standard(cells))
 
-    def links(self) -> np.ndarray:
-        links = super().links()
+    def links(self, unexplained: np.ndarray) -> np.ndarray:
+        links = super().links(unexplained)
         links[:, 1, 2] = 1.0
         return links
 
@@ -271,6 +277,17 @@ class Count(_Logarithms):
     """Whole numbers from 0: negative binomial, which tends to Poisson as its dispersion falls."""
 
     offset = 1.0
+
+    def start(self, unexplained: np.ndarray) -> np.ndarray:
+        start, mean = np.zeros((self.size, self.parameters_each)), np.maximum(self._of("mean"), 1e-3)
+        beyond = unexplained * self._of("scale") ** 2 - mean  # of the variance, what a Poisson distribution does not have
+        start[:, 1] = np.clip(2 * np.log(mean) - np.log(np.maximum(beyond, 1e-3)), -3.0, 5.0)
+        return start.ravel()
+
+    def links(self, unexplained: np.ndarray) -> np.ndarray:
+        links = super().links(unexplained)
+        links[:, 0, 0] = self._of("log_scale")
+        return links
 
     def log_prob(self, cells: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return self._log_prob(cells, parameters)
@@ -396,11 +413,12 @@ class Categorical(_Classes):
         chosen = ops.one_hot(ops.cast(cells, "int32"), self.most)
         return ops.reshape(chosen, (*ops.shape(cells)[:-1], self.width))
 
-    def start(self) -> np.ndarray:
+    def start(self, unexplained: np.ndarray) -> np.ndarray:
         return np.log(np.maximum(self.shares, 1e-6)).ravel()
 
-    def links(self) -> np.ndarray:
-        slope = np.where(self.shares > 0, 1.0 / np.maximum(self.shares, 0.1), 0.0)  # of log p, for p near the shares
+    def links(self, unexplained: np.ndarray) -> np.ndarray:
+        """As in linear discriminant analysis, which a regression on indicators gives up to these factors."""
+        slope = np.where(self.shares > 0, 1.0 / np.maximum(self.shares, 0.05), 0.0) / np.maximum(unexplained, 0.1)[:, None]
         return slope[:, :, None] * np.eye(self.most)
 
     def _log_probs(self, parameters):
@@ -440,12 +458,12 @@ class Ordinal(_Classes):
         place = (cells / (self.counts - 1).astype("float32"))[..., None]
         return ops.reshape(ops.concatenate([place, reached], axis=-1), (*ops.shape(cells)[:-1], self.width))
 
-    def start(self) -> np.ndarray:
+    def start(self, unexplained: np.ndarray) -> np.ndarray:
         below = np.clip(np.cumsum(self.shares, axis=1)[:, :-1], 1e-3, 1 - 1e-3)
         edges = np.log(below / (1 - below))
         return np.concatenate([edges[:, :1], np.log(np.expm1(np.maximum(np.diff(edges), 1e-3)))], axis=1).ravel()
 
-    def links(self) -> np.ndarray:
+    def links(self, unexplained: np.ndarray) -> np.ndarray:
         links = np.zeros((self.size, self.most, self.most - 1))
         places = np.arange(self.most) / (self.counts - 1)[:, None]
         mean = np.sum(self.shares * places, axis=1, keepdims=True)
@@ -493,6 +511,11 @@ def _log_normal(x, mean, deviation):
 def _positive(parameter):
     """A standard deviation from a parameter; it is 1 for 0."""
     return NARROWEST + (1 - NARROWEST) * ops.softplus(parameter + _UNIT)
+
+
+def _parameter(deviation: np.ndarray) -> np.ndarray:
+    """The inverse of `_positive`."""
+    return np.log(np.expm1(np.maximum((deviation - NARROWEST) / (1 - NARROWEST), 1e-3))) - _UNIT
 
 
 def _log_gamma(x):

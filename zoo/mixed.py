@@ -41,7 +41,7 @@ class Mixed(Likelihood):
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
         """The projection to the parameters `(B, P)` of all columns, which starts at each column's distribution as a whole."""
-        start = np.concatenate([group.start() for _, group in self.groups])
+        start = np.concatenate([group.start(np.ones(group.size)) for _, group in self.groups])
         bias = lambda shape, dtype=None: ops.convert_to_tensor(start, dtype=dtype)  # noqa: E731
         kernel = keras.initializers.VarianceScaling(0.25)
         layers = [keras.layers.Flatten(), keras.layers.Dense(len(start), kernel_initializer=kernel, bias_initializer=bias)]

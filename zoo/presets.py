@@ -125,7 +125,7 @@ def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Mo
 
 def sample(name: str | os.PathLike) -> dict[str, np.ndarray]:
     """Some test examples of a preset: `x` `(n, *shape)`, float32, and `label` `(n,)` if there are labels; for texts, `source`
-    and `target` `(n,)`.
+    and `target` `(n,)`; of a table, its columns `(n,)`.
 
     Raises:
         ValueError: no such preset, or one without examples.

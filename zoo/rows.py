@@ -9,7 +9,7 @@ import datetime
 import decimal
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,17 +30,22 @@ def raw(schema: Schema, rows: Any) -> Raw:
         ValueError: no table; a column that is missing, with those that are there; a value of the wrong type, with its row.
     """
     given = _columns(rows)
-    absent = [name for name in kept(schema) if name not in given]
-    if absent:
-        raise ValueError(
-            f"Expected the columns {', '.join(kept(schema))}. Received: {', '.join(map(str, given)) or 'none'}, without "
-            f"{', '.join(absent)}. Try adding {absent[0]!r}, with nothing but missing values if they are not known."
-        )
+    require_columns(schema, given)
     found = {name: _column(given[name], name, feature) for name, feature in kept(schema).items()}
     if len({len(column) for column in found.values()}) > 1:
         sizes = ", ".join(f"{len(column)} of {name}" for name, column in found.items())
         raise ValueError(f"Expected as many values in every column. Received: {sizes}. Try one value for each row.")
     return found
+
+
+def require_columns(schema: Schema, names: Collection[str]) -> None:
+    """Raises ValueError if a column that the model has is not among the names of a table's columns."""
+    absent = [name for name in kept(schema) if name not in names]
+    if absent:
+        raise ValueError(
+            f"Expected the columns {', '.join(kept(schema))}. Received: {', '.join(map(str, names)) or 'none'}, without "
+            f"{', '.join(absent)}. Try adding {absent[0]!r}, with nothing but missing values if they are not known."
+        )
 
 
 def cells(schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -89,7 +94,10 @@ def _columns(rows: Any) -> Mapping[str, Any]:
 
 
 def _column(values: Any, name: str, feature: Feature) -> np.ndarray:
-    values = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    elif not isinstance(values, np.ndarray):
+        values = np.array(values, object)  # NumPy would make texts of numbers among texts
     if values.ndim != 1:
         raise ValueError(f"Expected one value in each row of {name}. Received: shape {values.shape}. Try a single column.")
     if values.dtype.kind == "M":

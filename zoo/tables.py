@@ -127,8 +127,10 @@ class TableAutoencoder(Autoencoder):
         return self.density.log_prob(self.encode(rows))
 
     def signatures(self) -> dict[str, Signature]:
-        """The signatures of this model, by verb: a tensor `(None,)` for each column, texts as strings, numbers as float64. Beside
-        a column called seed, the seed is `seed_`."""
+        """The signatures of this model, by verb: a tensor `(None,)` for each column, texts as strings, numbers as float64.
+
+        Beside a column called seed, the seed is `seed_`.
+        """
         columns = {name: Tensor((None,), dtype(feature)) for name, feature in kept(self.likelihood.columns).items()}
         code, integer, score = Tensor((None, self.k)), Tensor((None,), "int32"), {"score": Tensor((None,))}
         verbs = {

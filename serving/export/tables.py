@@ -190,7 +190,9 @@ class _Dates(tf.Module):
         return dates.seconds_of(parts, tnp)
 
     def values(self, numbers: tf.Tensor) -> tf.Tensor:
-        parts = dates.parts_of(tf.where(tf.math.is_nan(numbers), tf.zeros_like(numbers), numbers), tnp)
+        parts = dates.parts_of(
+            tf.where(tf.math.is_nan(numbers), tf.zeros_like(numbers), numbers), tnp, dates.unit(self._format)
+        )
         literals = dates.DIRECTIVE.split(self._format)[::2]
         written = [literals[0]]
         for part, literal in zip(self._parts, literals[1:], strict=True):

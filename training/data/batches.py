@@ -1,14 +1,13 @@
 """Columns of record batches as texts and numbers, whatever types they have in a file."""
 
-import functools
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from zoo.columns import dtype, kept
+from zoo.dates import expression, seconds_of
 from zoo.schema import Feature, Schema
 
 MISSING = (
@@ -16,8 +15,9 @@ MISSING = (
     *("#N/A", "#N/A N/A", "#NA", "#VALUE!", "#DIV/0!", "<NA>", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 )
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+GROUPED = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?$"
 DATE, TIME = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"  # as which columns that have a type of dates are read
-PARTS = {"%Y": "[0-9]{4}", "%m": "[0-9]{1,2}", "%d": "[0-9]{1,2}", "%H": "[0-9]{1,2}", "%M": "[0-9]{2}", "%S": "[0-9]{2}"}
+TRUTHS = {"true", "false"}
 
 
 def read(batch: pa.RecordBatch, schema: Schema) -> dict[str, np.ndarray]:
@@ -33,7 +33,7 @@ def read(batch: pa.RecordBatch, schema: Schema) -> dict[str, np.ndarray]:
 
 def _read(batch: pa.RecordBatch, name: str, feature: Feature, decimal: str) -> np.ndarray:
     place = batch.schema.get_field_index(name)
-    column = plain(batch.column(place)) if place >= 0 else None
+    column = plain(_as_trained(batch.column(place), feature)) if place >= 0 else None
     if dtype(feature) == "float64":
         if column is None:
             return np.full(batch.num_rows, np.nan)
@@ -42,8 +42,34 @@ def _read(batch: pa.RecordBatch, name: str, feature: Feature, decimal: str) -> n
         return np.full(batch.num_rows, "", object)
     if pa.types.is_floating(column.type):  # a whole number is written without a point
         cells = values(column)
-        return np.array(["" if np.isnan(cell) else f"{cell:.17g}" for cell in cells.tolist()], object)
-    return pc.fill_null(present(column), "").to_numpy(zero_copy_only=False)
+        return np.array(["" if np.isnan(cell) else repr(cell).removesuffix(".0") for cell in cells.tolist()], object)
+    texts = pc.fill_null(present(column), "").to_numpy(zero_copy_only=False)
+    truths = {str(each).lower(): each for each in feature.classes or ()}
+    if truths.keys() == TRUTHS:  # written as true, True or TRUE
+        return np.array([truths.get(text.lower(), text) for text in texts.tolist()], object)
+    return texts
+
+
+def no_numbers(batch: pa.RecordBatch, columns: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many cells of columns of numbers, which `read` gave, are there but are no numbers; without those where none is."""
+    found = {}
+    for name, numbers in columns.items():
+        cells = plain(batch.column(name))
+        if numbers.dtype.kind == "f" and cells is not None and is_text(cells.type):
+            found[name] = int((np.isnan(numbers) & present(cells).is_valid().to_numpy(zero_copy_only=False)).sum())
+    return {name: count for name, count in found.items() if count}
+
+
+def _as_trained(column: pa.Array, feature: Feature) -> pa.Array:
+    """A column of dates as the file had them that the feature is of, as 31.12.2024, and one of booleans, if it had 0 and 1."""
+    kind = column.type
+    if feature.type == "datetime" and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        return pc.strftime(_in_seconds(column), format=feature.format)
+    return column.cast(pa.float64()) if pa.types.is_boolean(kind) and dtype(feature) == "float64" else column
+
+
+def _in_seconds(column: pa.Array) -> pa.Array:
+    return column.cast(pa.timestamp("s", getattr(column.type, "tz", None)), safe=False).cast(pa.timestamp("s"))
 
 
 def decimal_sign(batch: pa.RecordBatch) -> str:
@@ -63,14 +89,14 @@ def plain(column: pa.Array) -> pa.Array | None:
     if pa.types.is_duration(kind):
         return pc.multiply(column.cast(pa.duration("ns"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e-9)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        seconds = column.cast(pa.timestamp("s", getattr(kind, "tz", None)), safe=False).cast(pa.timestamp("s"))
-        return pc.strftime(seconds, format=DATE if pa.types.is_date(kind) else TIME)
-    if pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_time(kind) or _is_text(kind):
+        return pc.strftime(_in_seconds(column), format=DATE if pa.types.is_date(kind) else TIME)
+    if pa.types.is_boolean(kind) or pa.types.is_null(kind) or pa.types.is_time(kind) or is_text(kind):
         return column.cast(pa.string())
     return None
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type of Arrow is one of texts."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
@@ -81,12 +107,14 @@ def present(texts: pa.StringArray) -> pa.StringArray:
 
 
 def numbers(texts: pa.StringArray, decimal: str = ".") -> pa.DoubleArray:
-    """The numbers that texts without blanks are, null for other texts."""
+    """The numbers that texts without blanks are, null for other texts; their thousands may be grouped, as in 1,234.5."""
     if decimal != ".":
-        texts = pc.replace_substring(pc.replace_substring(texts, ".", "_"), decimal, ".")
+        swapped = pc.replace_substring(pc.replace_substring(texts, ".", "_"), decimal, ".")
+        texts = pc.replace_substring(swapped, "_", ",")
     try:
         return texts.cast(pa.float64())
     except pa.ArrowInvalid:
+        texts = pc.if_else(pc.match_substring_regex(texts, GROUPED), pc.replace_substring(texts, ",", ""), texts)
         matched = pc.match_substring_regex(texts, NUMBER)
         return pc.if_else(matched, texts, pa.scalar(None, pa.string())).cast(pa.float64())
 
@@ -99,38 +127,7 @@ def values(column: pa.DoubleArray) -> np.ndarray:
 
 def seconds(texts: pa.StringArray, form: str) -> np.ndarray:
     """Seconds since 1970-01-01 UTC, float64 `(n,)`, of texts without blanks; NaN for those that do not have the form."""
-    matched = pc.match_substring_regex(texts, _pattern(form))
-    kept = pc.if_else(matched, texts, pa.scalar(None, pa.string()))
-    times = pc.strptime(kept, format=form, unit="s", error_is_null=True)
-    return times.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-
-
-@functools.cache
-def _pattern(form: str) -> str:
-    exact = "%Y%m" in form  # without signs between them, numbers have two digits
-    pieces = [PARTS[each] if each in PARTS else re.escape(each) for each in re.split("(%[YmdHMS])", form) if each]
-    return f"^{''.join(pieces)}$".replace("{1,2}", "{2}" if exact else "{1,2}")
-
-
-def absent(names: Sequence[str], schema: Schema) -> list[str]:
-    """The kept columns of a schema that are not among the names of a table.
-
-    Raises:
-        ValueError: none of them is there, or one is not while the table has an unknown column of a very similar name.
-    """
-    import difflib
-
-    wanted = [*kept(schema)]
-    missing = [name for name in wanted if name not in names]
-    unknown = {name.lower(): name for name in names if name not in schema}
-    for name in missing:
-        near = difflib.get_close_matches(name.lower(), unknown, 1, 0.8)
-        if near:
-            raise ValueError(
-                f"Expected the column {name!r}. Received: {unknown[near[0]]!r}. Try this name as in training: {name}."
-            )
-    if len(missing) == len(wanted):
-        raise ValueError(
-            f"Expected columns {', '.join(wanted)[:200]}. Received: {', '.join(names)[:200]}. Try a table like that."
-        )
-    return missing
+    pattern, parts = expression(form)
+    found = pc.extract_regex(texts, f"^{pattern}$").flatten()  # null where it does not match
+    numbers = (each.cast(pa.float64()).to_numpy(zero_copy_only=False) for each in found)
+    return seconds_of(dict(zip(parts, numbers, strict=True)), np)

@@ -104,6 +104,19 @@ def prepared(
     return builder
 
 
+def features(name: str) -> tfds.features.FeaturesDict | None:
+    """What a TFDS data set holds, which is found out without preparing it; None for other names, and where that needs a network
+    and there is none."""
+    if not NAME.fullmatch(name):
+        return None
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    with contextlib.suppress(Exception):  # of any kind: whoever opens the data reports it
+        known = _dataset(name) in tfds.list_builders() and (_dataset(name) in PACKAGED or _reachable(DOWNLOAD_HOST))
+        builder = _copy(name) or (tfds.builder(name) if known else None)
+        return builder and builder.info.features
+    return None
+
+
 def _dataset(name: str) -> str:
     """A TFDS name without configuration and version."""
     return re.split("[/:]", name)[0]

@@ -16,6 +16,9 @@ FORMS = (  # of two that fit equally well the first is taken
     ),
     "%Y-%m",
 )
+LIKE_DATES = (  # texts of any of the forms, and some others: most columns need not be tried for each
+    "^([0-9]{4}[-/.]?[0-9]{1,2}([-/.]?[0-9]{1,2})?|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4})([ T]|$)"
+)
 YEARS = (-5_364_662_400.0, 5_680_281_600.0)  # 1800 to 2150 in seconds since 1970, where dates without separators must lie
 LONG = 17  # characters of a number that may have more digits than were meant
 SAMPLE = 100  # cells that decide which forms of dates are tried
@@ -86,8 +89,7 @@ class Column:
         self.whole = self.whole and bool((values == np.round(values)).all())
         if self.typed and not self.whole:
             self.decimals = max(self.decimals, _decimals(values))
-        with np.errstate(over="ignore", invalid="ignore"):  # cubes of numbers near the largest one
-            self.plain.add(values, counts)
+        self.plain.add(values, counts)
         above = values > 0
         self.logs.add(np.log(values[above]), counts[above])
         above = values >= 0
@@ -109,7 +111,9 @@ class Column:
             self.words += int((counts[~are] * pc.count_substring_regex(others, r"\S+").to_numpy()).sum())
             self.length += int((counts[~are] * pc.utf8_length(others).to_numpy()).sum())
         if self.dates is None:
-            self.dates = {form: Dates() for form in FORMS if _may_be(texts[:SAMPLE], form)}
+            sample = texts[:SAMPLE]
+            like_dates = pc.mean(pc.match_substring_regex(sample, LIKE_DATES).cast(pa.int8())).as_py() >= SHARE
+            self.dates = {form: Dates() for form in FORMS if like_dates and _may_be(sample, form)}
         for form, dates in self.dates.items():
             dates.add(batches.seconds(texts, form), counts)
 

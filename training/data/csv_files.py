@@ -20,19 +20,26 @@ HEAD = 2**20  # bytes from which the form of a file is recognised
 HEAD_ROWS = 200
 SEPARATORS = "\t;|,"  # from the least likely in the texts of cells; of equally good ones the first is taken
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
+GROUPED = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
 YEARS = (1500, 2100)
 Opener = Callable[[], io.BufferedIOBase]
 
 
 class Form(NamedTuple):
     """How a CSV file is written. `head` are the names as they stand there, empty where the file has none; `width` is the number
-    of its columns; `start` that of the bytes, in UTF-8, before its first row."""
+    of its columns; `start` that of the bytes, in UTF-8, before its first row; `end` what lines end with; `mark` the file's byte
+    order mark."""
 
-    separator: str
-    decimal: str
-    head: tuple[str, ...]
-    width: int
-    start: int
+    separator: str = ","
+    decimal: str = "."
+    head: tuple[str, ...] = ()
+    width: int = 0
+    start: int = 0
+    end: str = "\n"
+    mark: bytes = b""
+
+
+USUAL = Form()
 
 
 class Decoded(io.RawIOBase):
@@ -43,7 +50,7 @@ class Decoded(io.RawIOBase):
 
     def __init__(self, file: io.BufferedIOBase):
         self._file, self._decoder, self._rest, self._started = file, None, b"", False
-        self.encoding = "ascii"
+        self.encoding, self.mark = "ascii", b""
         self.quotes = 0  # that have been read
 
     def readable(self) -> bool:
@@ -67,10 +74,10 @@ class Decoded(io.RawIOBase):
     def _converted(self, data: bytes, final: bool) -> bytes:
         if not self._started:
             self._started = True
-            mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
-            data = data[len(mark) :]
-            if mark:
-                self._read_as(MARKS[mark])
+            self.mark = next((mark for mark in MARKS if data.startswith(mark)), b"")
+            data = data[len(self.mark) :]
+            if self.mark:
+                self._read_as(MARKS[self.mark])
         if self.encoding == "ascii" and not data.isascii():
             self._read_as("utf-8" if _is_utf8(data, final) else "cp1252")
         if self._decoder:
@@ -85,10 +92,11 @@ class Decoded(io.RawIOBase):
 
 
 def _is_utf8(data: bytes, final: bool) -> bool:
+    """Whether data are in UTF-8 or, as then an error will say, partly: bytes in cp1252 are characters of it hardly ever."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(data, final)
     except UnicodeDecodeError:
-        return False
+        return not data.decode("utf-8", "ignore").isascii()
     return True
 
 
@@ -98,18 +106,11 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
     Raises:
         ValueError: an empty file, a head without rows, more than `most_columns` columns, bytes that are no text.
     """
-    with io.BufferedReader(Decoded(opener())) as file:
-        data = file.read(HEAD)
-        cut = len(data) == HEAD
-    if b"\0" in data:
-        line = len(ENDS.split(data[: data.index(b"\0")].decode("utf-8", "replace")))
-        raise ValueError(
-            f"Expected text. Received: a zero byte in line {line} of {name}. Try saving it as CSV in UTF-8, or iconv -f utf-16 "
-            "-t utf-8, if it is UTF-16 without a mark."
-        )
-    text = data.decode("utf-8", "ignore")
+    text, mark, cut = _start(opener, name)
     separator = max(SEPARATORS, key=lambda each: _fit(text, each))
     rows = _rows(text, separator, cut)
+    if len(rows) < 2 or not _fit(text, separator):
+        _require_cells(opener, text, name)
     if not rows:
         received = f"a first line of more than {HEAD:,} bytes" if cut else "an empty file"
         raise ValueError(
@@ -117,14 +118,29 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
         )
     (first, start), cells = rows[0], [row for row, _ in rows[1:]]
     require_columns(len(first), most_columns, name)
-    decimal = _decimal([first, *cells]) if separator != "," else "."
+    decimal = _decimal([first, *cells], grouped=separator == ",")
+    end = (ENDS.search(text) or ["\n"])[0]
     if not _is_head(first, cells, decimal):
-        return Form(separator, decimal, (), len(first), 0)
+        return Form(separator, decimal, (), len(first), 0, end, mark)
     if not cells:
         raise ValueError(
-            f"Expected rows below the names. Received: only line 1 of {name}, {', '.join(first)[:80]}. Try a file with rows."
+            f"Expected rows below the names. Received: only line 1 of {name}, {_brief(first)}. Try a file with rows."
         )
-    return Form(separator, decimal, tuple(first), len(first), start)
+    return Form(separator, decimal, tuple(first), len(first), start, end, mark)
+
+
+def _start(opener: Opener, name: str) -> tuple[str, bytes, bool]:
+    """The first characters of a file, its byte order mark, and whether there may be more of them."""
+    decoded = Decoded(opener())
+    with io.BufferedReader(decoded) as file:
+        data = file.read(HEAD)
+    if b"\0" in data:
+        line = len(ENDS.split(data[: data.index(b"\0")].decode("utf-8", "replace")))
+        raise ValueError(
+            f"Expected text. Received: a zero byte in line {line} of {name}. Try saving it as CSV in UTF-8, or iconv -f utf-16 "
+            "-t utf-8, if it is UTF-16 without a mark."
+        )
+    return data.decode("utf-8", "ignore"), decoded.mark, len(data) == HEAD
 
 
 def require_columns(count: int, most: int, name: str) -> None:
@@ -160,12 +176,31 @@ def _fit(text: str, separator: str) -> float:
     return widths.count(widths[0]) / len(widths) if widths and widths[0] > 1 else 0.0
 
 
-def _decimal(rows: list[list[str]]) -> str:
-    """The decimal sign: a comma if more numbers have one than have a point."""
+def _brief(row: list[str]) -> str:
+    """The start of a row, in one line."""
+    return " ".join(", ".join(row).split())[:80]
+
+
+def _require_cells(opener: Opener, text: str, name: str) -> None:
+    """Raises ValueError for a file whose first line has one cell only because a quote is not closed, or above longer lines."""
+    for separator in SEPARATORS:
+        widths = [len(row) for row, _ in _rows(text, separator, len(text) > HEAD // 2)]
+        if len(widths) < 2 and '"' in text:
+            _require_closed_quotes(opener, Form(separator), name)
+        width, count = collections.Counter(widths or [0]).most_common(1)[0]
+        if width > 1 == widths[0] and 2 * count > len(widths):
+            raise ValueError(
+                f"Expected the names of the columns in the first line. Received: line 1 of {name} with one cell, above rows of "
+                f"{width:,}. Try removing what is above the names or, of a table of one column, quotes around its cells."
+            )
+
+
+def _decimal(rows: list[list[str]], grouped: bool) -> str:
+    """The decimal sign: a comma if more numbers have one than a point. If thousands may be `grouped`, 1,234 has neither."""
     signs = collections.Counter()
     for cell in itertools.chain.from_iterable(rows):
         if NUMBER.fullmatch(cell):
-            signs.update(set(cell) & {",", "."})
+            signs.update(() if grouped and GROUPED.fullmatch(cell) else set(cell) & {",", "."})
     return "," if signs[","] > signs["."] else "."
 
 
@@ -247,7 +282,7 @@ def _require_even_rows(opener: Opener, form: Form, name: str) -> None:
             separator = {"\t": "tabs"}.get(form.separator, repr(form.separator))
             raise ValueError(
                 f"Expected {form.width:,} cells in every line, as in the first one, separated by {separator}. Received: "
-                f"{len(row):,} in line {line} of {name}, {form.separator.join(row)[:60]!r}. Try correcting this line, or "
+                f"{len(row):,} in line {line} of {name}, {_brief(row)!r}. Try correcting this line, or "
                 "quotes around a cell that has the separator in it."
             )
 

@@ -99,9 +99,9 @@ def numbers(column: Column, name: str, kind: str) -> Feature:
         kind,
         range=(column.lowest, column.highest),
         missing=column.missing(column.numbers),
-        mean=column.plain.mean,
+        mean=float(column.plain.mean),
         scale=column.plain.deviation,
-        log_mean=logs and logs.mean,
+        log_mean=float(logs.mean) if logs else None,
         log_scale=logs and logs.deviation,
         decimals=column.decimals,
     )
@@ -134,7 +134,7 @@ def datetime(column: Column, form: str) -> Feature:
         "datetime",
         range=(dates.lowest, dates.highest),
         missing=column.missing(dates.count),
-        mean=dates.moments.mean,
+        mean=float(dates.moments.mean),
         scale=dates.moments.deviation,
         format=form,
     )

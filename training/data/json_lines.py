@@ -63,6 +63,12 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
+def objects(opener: Opener, name: str) -> Iterator[dict]:
+    """The objects of the lines, as they are."""
+    for _, row in _objects(opener, name):
+        yield row
+
+
 def _objects(opener: Opener, name: str) -> Iterator[tuple[int, dict]]:
     """The objects with the numbers of their lines; empty lines are skipped."""
     with io.BufferedReader(Decoded(opener()), 2**20) as file:
@@ -87,6 +93,6 @@ def _loaded(line: bytes) -> object:
 
 def _error(received: str) -> ValueError:
     return ValueError(
-        f"Expected JSON lines, an object in each line. Received: {received}. Try, of a list of objects, "
-        "pandas.read_json(PATH).to_json('data.jsonl', orient='records', lines=True)."
+        f"Expected JSON lines, an object in each line. Received: {received}. Try "
+        "pandas.read_json(PATH).to_json('data.jsonl', orient='records', lines=True), if it is a list of objects."
     )

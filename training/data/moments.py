@@ -8,16 +8,19 @@ class Moments:
     Pébay, 2008)."""
 
     def __init__(self):
-        self.count = self.mean = self.square = self.cube = 0.0
+        self.count = self.mean = self.square = self.cube = np.float64(0)  # beyond the largest number it is infinite, no error
 
     def add(self, values: np.ndarray, counts: np.ndarray) -> None:
         """Adds values `(n,)`, each as often as counts `(n,)` say."""
         count = float(counts.sum())
-        if not count:
-            return
-        mean = float((counts * values).sum() / count)
+        if count:
+            with np.errstate(over="ignore", invalid="ignore"):  # cubes of large numbers
+                self._add(values, counts, count)
+
+    def _add(self, values, counts, count):
+        mean = (counts * values).sum() / count
         off = values - mean
-        square, cube = float((counts * off**2).sum()), float((counts * off**3).sum())
+        square, cube = (counts * off**2).sum(), (counts * off**3).sum()
         total, apart = self.count + count, mean - self.mean
         self.cube += cube + apart**3 * self.count * count * (self.count - count) / total**2
         self.cube += 3 * apart * (self.count * square - count * self.square) / total
@@ -31,7 +34,10 @@ class Moments:
 
     @property
     def skewness(self) -> float:
-        return float(self.cube / self.count / self.deviation**3) if self.deviation > 0 else 0.0
+        """0 where it is not defined; NaN where it is too large to tell."""
+        deviation = np.float64(self.deviation)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return float(self.cube / self.count / deviation**3) if deviation > 0 else 0.0
 
 
 class Dates:

@@ -30,15 +30,16 @@ class Table:
     """A table that can be read again and again.
 
     `names` are those of the columns, each of them once; `head` those that a file has, as they are written there: a column
-    without a name is called `column_` and its number, which starts at 1. `separator` and `decimal` are those of a CSV file.
+    without a name is called `column_` and its number, which starts at 1. `form` is that of a CSV file; `objects` reads those of
+    a file of JSON lines.
     """
 
     name: str
     names: tuple[str, ...]
     head: tuple[str, ...]
     read: Callable[[], Iterable[pa.RecordBatch]]
-    separator: str = ","
-    decimal: str = "."
+    form: csv_files.Form = csv_files.USUAL
+    objects: Callable[[], Iterator[dict]] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in their order, in record batches of at most ROWS rows, whose metadata say what the decimal sign is.
@@ -46,7 +47,7 @@ class Table:
         Raises:
             ValueError: a file that is damaged or, if it is a CSV file, irregular.
         """
-        metadata = {"decimal": self.decimal}
+        metadata = {"decimal": self.form.decimal}
         for batch in self.read():
             batch = batch.rename_columns(list(self.names)).replace_schema_metadata(metadata)
             for start in range(0, batch.num_rows, ROWS):
@@ -97,7 +98,7 @@ def _csv(opener: csv_files.Opener, name: str) -> Table:
         with _clear_errors(name):
             yield from csv_files.batches(opener, form, names, name)
 
-    return Table(name, names, form.head, read, form.separator, form.decimal)
+    return Table(name, names, form.head, read, form)
 
 
 def _json(opener: csv_files.Opener, name: str) -> Table:
@@ -108,7 +109,11 @@ def _json(opener: csv_files.Opener, name: str) -> Table:
         with _clear_errors(name):
             yield from json_lines.batches(opener, found, name)
 
-    return Table(name, _names(found, name), found, read)
+    def objects():
+        with _clear_errors(name):
+            yield from json_lines.objects(opener, name)
+
+    return Table(name, _names(found, name), found, read, objects=objects)
 
 
 def _parquet(path: pathlib.Path) -> Table:

@@ -1,8 +1,11 @@
 """Tables of mixed type, from the user's own files or the TFDS catalogue, as splits of cells."""
 
+import collections
 import dataclasses
+import functools
+import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +13,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from training.data.batches import read
-from training.data.catalogue import hint, prepared
+from training.data.catalogue import features, hint, prepared
 from training.data.inference import infer
 from training.data.rows import MINIMUM_ROWS, TEST_SHARE
 from training.data.schema_files import read_schema
@@ -29,9 +32,11 @@ SEED = 1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tables(Data):
-    """A table. The schema describes all of its columns, the splits hold the cells `(n, C)` of those that are kept."""
+    """A table. The schema describes all of its columns, the splits hold the cells `(n, C)` of those that are kept. A column
+    that is to be predicted is the `target`, and not in the schema."""
 
     table: Table | None = None
+    target: Schema = dataclasses.field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int]:
@@ -79,7 +84,8 @@ def opened(table: Table, name: str, validation: float = 0.2, memory_gib: float =
     schema = infer(counted(), types, lambda numbers: parts(numbers, validation) == 0)
     data = Tables(name, schema, None, None, None, table)
     if sizes.sum() < MINIMUM_ROWS or not data.shape[0]:
-        received = "no columns that could be kept" if not data.shape[0] else f"{sizes.sum()} rows"
+        few = f"{sizes.sum()} row{'' if sizes.sum() == 1 else 's'}"
+        received = few if sizes.sum() < MINIMUM_ROWS else "no column that could be kept"
         raise ValueError(
             f"Expected a table of at least {MINIMUM_ROWS} rows, with a column of numbers, classes or dates. Received: "
             f"{received} in {name}. Try another table."
@@ -121,7 +127,9 @@ def _numbered(table: Table) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
 def _blocks(data: Tables, validation: float) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """The rows of all splits, in blocks, with the indices of their splits."""
     for numbers, batch in _numbered(data.table):
-        yield parts(numbers, validation), {"x": cells(data.schema, read(batch, data.schema)), "id": np.char.mod("%d", numbers)}
+        found = cells(data.schema, read(batch, data.schema))
+        found[np.isinf(found)] = np.nan  # as 1e400 is, in a row that is not for training
+        yield parts(numbers, validation), {"x": found, "id": np.char.mod("%d", numbers)}
 
 
 def _in_memory(data: Tables, validation: float) -> list[Split]:
@@ -162,22 +170,30 @@ def _from_catalogue(name: str) -> Table:
         ValueError: no such data set; neither a copy nor a network; no scalars.
     """
     builder = prepared(name, _scalars, "a path of a table", hint)
-    features = _scalars(builder)
+    scalars = _scalars(builder)
 
     def read_rows() -> Iterator[pa.RecordBatch]:
         config = tfds.ReadConfig(interleave_cycle_length=1)
         for split in builder.info.splits:
             rows = builder.as_dataset(split=split, shuffle_files=False, read_config=config).batch(ROWS)
-            for block in rows.map(lambda row: {name: row[name] for name in features}).as_numpy_iterator():
-                columns = [_column(feature, block[name]) for name, feature in features.items()]
-                yield pa.RecordBatch.from_arrays(columns, names=list(features))
+            for block in rows.map(lambda row: {path: functools.reduce(operator.getitem, path, row) for path in scalars}):
+                columns = [_column(feature, block[path].numpy()) for path, feature in scalars.items()]
+                yield pa.RecordBatch.from_arrays(columns, names=list(names))
 
-    return Table(name, tuple(features), tuple(features), read_rows)
+    names = _names(scalars)
+    return Table(name, names, names, read_rows)
 
 
-def _scalars(builder: tfds.core.DatasetBuilder) -> dict[str, tfds.features.FeatureConnector]:
-    known = sorted(builder.info.features.items())  # a prepared copy does not keep their order
-    found = {name: each for name, each in known if each.shape == () and each.dtype is not None}
+def takes(name: str) -> bool:
+    """Whether a name is that of a TFDS data set which is a table: it holds nothing but scalars, of which two are no texts."""
+    leaves = dict(_leaves(features(name) or {}))
+    numbers = [each for each in leaves.values() if each.shape == () and np.dtype(each.np_dtype).kind in "biuf"]
+    return len(numbers) >= 2 and all(each.shape == () for each in leaves.values())
+
+
+def _scalars(builder: tfds.core.DatasetBuilder) -> dict[tuple[str, ...], tfds.features.FeatureConnector]:
+    """The scalars of a data set by their paths: the keys of the dicts in which they are."""
+    found = {path: each for path, each in _leaves(builder.info.features) if each.shape == ()}
     if not found:
         raise ValueError(
             f"Expected a data set of scalars, as tables are. Received: {builder.name!r} with "
@@ -186,7 +202,24 @@ def _scalars(builder: tfds.core.DatasetBuilder) -> dict[str, tfds.features.Featu
     return found
 
 
+def _leaves(known: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], tfds.features.FeatureConnector]]:
+    """The features in nested dicts, sorted by name: a prepared copy does not keep their order."""
+    for name, each in sorted(known.items()):
+        if isinstance(each, tfds.features.FeaturesDict):
+            yield from _leaves(each, (*path, name))
+        else:
+            yield (*path, name), each
+
+
+def _names(paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The last key of each path, or all keys where two paths end alike."""
+    last = collections.Counter(path[-1] for path in paths)
+    return tuple(path[-1] if last[path[-1]] == 1 else "/".join(path) for path in paths)
+
+
 def _column(feature: tfds.features.FeatureConnector, values: np.ndarray) -> pa.Array:
     if isinstance(feature, tfds.features.ClassLabel):
         return pa.array([feature.int2str(int(value)) if value >= 0 else "" for value in values])
+    if values.dtype == "float64":  # of which TFDS stores 32 bits: 13.1 shall not be 13.1000003814697
+        values = values.astype("float32").astype(str).astype("float64")
     return pa.array([value.decode("utf-8", "replace") for value in values] if values.dtype == object else values)

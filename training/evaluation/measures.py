@@ -30,6 +30,7 @@ _WORDS = {  # how the parts of a key are named, by the groups of the patterns be
         "nearest": "nearest target",
     },
     "stress": {"": "", "_without_stress": ", without stress"},
+    "way": {"codes": "a head on the codes", "scratch": "the same network from scratch", "baseline": "mean or mode"},
     "data": {"as_is": "not binarized"} | {f"{kind}_binarization": f"{kind} binarization" for kind in ("static", "dynamic")},
     "drawn": {
         "generate": "generated examples",
@@ -39,6 +40,7 @@ _WORDS = {  # how the parts of a key are named, by the groups of the patterns be
     },
 }
 _SPLIT, _METHOD, _STRESS = "(?P<split>train|validation|test)", "(?P<method>[a-z]+)", "(?P<stress>(_without_stress)?)"
+_WAY, _LABELS = "(?P<way>codes|scratch|baseline)", r"(?P<labels>(_[\d.]+_percent)?)"
 _DRAWS = r"(?P<samples>\d+)_samples_(?P<data>.+)"
 _MEASURES = {
     f"{_SPLIT}/squared_error": Measure("squared error{split}", "", LOWER),
@@ -62,6 +64,14 @@ _MEASURES = {
     "negative_elbo/(?P<data>.+)": Measure("−ELBO, {data}", "nats", LOWER),
     f"nll/bits_per_dimension_{_DRAWS}": Measure("−log p(x), {samples} samples, {data}", "bits per dimension", LOWER),
     f"nll/{_DRAWS}": Measure("−log p(x), {samples} samples, {data}", "nats", LOWER),
+    "imputation/score": Measure("error of hidden cells, in units of that of mean and mode", "", LOWER),
+    "imputation/baseline": Measure("error of mean and mode, the unit", "", LOWER),
+    "pca/imputation": Measure("error of PCA for hidden cells, in units of that of mean and mode", "", LOWER),
+    "columns/(?P<column>.+)/imputation": Measure("error of hidden cells of {column}", "", LOWER),
+    "columns/(?P<column>.+)/baseline": Measure("error of the mean or mode of {column}", "", LOWER),
+    f"target/{_WAY}/accuracy{_LABELS}": Measure("right classes of the target, {way}{labels}", SHARE, HIGHER),
+    f"target/{_WAY}/r2{_LABELS}": Measure("R², explained variance of the target, {way}{labels}", SHARE, HIGHER),
+    f"target/{_WAY}/rmse{_LABELS}": Measure("root mean squared error of the target, {way}{labels}", "of the target", LOWER),
     "active_units": Measure("active units", "dimensions", ""),
     "codebook/perplexity": Measure("used entries of the codebook, perplexity", "entries", HIGHER),
     "codebook/bits": Measure("size of a code", "bits", ""),
@@ -86,5 +96,7 @@ def measure(key: str) -> Measure:
         if match:
             parts = match.groupdict()
             words = {part: _WORDS.get(part, {}).get(value, value) for part, value in parts.items()}
+            if words.get("labels"):
+                words["labels"] = f", {words['labels'].split('_')[1]} % of the labels"
             return template._replace(name=template.name.format(**words))
     return Measure(key, "", "")

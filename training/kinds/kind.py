@@ -31,10 +31,19 @@ class Kind(abc.ABC):
 
     objective: ClassVar[str] = "squared_error"  # the metric on the validation split that a search for settings minimizes
     sampled: ClassVar[tuple[str, ...]] = ("x", "label")  # columns of the rows that an export or a preset contains
+    pictured: ClassVar[tuple[str, ...]] = ()  # pictures of the report that a preset contains
 
     @abc.abstractmethod
     def open(self, experiment: Experiment) -> Data:
         """Opens the data of an experiment, with their schema and the splits that it asks for."""
+
+    def described(self, data: Data) -> list[str]:
+        """What data hold, in lines for the terminal, of which the first continues a line."""
+        shapes = (f"{feature.type} {' × '.join(map(str, feature.shape))}".strip() for feature in data.schema.values())
+        return [" and ".join(shapes)]
+
+    def keep(self, data: Data, run: Run) -> None:  # noqa: B027 - not every kind needs it
+        """Writes what is known of the data, and can be given back, to a run's folder."""
 
     def choose(self, data: Data, given: frozenset[str]) -> dict[str, Choice]:
         """Settings that fit data, by full name, each with its reason; `given` are the names of those that the user has set.
@@ -83,6 +92,13 @@ class Kind(abc.ABC):
             ValueError: splits of this kind cannot be written.
         """
         raise ValueError(f"Expected data whose splits can be written as files. Received: {data.name}. Try g2p_cmudict.")
+
+    def examples(self, rows: dict[str, np.ndarray], data: Data) -> dict[str, np.ndarray]:
+        """Rows of a run's sample as a preset contains them, pictures in 8 bits."""
+        x = rows.get("x")
+        if x is None or data.schema["x"].type != "image" or x.min() < 0 or x.max() > 1:
+            return rows
+        return {**rows, "x": np.round(255 * x).astype("uint8")}
 
     def build(self, experiment: Experiment, data: Data) -> Model:
         """Builds the model of an experiment, ready to be trained in the experiment's precision.

@@ -1,20 +1,26 @@
 """Tables of mixed type, and the autoencoders that are trained on them."""
 
+import functools
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 import zoo
+from serving.export import tables as exported
 from training.choices import Choice
 from training.choices import tables as choices
+from training.data.schema_files import write_schema
 from training.data.splits import Split
 from training.data.tables import Tables as Table
 from training.evaluation import tables as evaluation
+from training.evaluation import targets
 from training.experiments.experiment import Experiment
 from training.fitting.loop import total_steps
 from training.kinds.arrays import Arrays
 from training.kinds.kind import Evaluation
 from training.progress import stage
+from training.reporting import schemas
 from training.reporting import tables as reporting
 from training.reporting.page import Entry
 from training.run import Run
@@ -22,7 +28,6 @@ from training.seeds import derived
 from zoo.registry import register
 
 REGRESSED = 50_000  # most rows to which the regressions are fitted
-JUDGED = 2_000  # most rows by which they are judged
 
 
 @register(
@@ -30,6 +35,7 @@ JUDGED = 2_000  # most rows by which they are judged
     "tables",
     slots={
         "data": "tables",
+        "head": "column",
         "body": "residual",
         "bottleneck": "deterministic",
         "likelihood": "mixed",
@@ -39,16 +45,23 @@ JUDGED = 2_000  # most rows by which they are judged
         "model": "table",
         "optimizer": "adamw",
     },
-    fixed=["data", "likelihood", "model"],
+    fixed=["data", "head", "likelihood", "model"],
     optional=["corruption", "density", "typicality"],
 )
 class Tables(Arrays):
     """An autoencoder of tables whose columns are of different types and may have missing cells."""
 
     objective = "imputation"
+    pictured = ("codes",)
 
     def open(self, experiment: Experiment) -> Table:
-        return experiment.make("data")
+        return experiment.make("head", data=experiment.make("data"))
+
+    def described(self, data: Table) -> list[str]:
+        return [f"a table of {schemas.counted({**data.target, **data.schema})}", *schemas.lines(data.schema, data.target)]
+
+    def keep(self, data: Table, run: Run) -> None:
+        write_schema({**data.target, **data.schema}, run.schema)
 
     def choose(self, data: Table, given: frozenset[str]) -> dict[str, Choice]:
         return choices.choose(data)
@@ -76,18 +89,25 @@ class Tables(Arrays):
                 model.check(split.arrays["x"])
         if model.has_linear_path:
             with stage("fitting regressions"):
-                held_out = evaluation.cells(data.held_out, JUDGED)
-                zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED), held_out)
+                zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
-            return Evaluation(*evaluation.evaluate(model, data, experiment))
+            metrics, arrays = evaluation.evaluate(model, data, experiment)
+        if data.target:
+            with stage("evaluating: what the codes tell of the target"):
+                fresh = functools.partial(self.model, experiment, data)
+                metrics |= targets.evaluate(model, fresh, data, data.target, experiment.seed)
+        return Evaluation(metrics, arrays)
 
     def held_out_error(self, model: zoo.TableAutoencoder, split: Split, data: Table) -> float:
         return evaluation.imputation(model, split)["imputation/score"]
 
     def figures(self, run: Run, model: zoo.TableAutoencoder, data: Table, metrics: dict[str, float]) -> Iterator[Entry]:
         return reporting.figures(run, model, data, metrics)
+
+    def examples(self, rows: dict[str, np.ndarray], data: Table) -> dict[str, np.ndarray]:
+        return exported.sample(data.schema, rows["x"])
 
     def limits(self, experiment: Experiment) -> str:
         return (

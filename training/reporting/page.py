@@ -14,19 +14,30 @@ from training.reporting import pictures
 from training.run import Run
 
 
-class Entry(NamedTuple):
-    """One picture of a report."""
+class Table(NamedTuple):
+    """Texts in rows below a head, and the places of the columns that are of numbers."""
 
-    name: str  # of the file
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    numbers: tuple[int, ...] = ()
+
+
+class Entry(NamedTuple):
+    """One picture or table of a report."""
+
+    name: str  # of the file, if it is a picture
     title: str
     caption: str
-    figure: Figure
+    figure: Figure | Table
 
 
 def write(run: Run, metrics: dict[str, float], entries: Iterable[Entry]) -> None:
     """Draws a run's pictures and writes the page."""
     sections = []
     for name, title, caption, figure in entries:
+        if isinstance(figure, Table):
+            sections.append(f"{_title(title, caption)}{_rows(figure)}")
+            continue
         picture = pictures.png(figure)
         files.write(run.report.parent / f"{name}.png", lambda path, picture=picture: path.write_bytes(picture))
         sections.append(_section(title, caption, picture))
@@ -73,12 +84,12 @@ def _page(run: Run, metrics: dict[str, float], sections: list[str]) -> str:
 def _figures(name: str, metrics: dict[str, float]) -> str:
     """The metrics as a table; those of PCA have their own column."""
     same = {f"pca/{error}": f"test/{error}" for error in ("scaled_error", "squared_error", "mse")}
-    same["pca/knn_error"] = "knn/error"
+    same |= {"pca/knn_error": "knn/error", "pca/imputation": "imputation/score"}
     pca = {same[key]: value for key, value in metrics.items() if key in same}
     head = ["on the test split", name, *(["PCA of equal k"] if pca else []), "unit", "better"]
     rows = []
     for key, value in metrics.items():
-        if key in same:
+        if key in same or key.startswith("columns/"):  # those of columns have a table of their own
             continue
         metric = measures.measure(key)
         numbers = [metric.shown(value), *([metric.shown(pca[key]) if key in pca else ""] if pca else [])]
@@ -100,7 +111,17 @@ def _table(rows: dict) -> str:
 
 def _section(title: str, caption: str, picture: bytes) -> str:
     data = base64.b64encode(picture).decode()
-    return (
-        f"<h2>{html.escape(title)}</h2><p>{html.escape(caption)}</p>"
-        f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+    return f'{_title(title, caption)}<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+
+
+def _title(title: str, caption: str) -> str:
+    return f"<h2>{html.escape(title)}</h2><p>{html.escape(caption)}</p>"
+
+
+def _rows(table: Table) -> str:
+    looks = [' class="number"' if place in table.numbers else "" for place in range(len(table.head))]
+    heads = "".join(f'<th scope="col"{look}>{html.escape(word)}</th>' for word, look in zip(table.head, looks, strict=True))
+    lines = (
+        "".join(f"<td{look}>{html.escape(text)}</td>" for text, look in zip(row, looks, strict=True)) for row in table.rows
     )
+    return f'<div class="wide"><table><tr>{heads}</tr>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'

@@ -52,7 +52,7 @@ def codes_in_the_plane(
     """Every example at the position of its code, coloured by class: as a thumbnail if there is room, otherwise as a dot."""
     figure, axes = _single(9, 9)
     positions = plane(codes)
-    low, high = _frame(positions)
+    low, high = frame(positions)
     inside = np.all((positions >= low) & (positions <= high), axis=1)
     colours = _colours(labels, len(codes))
     axes.scatter(*positions.T, s=4, c=colours, linewidths=0, zorder=1)
@@ -84,25 +84,33 @@ def reconstructions(x: np.ndarray, rows: dict[str, np.ndarray]) -> Figure:
     return mosaic(np.stack([*stacked.values()]), [*stacked])
 
 
-def learning_curve(history: list[dict[str, float]], metric: str, test: float, pca: float | None = None) -> Figure:
-    """A metric by epoch, with its value on the test split and that of PCA; next to it the parts of the loss in nats, if any."""
+def learning_curve(
+    history: list[dict[str, float]],
+    metric: str,
+    test: float | None = None,
+    pca: float | None = None,
+    ylabel: str | None = None,
+) -> Figure:
+    """A metric by epoch, with its value on the test split and that of PCA; next to it the parts of the loss in nats, if any.
+    `ylabel` is that of the metric's axis."""
     parts = [name for name in ("reconstruction", "kl") if name in history[0]]
-    figure = _figure(12 if parts else 8, 4.2)
+    figure = sheet(12 if parts else 8, 4.2)
     axes, *more = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
     epochs = np.arange(1, len(history) + 1)
     for name, label, style in ((metric, "training", "-"), (f"val_{metric}", "validation", "--")):
         if name in history[0]:
             axes.plot(epochs, [row[name] for row in history], style, color=MODEL, lw=1.6, label=label)
-    axes.axhline(test, color=DATA, lw=1.2, ls=":", label=f"test: {test:.4g}")
+    if test is not None:
+        axes.axhline(test, color=DATA, lw=1.2, ls=":", label=f"test: {test:.4g}")
     if pca is not None:
         axes.axhline(pca, color=PCA, lw=1.2, ls="-.", label=f"PCA of equal k, test: {pca:.4g}")
-    axes.set(xlabel="epoch", ylabel=metric.replace("_", " ") + " per example", yscale="log")
+    axes.set(xlabel="epoch", ylabel=ylabel or metric.replace("_", " ") + " per example", yscale="log")
     for name, colour in zip(parts, (MODEL, PCA), strict=False):
         label = {"reconstruction": "−log p(x | code)", "kl": "KL divergence"}[name]
         more[0].plot(epochs, [row[name] for row in history], color=colour, lw=1.6, label=label)
         more[0].set(xlabel="epoch", ylabel="nats per example", yscale="log")
     for ax in (axes, *more):
-        _frameless(ax)
+        frameless(ax)
         ax.grid(alpha=0.25, which="both")
         ax.legend(frameon=False)
     return figure
@@ -182,12 +190,12 @@ def clusters(codes: np.ndarray, assigned: np.ndarray, centres: np.ndarray, capti
         centres: decoded, `(c, *shape)`.
         captions, colours: of the clusters; several clusters may have the same colour.
     """
-    figure = _figure(11, 5.6)
+    figure = sheet(11, 5.6)
     left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
     axes = left.subplots()
-    _frameless(axes)
+    frameless(axes)
     positions = plane(codes)
-    low, high = _frame(positions)
+    low, high = frame(positions)
     columns = min(5, len(centres))
     grid = right.subplots(-(-len(centres) // columns), columns, squeeze=False)
     for ax in grid.flat:
@@ -250,7 +258,7 @@ def mosaic(examples: np.ndarray, captions: list[str] | None = None, titles: list
     )  # a single image, because one axes object per example would take minutes
     image = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, -1)
     inches = min(0.75, 12 / columns)
-    figure = _figure(inches * columns + (1.0 if captions else 0.2), min(inches * rows * height / width, 300) + 0.4)
+    figure = sheet(inches * columns + (1.0 if captions else 0.2), min(inches * rows * height / width, 300) + 0.4)
     axes = figure.subplots()
     draw(axes, image)
     axes.spines[:].set_visible(False)
@@ -342,9 +350,9 @@ def _resized(channel: np.ndarray) -> np.ndarray:
     return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
 
 
-def _frame(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corners of a frame around all but the outermost points."""
-    low, high = np.quantile(positions, (0.003, 0.997), axis=0)
+def frame(positions: np.ndarray, outermost: float = 0.003) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corners of a frame around all but the outermost points, a share of them on each side."""
+    low, high = np.quantile(positions, (outermost, 1 - outermost), axis=0)
     margin = 0.04 * (high - low) + 1e-6
     return low - margin, high + margin
 
@@ -381,23 +389,25 @@ def _subscript(number: int) -> str:
     return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(number))
 
 
-def _figure(width: float, height: float) -> Figure:
+def sheet(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches."""
     return Figure(figsize=(width, height), dpi=130, layout="constrained", facecolor="white")
 
 
 def _single(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = _figure(width, height)
+    figure = sheet(width, height)
     axes = figure.subplots()
-    _frameless(axes)
+    frameless(axes)
     return figure, axes
 
 
-def _frameless(axes: Axes) -> None:
+def frameless(axes: Axes) -> None:
+    """Removes the upper and the right edge of axes."""
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    figure = _figure(columns * width + 1.2, rows * height + 0.3)
+    figure = sheet(columns * width + 1.2, rows * height + 0.3)
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
