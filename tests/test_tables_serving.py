@@ -200,7 +200,7 @@ def test_cells_that_are_there_are_given_back_as_they_are(server, expected):
 @pytest.mark.parametrize("binary", [False, True])
 def test_the_client_answers_as_the_model_does(server, expected, binary):
     with serving.Client(server.url, "table", binary=binary) as client:
-        answers = list(ask(client, {"rows": ROWS, "seed": SEED, "seed_": SEED, "code": CODE}))
+        answers = list(ask(client, {"rows": ROWS, "seed": SEED, "seed_": SEED}))
         assert {verb for verb, _, _ in answers} == set(expected)
         for verb, _, received in answers:
             if verb != "decode":  # which `ask` gives the codes of the rows
