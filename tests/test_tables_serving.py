@@ -163,6 +163,12 @@ def test_the_graph_reads_columns_as_python_does():
         np.testing.assert_array_equal(found, column, err_msg=name)
 
 
+def test_cells_of_wide_tables_are_scored_in_blocks(model, expected, monkeypatch):
+    """All copies of a row of 2,000 columns, each without one of its cells, would take the memory of a server."""
+    monkeypatch.setattr(zoo.tables, "COPIES", 5)
+    _assert_same(model.score_cells(ROWS), expected["score_cells"], "score_cells")
+
+
 def _post(server, body: dict | str) -> httpx.Response:
     text = body if isinstance(body, str) else json.dumps(body)
     return httpx.post(f"{server.url}/v1/models/table:predict", content=text, timeout=60)
