@@ -282,6 +282,7 @@ def test_the_sample_is_of_raw_rows(directory):
         assert sample["bill length (mm)"].tolist()[0] == 39.1 and np.isnan(sample["self"][1])  # with the digits of the table
         assert sample["file"].tolist() == ["2009-05-06", ""] and set(sample.files) == set(ROWS)
     assert tables.sample(SCHEMA)["bill length (mm)"] == [44.0]  # without data, a row of means
+    np.testing.assert_array_equal(tables.sample(SCHEMA, ROWS)["file"], ROWS["file"])
 
 
 def test_columns_over_grpc(server, expected):
