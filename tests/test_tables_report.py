@@ -124,7 +124,11 @@ def test_the_schema_is_kept_and_can_be_edited_and_given_back(finished, table, tm
     assert kept_types == {name: feature.type for name, feature in inferred.schema.items()} and kept_types["churn"] == "binary"
     assert _opened(table, schema=str(run.schema)).schema == inferred.schema
     edited = tmp_path / "schema.yaml"
-    edited.write_text(run.schema.read_text().replace("n: count", "n: continuous").replace("grade: {type: ordinal", "grade: {type: categorical"))
+    edited.write_text(
+        run.schema.read_text()
+        .replace("n: count", "n: continuous")
+        .replace("grade: {type: ordinal", "grade: {type: categorical")
+    )
     schema = kept(_opened(table, schema=str(edited)).schema)
     assert schema["n"].type == "continuous" and schema["grade"].type == "categorical"
 
@@ -143,7 +147,7 @@ def test_the_figures_are_named_and_the_main_one_comes_first(finished):
     assert len(set(names)) == len(names) and not set(names) & set(metrics)
     table = commands.table(run).splitlines()
     assert table[1].split() == ["shop", f"{metrics['imputation/score']:.4g}"] and "\n".join(table) not in printed
-    assert table[2].split() == [*"PCA of equal k".split(), f"{metrics['pca/imputation']:.4g}"]
+    assert table[2].split() == [*["PCA", "of", "equal", "k"], f"{metrics['pca/imputation']:.4g}"]
     assert f"error of hidden cells {metrics['imputation/score']:.3f}" in commands.figures([run])
 
 
