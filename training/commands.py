@@ -75,7 +75,7 @@ def train(
     with stage("reading the data"):
         data = kind.open(experiment)
     if restart or not run.model.exists():
-        if not experiment.reasons:  # otherwise they were chosen for these data, which were described then
+        if not experiment.reasons and len(kind.described(data)) > 1:  # otherwise it has been said, or is known
             chooser.say(experiment, data)
         _fit(kind.settled(experiment, data), data, run, scope, restart)
     if not run.metrics.exists():
