@@ -54,7 +54,10 @@ def _columns(rows: Any) -> Mapping[str, Any]:
 
 
 def _column(values: Any, name: str, dtype: str, feature: Callable[[str], dict]) -> np.ndarray:
-    values = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    elif not isinstance(values, np.ndarray):
+        values = np.array(values, object)  # NumPy would make texts of numbers among texts
     if values.ndim != 1:
         raise ValueError(f"Expected one value in each row of {name}. Received: shape {values.shape}. Try a single column.")
     if values.dtype.kind == "M":

@@ -178,7 +178,8 @@ class _Search(keras_tuner.HyperModel):
         experiment = self.experiment(hp)
         part = range(initial_epoch, epochs or experiment["training.epochs"])
         bar = Progress(part, f"trial with {_text(self.space, experiment)}")
-        return loop.fit_epochs(model, self.data, experiment, part, [*callbacks, bar])
+        with contextlib.closing(bar):
+            return loop.fit_epochs(model, self.data, experiment, part, [*callbacks, bar])
 
 
 def _around(experiment: Experiment) -> dict[str, list]:

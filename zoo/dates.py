@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
-PARTS = {"Y": r"[0-9]{4}", "m": r"[0-9]{1,2}", "d": r"[0-9]{1,2}", "H": r"[0-9]{1,2}", "M": r"[0-9]{1,2}", "S": r"[0-9]{1,2}"}
+PARTS = {"Y": "[0-9]{4}", "m": "[0-9]{1,2}", "d": "[0-9]{1,2}", "H": "[0-9]{1,2}", "M": "[0-9]{2}", "S": "[0-9]{2}"}
 ABSENT = {"Y": 1970.0, "m": 1.0, "d": 1.0, "H": 0.0, "M": 0.0, "S": 0.0}  # of parts that a format does not have
+UNITS = {"S": 1.0, "M": 60.0, "H": 3_600.0}  # seconds
+DAY = 86_400.0
 HIGHEST = {"Y": 9999, "m": 12, "d": 31, "H": 23, "M": 59, "S": 59}
 DIRECTIVE = re.compile(r"%([A-Za-z])")
 
 
 def expression(format: str) -> tuple[str, list[str]]:
-    """A regular expression for texts of a format, which Python and RE2 read alike, and the part that each of its groups is.
+    """A regular expression for texts of a format, which Python and RE2 read alike, and the parts by which its groups are named.
+
+    Where nothing is between two parts, as in 20240131, each has all of its digits.
 
     Raises:
         ValueError: a directive that is not in `PARTS`, or one that is there twice.
@@ -31,8 +35,14 @@ def expression(format: str) -> tuple[str, list[str]]:
     literals = DIRECTIVE.split(format)[::2]
     pattern = re.escape(literals[0])
     for part, literal in zip(parts, literals[1:], strict=True):
-        pattern += f"({PARTS[part]}){re.escape(literal)}"
-    return pattern, parts
+        pattern += f"(?P<{part}>{PARTS[part]}){re.escape(literal)}"
+    return (pattern if all(literals[1:-1]) else pattern.replace("{1,2}", "{2}")), parts
+
+
+def unit(format: str) -> float:
+    """How many seconds apart the texts of a format are: a second, a minute, an hour or a day, to which `parts_of` rounds."""
+    parts = expression(format)[1]
+    return next((seconds for part, seconds in UNITS.items() if part in parts), DAY)
 
 
 def seconds(texts: Sequence[str], format: str) -> np.ndarray:
@@ -59,9 +69,9 @@ def seconds_of(parts: dict[str, Any], xp: ModuleType) -> Any:
     return xp.where(parts_of(total, xp)["d"] == day, total, math.nan)  # 31 February is no date
 
 
-def parts_of(seconds: Any, xp: ModuleType) -> dict[str, Any]:
-    """The parts of dates that are seconds since 1970, float64 `(n,)`: the inverse of `seconds_of`, to whole seconds."""
-    seconds = xp.floor(seconds + 0.5)
+def parts_of(seconds: Any, xp: ModuleType, unit: float = 1.0) -> dict[str, Any]:
+    """The parts of dates that are seconds since 1970, float64 `(n,)`: the inverse of `seconds_of`, to whole `unit`s."""
+    seconds = unit * xp.floor(seconds / unit + 0.5)
     days = xp.floor(seconds / 86_400.0)
     rest, shifted = seconds - 86_400.0 * days, days + 719_468.0
     era = xp.floor(shifted / 146_097.0)
@@ -82,7 +92,7 @@ def parts_of(seconds: Any, xp: ModuleType) -> dict[str, Any]:
 
 def texts(seconds: np.ndarray, format: str) -> np.ndarray:
     """Seconds since 1970 `(n,)` as texts of a format; "" for NaN."""
-    parts = parts_of(np.nan_to_num(np.asarray(seconds, "float64")), np)
+    parts = parts_of(np.nan_to_num(np.asarray(seconds, "float64")), np, unit(format))
     columns = zip(*(parts[name].astype(int).tolist() for name in PARTS), strict=True)
     literal = format.replace("{", "{{").replace("}", "}}")
     written = DIRECTIVE.sub(lambda match: f"{{{match[1]}:0{4 if match[1] == 'Y' else 2}d}}", literal)

@@ -127,7 +127,10 @@ class TableAutoencoder(Autoencoder):
         return self.density.log_prob(self.encode(rows))
 
     def signatures(self) -> dict[str, Signature]:
-        """The signatures of this model, by verb: a tensor `(None,)` for each column, texts as strings, numbers as float64."""
+        """The signatures of this model, by verb: a tensor `(None,)` for each column, texts as strings, numbers as float64.
+
+        Beside a column called seed, the seed is `seed_`.
+        """
         columns = {name: Tensor((None,), dtype(feature)) for name, feature in kept(self.likelihood.columns).items()}
         code, integer, score = Tensor((None, self.k)), Tensor((None,), "int32"), {"score": Tensor((None,))}
         verbs = {
@@ -136,7 +139,7 @@ class TableAutoencoder(Autoencoder):
             "reconstruct": Signature(columns, columns),
             "reconstruct_all": Signature(columns, columns),
             "generate": Signature({"seed": integer}, columns),
-            "generate_given": Signature({**columns, "seed": integer}, columns),
+            "generate_given": Signature({**columns, "seed_" if "seed" in columns else "seed": integer}, columns),
             "score": Signature(columns, score),
             "score_cells": Signature(columns, {name: Tensor((None,)) for name in columns}),
             "score_code": Signature(columns, score),

@@ -16,6 +16,7 @@ from zoo.columns import OTHER, dtype, groups, kept
 from zoo.model import Model
 from zoo.rows import raw_of
 from zoo.schema import Feature, Schema
+from zoo.signatures import Tensor
 
 FILLING = ("reconstruct", "generate_given")  # verbs that give the values that are there back as they were
 
@@ -24,8 +25,11 @@ Stacks = list[tf.Tensor]  # raw columns `(B, G)`, those of a kind together
 
 def takes_columns(model: Model) -> bool:
     """Whether the signatures of a model declare columns, numbers in float64 and texts without a vocabulary."""
-    inputs = [tensor for signature in model.signatures().values() for tensor in signature.inputs.values()]
-    return any(tensor.dtype == "float64" or (tensor.dtype == "string" and not tensor.vocabulary) for tensor in inputs)
+    return any(_is_column(tensor) for signature in model.signatures().values() for tensor in signature.inputs.values())
+
+
+def _is_column(tensor: Tensor) -> bool:
+    return tensor.dtype in ("float64", "string") and not tensor.vocabulary
 
 
 def verbs(model: Model) -> dict[str, Verb]:
@@ -57,7 +61,7 @@ def _on_columns(model: Model, verb: str, table: "Table") -> Callable:
 
     def call(*values):
         given = dict(zip(inputs, values, strict=True))
-        others = [value for name, value in given.items() if name not in table.names]
+        others = [value for name, value in given.items() if not _is_column(inputs[name])]
         if len(others) == len(given):
             results = on_cells(*others)
         else:
@@ -186,7 +190,9 @@ class _Dates(tf.Module):
         return dates.seconds_of(parts, tnp)
 
     def values(self, numbers: tf.Tensor) -> tf.Tensor:
-        parts = dates.parts_of(tf.where(tf.math.is_nan(numbers), tf.zeros_like(numbers), numbers), tnp)
+        parts = dates.parts_of(
+            tf.where(tf.math.is_nan(numbers), tf.zeros_like(numbers), numbers), tnp, dates.unit(self._format)
+        )
         literals = dates.DIRECTIVE.split(self._format)[::2]
         written = [literals[0]]
         for part, literal in zip(self._parts, literals[1:], strict=True):

@@ -22,7 +22,8 @@ def choose(data: Tables) -> dict[str, Choice]:
         "bottleneck.k": _k(data),
         "training.batch_size": Choice(min(batch, n), f"for {n:,} rows"),
         "training.keep": Choice("best", "by the hidden cells of the validation split"),
-        "optimizer.learning_rate": Choice(2e-3, "as found over many tables"),
+        "optimizer.learning_rate": Choice(1e-3, "as found over many tables"),
+        "optimizer.warmup": Choice(0.2, "so that what the linear start knows is not lost"),
         "optimizer.weight_decay": Choice(0.1, "as found over many tables"),
     }
 

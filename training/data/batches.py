@@ -1,7 +1,5 @@
 """Columns of record batches as texts and numbers, whatever types they have in a file."""
 
-import functools
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zoo.columns import dtype, kept
+from zoo.dates import expression, seconds_of
 from zoo.schema import Feature, Schema
 
 MISSING = (
@@ -19,7 +18,6 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 GROUPED = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?$"
 DATE, TIME = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"  # as which columns that have a type of dates are read
 TRUTHS = {"true", "false"}
-PARTS = {"%Y": "[0-9]{4}", "%m": "[0-9]{1,2}", "%d": "[0-9]{1,2}", "%H": "[0-9]{1,2}", "%M": "[0-9]{2}", "%S": "[0-9]{2}"}
 
 
 def read(batch: pa.RecordBatch, schema: Schema) -> dict[str, np.ndarray]:
@@ -129,14 +127,7 @@ def values(column: pa.DoubleArray) -> np.ndarray:
 
 def seconds(texts: pa.StringArray, form: str) -> np.ndarray:
     """Seconds since 1970-01-01 UTC, float64 `(n,)`, of texts without blanks; NaN for those that do not have the form."""
-    matched = pc.match_substring_regex(texts, _pattern(form))
-    kept = pc.if_else(matched, texts, pa.scalar(None, pa.string()))
-    times = pc.strptime(kept, format=form, unit="s", error_is_null=True)
-    return times.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-
-
-@functools.cache
-def _pattern(form: str) -> str:
-    exact = "%Y%m" in form  # without signs between them, numbers have two digits
-    pieces = [PARTS[each] if each in PARTS else re.escape(each) for each in re.split("(%[YmdHMS])", form) if each]
-    return f"^{''.join(pieces)}$".replace("{1,2}", "{2}" if exact else "{1,2}")
+    pattern, parts = expression(form)
+    found = pc.extract_regex(texts, f"^{pattern}$").flatten()  # null where it does not match
+    numbers = (each.cast(pa.float64()).to_numpy(zero_copy_only=False) for each in found)
+    return seconds_of(dict(zip(parts, numbers, strict=True)), np)

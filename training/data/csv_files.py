@@ -106,21 +106,11 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
     Raises:
         ValueError: an empty file, a head without rows, more than `most_columns` columns, bytes that are no text.
     """
-    decoded = Decoded(opener())
-    with io.BufferedReader(decoded) as file:
-        data = file.read(HEAD)
-        cut = len(data) == HEAD
-    if b"\0" in data:
-        line = len(ENDS.split(data[: data.index(b"\0")].decode("utf-8", "replace")))
-        raise ValueError(
-            f"Expected text. Received: a zero byte in line {line} of {name}. Try saving it as CSV in UTF-8, or iconv -f utf-16 "
-            "-t utf-8, if it is UTF-16 without a mark."
-        )
-    text = data.decode("utf-8", "ignore")
+    text, mark, cut = _start(opener, name)
     separator = max(SEPARATORS, key=lambda each: _fit(text, each))
     rows = _rows(text, separator, cut)
-    if len(rows) < 2 and '"' in text:
-        _require_closed_quotes(opener, Form(separator), name)
+    if len(rows) < 2 or not _fit(text, separator):
+        _require_cells(opener, text, name)
     if not rows:
         received = f"a first line of more than {HEAD:,} bytes" if cut else "an empty file"
         raise ValueError(
@@ -128,16 +118,29 @@ def recognised(opener: Opener, name: str, most_columns: int) -> Form:
         )
     (first, start), cells = rows[0], [row for row, _ in rows[1:]]
     require_columns(len(first), most_columns, name)
-    _require_no_title(text, separator, name)
     decimal = _decimal([first, *cells], grouped=separator == ",")
     end = (ENDS.search(text) or ["\n"])[0]
     if not _is_head(first, cells, decimal):
-        return Form(separator, decimal, (), len(first), 0, end, decoded.mark)
+        return Form(separator, decimal, (), len(first), 0, end, mark)
     if not cells:
         raise ValueError(
             f"Expected rows below the names. Received: only line 1 of {name}, {_brief(first)}. Try a file with rows."
         )
-    return Form(separator, decimal, tuple(first), len(first), start, end, decoded.mark)
+    return Form(separator, decimal, tuple(first), len(first), start, end, mark)
+
+
+def _start(opener: Opener, name: str) -> tuple[str, bytes, bool]:
+    """The first characters of a file, its byte order mark, and whether there may be more of them."""
+    decoded = Decoded(opener())
+    with io.BufferedReader(decoded) as file:
+        data = file.read(HEAD)
+    if b"\0" in data:
+        line = len(ENDS.split(data[: data.index(b"\0")].decode("utf-8", "replace")))
+        raise ValueError(
+            f"Expected text. Received: a zero byte in line {line} of {name}. Try saving it as CSV in UTF-8, or iconv -f utf-16 "
+            "-t utf-8, if it is UTF-16 without a mark."
+        )
+    return data.decode("utf-8", "ignore"), decoded.mark, len(data) == HEAD
 
 
 def require_columns(count: int, most: int, name: str) -> None:
@@ -178,14 +181,14 @@ def _brief(row: list[str]) -> str:
     return " ".join(", ".join(row).split())[:80]
 
 
-def _require_no_title(text: str, separator: str, name: str) -> None:
-    """Raises ValueError if the first line has one cell, and most of the others have more."""
-    if _fit(text, separator):
-        return
-    for each in SEPARATORS:
-        widths = [len(row) for row, _ in _rows(text, each, len(text) > HEAD // 2)]
-        width, count = collections.Counter(widths).most_common(1)[0]
-        if width > 1 and 2 * count > len(widths):
+def _require_cells(opener: Opener, text: str, name: str) -> None:
+    """Raises ValueError for a file whose first line has one cell only because a quote is not closed, or above longer lines."""
+    for separator in SEPARATORS:
+        widths = [len(row) for row, _ in _rows(text, separator, len(text) > HEAD // 2)]
+        if len(widths) < 2 and '"' in text:
+            _require_closed_quotes(opener, Form(separator), name)
+        width, count = collections.Counter(widths or [0]).most_common(1)[0]
+        if width > 1 == widths[0] and 2 * count > len(widths):
             raise ValueError(
                 f"Expected the names of the columns in the first line. Received: line 1 of {name} with one cell, above rows of "
                 f"{width:,}. Try removing what is above the names or, of a table of one column, quotes around its cells."

@@ -93,6 +93,6 @@ def _loaded(line: bytes) -> object:
 
 def _error(received: str) -> ValueError:
     return ValueError(
-        f"Expected JSON lines, an object in each line. Received: {received}. Try, of a list of objects, "
-        "pandas.read_json(PATH).to_json('data.jsonl', orient='records', lines=True)."
+        f"Expected JSON lines, an object in each line. Received: {received}. Try "
+        "pandas.read_json(PATH).to_json('data.jsonl', orient='records', lines=True), if it is a list of objects."
     )

@@ -127,7 +127,9 @@ def _numbered(table: Table) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
 def _blocks(data: Tables, validation: float) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """The rows of all splits, in blocks, with the indices of their splits."""
     for numbers, batch in _numbered(data.table):
-        yield parts(numbers, validation), {"x": cells(data.schema, read(batch, data.schema)), "id": np.char.mod("%d", numbers)}
+        found = cells(data.schema, read(batch, data.schema))
+        found[np.isinf(found)] = np.nan  # as 1e400 is, in a row that is not for training
+        yield parts(numbers, validation), {"x": found, "id": np.char.mod("%d", numbers)}
 
 
 def _in_memory(data: Tables, validation: float) -> list[Split]:

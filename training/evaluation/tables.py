@@ -13,6 +13,7 @@ from zoo.columns import dtype, kept
 HIDDEN = 0.2  # share of the cells that are hidden
 BATCH = 1000
 MOST_ROWS = 100_000  # of a split, by which cells are judged
+FEW, REPEATS = 2_000, 10  # rows of a split below which they are judged several times, and the most of these times
 
 
 def evaluate(
@@ -23,11 +24,12 @@ def evaluate(
     Returns:
         The metrics, and the arrays of `codes.npz`: for each split `SPLIT_codes` and `SPLIT_ids`.
 
-    Metrics, of a fifth of the test split's cells, hidden at random: `columns/NAME/imputation`, of numbers the root of the mean
-    squared error divided by the standard deviation of the training split, of texts the share of wrong ones;
-    `columns/NAME/baseline`, the same of the mean or the mode of the training split; `imputation/score`, the first divided by
-    the second, averaged over the columns, so that `imputation/baseline` is 1; `pca/imputation`, the same of PCA of equal k, of
-    indicators and standardized numbers, with means where cells are missing. `test/score` is log p of the rows in nats.
+    Metrics, of a fifth of the test split's cells, hidden at random (several times, if rows are few):
+    `columns/NAME/imputation`, of numbers the root of the mean squared error divided by the standard deviation of the training
+    split, of texts the share of wrong ones; `columns/NAME/baseline`, the same of the mean or the mode of the training split;
+    `imputation/score`, the first divided by the second, averaged over the columns, so that `imputation/baseline` is 1;
+    `pca/imputation`, the same of PCA of equal k, of indicators and standardized numbers, with means where cells are missing.
+    `test/score` is log p of the rows in nats.
     """
     metrics = imputation(model, data.test, experiment.seed)
     pca = Pca(data, model.k)
@@ -49,6 +51,7 @@ def imputation(filler: object, split: Split, seed: int = 0, model: zoo.TableAuto
     """
     schema = (model or filler).likelihood.columns
     x = cells(split, MOST_ROWS)
+    x = np.tile(x, (int(np.clip(FEW // len(x), 1, REPEATS)), 1))
     hidden = (np.random.default_rng(seed).random(x.shape) < HIDDEN) & ~np.isnan(x)
     seen = np.where(hidden, np.float32(np.nan), x)
     starts = range(0, len(seen), BATCH)

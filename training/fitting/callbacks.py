@@ -25,22 +25,27 @@ SHOWN = (  # metrics beside the progress bar
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes the complete state of training after every epoch: weights, random seeds, optimizer and history.
+    """Writes the complete state of training after an epoch: weights, random seeds, optimizer and history.
 
     It must come after `zoo.Finite`, which ends training before a state that is not finite could be written.
 
     Args:
         path: of the checkpoint, an `.npz` file, which is replaced at once.
+        seconds_between: least time between two checkpoints, but for the last one: epochs may be shorter than it takes to write.
+        best: the keeper of the best weights, if there is one, which writes them first.
 
     `history` is a list with the metrics of every finished epoch, and `seconds` is the time that these epochs took. Both include
     the epochs before a restored checkpoint.
     """
 
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: pathlib.Path, seconds_between: float = 0.0, best: "Best | None" = None):
         super().__init__()
         self.path = path
+        self.seconds_between = seconds_between
+        self.best = best
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
+        self._written = 0  # epochs
 
     def restore(self, model: keras.Model) -> int:
         """Restores the state of a compiled `model`; returns the number of finished epochs, 0 without a checkpoint.
@@ -60,26 +65,38 @@ class Checkpoint(keras.callbacks.Callback):
                 raise ValueError("a history that is not a list")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self.history, self.seconds = history, seconds
+        self.history, self.seconds, self._written = history, seconds, len(history)
         return len(history)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        self._since = time.perf_counter()
+        self._since = self._last = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         rate = float(self.model.optimizer.learning_rate)  # a resumed run may have another one
         self.history.append({**{name: float(value) for name, value in logs.items()}, "learning_rate": rate})
         now = time.perf_counter()
         self.seconds, self._since = self.seconds + now - self._since, now
+        if now - self._last >= self.seconds_between:
+            self._write()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if self._written < len(self.history):
+            self._write()
+
+    def _write(self) -> None:
+        if self.best:
+            self.best.write()
         state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}
         records = {"history": json.dumps(self.history), "seconds": self.seconds}
         files.write(self.path, lambda temporary: np.savez(temporary, **records, **state))
+        self._written, self._last = len(self.history), time.perf_counter()
 
 
 class Best(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the lowest loss on the validation split, and ends training when it does not fall.
 
-    It must come before the `Checkpoint`, so that of a killed run it knows every epoch that the checkpoint has.
+    It must come before the `Checkpoint`, which has it write them, so that of a killed run it knows every epoch that the
+    checkpoint has.
 
     Args:
         path: of the weights, an `.npz` file, which is replaced at once.
@@ -91,6 +108,7 @@ class Best(keras.callbacks.Callback):
         self.path = path
         self.patience = patience
         self.epoch, self.loss = 0, float("inf")
+        self._unwritten: dict[str, np.ndarray] = {}
         if path.exists():
             with files.reading(path, "the best weights of this run", RESTART), np.load(path) as saved:
                 self.epoch, self.loss = int(saved["epoch"]), float(saved["loss"])
@@ -107,8 +125,14 @@ class Best(keras.callbacks.Callback):
             loss = logs[f"{prefix}reconstruction"] + beta * logs[f"{prefix}kl"]
         if loss < self.loss:
             self.epoch, self.loss = epoch, float(loss)
-            weights = {_key(i): keras.ops.convert_to_numpy(weight) for i, weight in enumerate(model.weights)}
-            files.write(self.path, lambda beside: np.savez(beside, epoch=epoch, loss=loss, **weights))
+            self._unwritten = {_key(i): np.array(weight) for i, weight in enumerate(model.weights)}
+
+    def write(self) -> None:
+        """Writes the best weights, unless the file has them."""
+        if self._unwritten:
+            records = {"epoch": self.epoch, "loss": self.loss}
+            files.write(self.path, lambda beside: np.savez(beside, **records, **self._unwritten))
+            self._unwritten = {}
 
     def exhausted(self, epochs: int) -> bool:
         """Whether training ends after this many epochs."""
@@ -141,6 +165,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.epochs = epochs
         self.description = description
+        self.bar = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         total, done = self.epochs.stop, self.epochs.start
@@ -151,8 +176,10 @@ class Progress(keras.callbacks.Callback):
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self.bar.close()
+    def close(self) -> None:
+        """Ends the bar's line, also after an error."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _state(model: keras.Model) -> list:

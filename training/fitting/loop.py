@@ -16,6 +16,7 @@ from training.run import Run
 from zoo.arguments import require_amount, require_positive, require_whole
 from zoo.registry import register
 
+SECONDS_BETWEEN = 0.5  # checkpoints
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
 ADVICE = "the same command with a lower --learning_rate, which resumes after the last good epoch"
 
@@ -78,15 +79,19 @@ class AdamW:
     def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
         """As the function `fit`; resumes from the run's checkpoint if there is one."""
         compile(model, data, experiment)
-        checkpoint = Checkpoint(run.checkpoint)
+        checkpoint = Checkpoint(run.checkpoint, SECONDS_BETWEEN)
         epochs = range(checkpoint.restore(model), experiment["training.epochs"])
         board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
-        callbacks, best = [checkpoint, Progress(epochs), board], _best(model, data, experiment, run, epochs)
+        progress, best = Progress(epochs), _best(model, data, experiment, run, epochs)
+        callbacks = [checkpoint, progress, board]
         if best:
+            checkpoint.best = best
             callbacks.insert(0, best)  # before the checkpoint, after which an epoch is done
         if epochs and not (best and best.exhausted(epochs.start)):
-            fit_epochs(model, data, experiment, epochs, callbacks)
+            with contextlib.closing(progress):
+                fit_epochs(model, data, experiment, epochs, callbacks)
         if best:
+            best.write()
             best.restore(model)
         return checkpoint.history, checkpoint.seconds
 
