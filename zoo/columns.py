@@ -421,8 +421,8 @@ class Categorical(_Classes):
         return self._slopes(unexplained)[:, :, None] * np.eye(self.most)
 
     def _slopes(self, unexplained):
-        """Of log p by an indicator's expectation ŷ, `(G, K)`, as linear discriminant analysis has them, to which a regression on
-        indicators is proportional: (ŷ − p) / (p u), less half its average over the class, where u is the unexplained share."""
+        """Of log p by an indicator's expectation ŷ, `(G, K)`. A regression on indicators is proportional to linear discriminant
+        analysis, which has (ŷ − p) / (p u), less half its average over the class; u is the unexplained share."""
         return np.where(self.shares > 0, 1.0 / np.maximum(self.shares, 0.05), 0.0) / np.maximum(unexplained, 0.1)[:, None]
 
     def _log_probs(self, parameters):
