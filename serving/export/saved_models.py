@@ -75,7 +75,8 @@ def export(
 def _sample(model: Model, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A sample as a server's examples take it: 8-bit integers scaled, cells of a table, or a row of means, as raw columns."""
     if tables.takes_columns(model):
-        return tables.sample(model.schema, sample["x"] if np.ndim(sample.get("x")) == 2 else sample or None)
+        cells = np.ndim(sample.get("x")) == 2
+        return tables.sample(model.schema, np.asarray(sample["x"]) if cells else sample or None)
     return {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
 
 
