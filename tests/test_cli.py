@@ -72,7 +72,7 @@ from training.experiments.named import EXPERIMENTS
         (["train", "dense_digits_k8", "--strategy=many"], "auto, one, mirrored, tpu"),
         (["train", "pca_digits_k8", "--depth=2"], "Try it with --body=dense or --body=residual or --body=conv."),
         (["train", "pca_digits_k8", "--body=dense", "--depth=2"], "Expected two linear projections"),
-        (["train", "pca_digits_k8", "--target=label"], "Try it with --kind=predictor."),
+        (["train", "pca_digits_k8", "--target=label"], "Try it with --kind=predictor or --kind=tables."),
         (["train", "dense_digits_k8", "--labels=10"], "Try it with --kind=predictor."),
         (["train", "dense_digits_k8", "--kind=predictor", "--labels=9999"], "at most the 1,295 rows"),
         (["train", "dense_digits_k8", "--kind=predictor", "--encoder=pretrained", "--pretrained=nothing"], "Expected a preset"),

@@ -16,11 +16,12 @@ from training.experiments.named import command, find
 from training.fitting import loop, processors, strategies
 from training.progress import stage
 from training.reporting import page, pictures
+from training.reporting.schemas import shortened
 from training.run import Run, trained
 
 SAMPLE_ROWS = 64
 MOST_COLUMNS = 40  # whose errors are printed
-COLUMN = re.compile("columns/(.+)/imputation")
+COLUMN = re.compile("columns/(.+)/imputation", re.DOTALL)
 COLLAPSED = (
     "No dimension of the code is active: the posterior has collapsed to the prior, and codes carry no information. "
     "Try a lower --beta, --kl_warmup=0.3, or --free_bits=0.1."
@@ -75,7 +76,7 @@ def train(
     with stage("reading the data"):
         data = kind.open(experiment)
     if restart or not run.model.exists():
-        if not experiment.reasons:  # otherwise they were chosen for these data, which were described then
+        if not experiment.reasons and len(kind.described(data)) > 1:  # otherwise it has been said, or is known
             chooser.say(experiment, data)
         _fit(kind.settled(experiment, data), data, run, scope, restart)
     if not run.metrics.exists():
@@ -150,7 +151,7 @@ def _errors(name: str, metrics: dict[str, float]) -> list[str]:
 def _imputation(name: str, metrics: dict[str, float]) -> list[str]:
     """The errors of hidden cells beside those of the mean or mode: on average, also of PCA, then column by column."""
     columns = [key.removeprefix("columns/").removesuffix("/imputation") for key in metrics if COLUMN.fullmatch(key)]
-    shown = {column: f"{column[:39]}…" if len(column) > 40 else column for column in columns[:MOST_COLUMNS]}
+    shown = {column: shortened(column) for column in columns[:MOST_COLUMNS]}
     width = max(len(text) for text in ("PCA of equal k", name, *shown.values()))
     averages = {name: "imputation/score", "PCA of equal k": "pca/imputation", "mean and mode": "imputation/baseline"}
     lines = ["error of hidden cells on the test split, in units of that of mean and mode"]

@@ -128,7 +128,8 @@ class ColumnInputs(keras.layers.Layer):
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         missing = ops.cast(ops.isnan(x), x.dtype)
         cells = ops.take(ops.where(ops.isnan(x), 0.0, x), self._places, axis=-1)  # (B, C), by group
-        parts = zip(self.groups, ops.split(cells, self._edges, axis=-1), strict=True)
+        split = ops.split(cells, self._edges, axis=-1) if self._edges else [cells]  # at no place, TensorFlow does not split
+        parts = zip(self.groups, split, strict=True)
         inputs = ops.concatenate([group.inputs(part) for (_, group), part in parts], axis=-1)
         return ops.concatenate([missing, inputs * (1.0 - ops.take(missing, self._columns, axis=-1))], axis=-1)
 

@@ -18,7 +18,7 @@ from training.data.wishes import TYPES
 from zoo.schema import Feature, Schema
 
 HEAD = """\
-# The types of the columns. Change one, or leave a column out, and give the file back: --schema=FILE
+# The types of the columns. Change them and give the file back: --schema=FILE. Columns without a line are inferred.
 # Numbers: continuous, positive (and skewed), count. Classes: binary, categorical, ordinal. Dates: datetime.
 # Left out: identifier, text, constant.
 """

@@ -92,7 +92,7 @@ _MEASURES = {
 def measure(key: str) -> Measure:
     """The description of a metric; the name of an unknown one is its key."""
     for pattern, template in _MEASURES.items():
-        match = re.fullmatch(pattern, key)
+        match = re.fullmatch(pattern, key, re.DOTALL)
         if match:
             parts = match.groupdict()
             words = {part: _WORDS.get(part, {}).get(value, value) for part, value in parts.items()}

@@ -9,7 +9,6 @@ import numpy as np
 import zoo
 from training.data.splits import Data, Split
 from training.data.targets import ANSWER
-from training.evaluation.arrays import numpy
 from zoo.rows import raw_of
 from zoo.schema import Feature, Schema
 
@@ -130,7 +129,8 @@ def _labelled(split: Split, name: str, feature: Feature) -> Labelled:
 
 
 def _codes(model: zoo.Autoencoder, x: np.ndarray) -> np.ndarray:
-    return np.concatenate([numpy(model.encode(x[start : start + BATCH])) for start in range(0, len(x), BATCH)])
+    parts = (model.encode(x[start : start + BATCH]) for start in range(0, len(x), BATCH))
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def _few(labelled: Labelled, share: float, seed: tuple[int, int]) -> np.ndarray:

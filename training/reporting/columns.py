@@ -1,5 +1,6 @@
 """Pictures of the columns of tables, as matplotlib figures."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -72,10 +73,13 @@ def _histogram(ax: Axes, column: Column) -> None:
     ends = np.array([edges[0], edges[-1]])
     if column.format:
         ax.set_xticks(ends, dates.texts(ends, _date_format(ends)), ha="center")
+    elif column.logarithmic:
+        places = [ends[0], np.sqrt(ends[0] * ends[1]), ends[1]]
+        ax.set_xticks(places, [_rounded(place, place) for place in places])
     else:
-        middle = np.sqrt(ends[0] * ends[1]) if column.logarithmic else ends.mean()
-        places = np.array([ends[0], middle, ends[1]])
-        ax.set_xticks(places, [_rounded(each, ends[1] - ends[0]) for each in places])
+        whole = len(edges) - 1 < WHOLE and edges[0] % 1 == 0.5  # the bins of whole numbers have them in their middles
+        places = np.array([ends[0] + 0.5, ends[1] - 0.5] if whole else [ends[0], ends.mean(), ends[1]])
+        ax.set_xticks(places, [_rounded(place, np.inf if whole else ends[1] - ends[0]) for place in places])
 
 
 def _date_format(ends: np.ndarray) -> str:
@@ -86,10 +90,12 @@ def _date_format(ends: np.ndarray) -> str:
 
 def _rounded(value: float, span: float) -> str:
     """A number as exactly as a span of them asks for."""
-    if max(abs(value), span) >= 1e6 or span < 1e-3:
-        return f"{value:.2g}"
-    decimals = int(np.clip(np.ceil(-np.log10(span)) + 1, 0, 4))
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+    if abs(value) >= 1e6 or span < 1e-3:
+        text = re.sub(r"e([+-])0*", lambda sign: "e" if sign[1] == "+" else "e-", f"{value:.2g}")
+    else:
+        decimals = int(np.clip(np.ceil(-np.log10(span)) + 1, 0, 4))
+        text = f"{round(value, decimals) + 0.0:.{decimals}f}"
+    return text.replace("-", "−")
 
 
 def _edges(values: np.ndarray, logarithmic: bool) -> np.ndarray:
@@ -101,8 +107,8 @@ def _edges(values: np.ndarray, logarithmic: bool) -> np.ndarray:
         low, high = values.min(), values.max()
     if high <= low:
         return np.array([low - 0.5, low + 0.5])
-    if np.abs(values - np.round(values)).max() < 1e-3 and high - low < WHOLE:  # cells are float32
-        return np.arange(np.floor(low), np.ceil(high) + 2) - 0.5
+    if np.abs(values - np.round(values)).max() < 1e-3 and 0.5 < high - low < WHOLE:  # cells are float32
+        return np.arange(np.round(low), np.round(high) + 2) - 0.5
     return np.geomspace(low, high, BINS + 1) if logarithmic else np.linspace(low, high, BINS + 1)
 
 

@@ -97,14 +97,16 @@ def learning_curve(
     figure = sheet(12 if parts else 8, 4.2)
     axes, *more = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
     epochs = np.arange(1, len(history) + 1)
-    for name, label, style in ((metric, "training", "-"), (f"val_{metric}", "validation", "--")):
+    curves = [(metric, "training", "-"), (f"val_{metric}", "validation", "--")]
+    positive = all(row[name] > 0 for name, _, _ in curves if name in history[0] for row in history)
+    for name, label, style in curves:
         if name in history[0]:
             axes.plot(epochs, [row[name] for row in history], style, color=MODEL, lw=1.6, label=label)
     if test is not None:
         axes.axhline(test, color=DATA, lw=1.2, ls=":", label=f"test: {test:.4g}")
     if pca is not None:
         axes.axhline(pca, color=PCA, lw=1.2, ls="-.", label=f"PCA of equal k, test: {pca:.4g}")
-    axes.set(xlabel="epoch", ylabel=ylabel or metric.replace("_", " ") + " per example", yscale="log")
+    axes.set(xlabel="epoch", ylabel=ylabel or metric.replace("_", " ") + " per example", yscale="log" if positive else "linear")
     for name, colour in zip(parts, (MODEL, PCA), strict=False):
         label = {"reconstruction": "−log p(x | code)", "kl": "KL divergence"}[name]
         more[0].plot(epochs, [row[name] for row in history], color=colour, lw=1.6, label=label)
