@@ -282,6 +282,21 @@ def test_a_file_without_names_stays_one(tmp_path):
     assert [len(batch) for batch in table_files.open_table(tmp_path / "single.csv").batches()] == [3]
 
 
+def test_columns_of_any_name(tmp_path):
+    """Of those that other inputs and outputs have, too."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(60, 4)), columns=["seed", "score", "code", "code_0"]).round(3)
+    frame.mask(random.random(frame.shape) < 0.1).to_csv(tmp_path / "new.csv", index=False)
+    _save_model(tmp_path / "new.csv", tmp_path / "preset", 4)
+    arguments = ["predict", str(tmp_path / "preset"), f"--input={tmp_path / 'new.csv'}", f"--output={tmp_path / 'out.csv'}"]
+    columns = {"score": ["score"], "encode": [f"code_{place}" for place in range(K)]}
+    for verb in ("reconstruct", "generate_given", "score", "encode", "score_cells"):
+        assert main([*arguments, f"--verb={verb}"]) == 0
+        assert list(pd.read_csv(tmp_path / "out.csv")) == columns.get(verb, list(frame))
+    assert main(["generate", str(tmp_path / "preset"), "--count=3", f"--output={tmp_path / 'rows.csv'}"]) == 0
+    assert pd.read_csv(tmp_path / "rows.csv").shape == (3, 4)
+
+
 def test_a_table_without_rows_is_refused(folder, tmp_path, capsys):
     _frame()[:0].to_parquet(tmp_path / "none.parquet")
     arguments = ["predict", str(folder / "preset"), f"--input={tmp_path / 'none.parquet'}", "--verb=reconstruct"]

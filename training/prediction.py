@@ -24,6 +24,7 @@ BATCH = 1000
 CELLS = 2**16  # of a table, that are asked about at once: each of them makes a row for `score_cells`
 PREFIXES = ("folder", "npy", "npz", "pairs", "tables")  # that may precede a path, as in --dataset
 ARRAYS = (".npy", ".npz")
+SEED = "int32"
 
 
 class Part(NamedTuple):
@@ -76,7 +77,7 @@ def predict(model: str | os.PathLike, data: str | os.PathLike, verb: str, output
 def generate(trained: Model, path: pathlib.Path, count: int) -> str:
     """Writes as many new rows, with seeds 0, 1, 2 …, as a table or as arrays; returns the path."""
     signature = trained.signatures()["generate"]
-    return _write(path, trained, signature, _of_rows(trained, "generate", signature, np.arange(count, dtype="int32")))
+    return _write(path, trained, signature, _of_rows(trained, "generate", signature, np.arange(count, dtype=SEED)))
 
 
 def are_rows(trained: Model, tensors: Mapping[str, Tensor]) -> bool:
@@ -85,9 +86,11 @@ def are_rows(trained: Model, tensors: Mapping[str, Tensor]) -> bool:
 
 
 def _columns(trained: Model, tensors: Mapping[str, Tensor]) -> Schema:
-    """The columns of a table that the inputs or the outputs of a verb are."""
+    """The columns of a table that the inputs or the outputs of a verb are, all that the model has; a column may be called as
+    other tensors are."""
     known = {name: feature for name, feature in kept(trained.schema).items() if not feature.shape}
-    return {name: known[name] for name, tensor in tensors.items() if name in known and tensor.shape == (None,)}
+    columns = [name for name, tensor in tensors.items() if tensor.shape == (None,) and tensor.dtype != SEED]
+    return known if known.keys() <= set(columns) else {}
 
 
 def _of_rows(trained: Model, verb: str, signature: Signature, rows: np.ndarray) -> Iterator[Part]:
@@ -105,7 +108,7 @@ def _of_table(trained: Model, verb: str, signature: Signature, table: table_file
         for start in range(0, batch.num_rows, most):
             rows = {name: column[start : start + most] for name, column in raw.items()}
             size = min(most, batch.num_rows - start)
-            seeds = [np.arange(number, number + size, dtype="int32")] if "seed" in signature.inputs else []
+            seeds = [np.arange(number, number + size, dtype=SEED)] * (len(signature.inputs) > len(raw))
             answers.append(_named(getattr(trained, verb)(rows, *seeds), signature))
             number += size
         cells = dict(zip(table.names, batch.columns, strict=True))
