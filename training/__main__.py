@@ -56,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     generate = add("generate", _generate, "generate new examples with a trained model")
     generate.add_argument("model", help="a preset that zoo.list() names, or the folder of a preset or of a run")
     generate.add_argument("--count", type=int, default=60, help="number of examples, with seeds 0, 1, 2 … (default: 60)")
-    help = "the picture, or the table that new rows are written to (default: generated.png)"
-    generate.add_argument("--output", metavar="PATH", default="generated.png", help=help)
+    help = "the picture, or the table of new rows (default: generated.png or generated.csv)"
+    generate.add_argument("--output", metavar="PATH", help=help)
     predict = add("predict", _predict, "ask a trained model about a file of data")
     predict.add_argument("model", help="a preset that zoo.list() names, or the folder of a preset or of a run")
     predict.add_argument("--input", required=True, metavar="PATH", help="data, of any form that `train` reads")

@@ -203,12 +203,13 @@ def _headline(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
             yield SHOWN[key], f"{100 * value:.2f} %" if "error_rate" in key else f"{value:.4g}"
 
 
-def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 60) -> str:
+def generate(model: str | os.PathLike, output: str | os.PathLike | None = None, count: int = 60) -> str:
     """Generates `count` new examples, with seeds 0, 1, 2 …, and writes them as a picture; rows of a table, as a table.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.
-        output: path of the picture, a PNG file, or of the table, as `predict` writes it.
+        output: path of the picture, a PNG file, or of the table, as `predict` writes it; `generated.png` or `generated.csv`
+            unless given.
 
     Returns:
         The path.
@@ -223,9 +224,9 @@ def generate(model: str | os.PathLike, output: str | os.PathLike, count: int = 6
         raise ValueError(
             f"Expected a model that generates examples. Received: {model}, a {type(generator).__name__}. Try conv_mnist_k16."
         )
-    path = pathlib.Path(output)
     if prediction.are_rows(generator, generator.signatures()["generate"].outputs):
-        return prediction.generate(generator, path, count)
+        return prediction.generate(generator, pathlib.Path(output or "generated.csv"), count)
+    path = pathlib.Path(output or "generated.png")
     x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
     files.write(path, lambda temporary: temporary.write_bytes(pictures.png(pictures.samples(x))))
     return str(path)
