@@ -48,7 +48,7 @@ def figures(run: Run, model: zoo.TableAutoencoder, data: Tables, metrics: dict[s
             "learning_curve",
             "Learning curve",
             "The average loss of cells that were hidden, after every epoch; 1 is that of the best constant.",
-            pictures.learning_curve(history, "imputation", ylabel="loss of hidden cells"),
+            pictures.learning_curve(history, "imputation", ylabel="loss of hidden cells", scale="linear"),
         )
 
 
