@@ -62,6 +62,7 @@ def ask(client: Client, rows: dict[str, np.ndarray]) -> Iterator[tuple[str, list
     values = {
         "label": 0 * integers,
         "seed": integers,
+        "seed_": integers,  # where a column of a table is called seed
         "length_penalty": ones,
         "temperature": ones,
         "top_k": integers,

@@ -161,8 +161,9 @@ class Client:
 
     @property
     def schema(self) -> dict[str, dict]:
-        """What the model's data hold, by the name of the input: `type` (image, array, text, class or number), `shape`, `range`
-        in training, names of the `classes`, size and greatest length of the `vocabulary`, as far as they are known.
+        """What the model's data hold, by the name of the input: `type` (image, array, text, class or number, or that of a
+        table's column), `shape`, `range` in training, names of the `classes`, size and greatest length of the `vocabulary`, the
+        `format` of dates, the share of `missing` cells and the like, as far as they are known.
 
         Only the embedded server tells; TensorFlow Serving answers 404, a ServerError.
         """

@@ -25,7 +25,7 @@ from zoo.arguments import require_positive
 
 MINUTES = 5.0
 SHARE = 0.6  # of the time, for training; the rest is for reading, evaluation, pictures and the export
-MOST_EPOCHS = 300
+EPOCH = 0.05  # seconds that an epoch takes beside its steps
 FEW = 2_000  # rows below which more of them are set apart for validation
 VALIDATION = (0.1, 0.2)  # shares of many rows, and of few
 ABOUT = "Settings that follow from the data."
@@ -154,12 +154,13 @@ def _timed(experiment: Experiment, data: Data, minutes: float) -> Experiment:
         times = {each: _seconds_a_step(trial.override(precision=each), data) for each in _precisions(experiment)}
     precision = min(times, key=times.get)
     milliseconds = {each: f"{1000 * seconds:.0f} ms a step in {each}" for each, seconds in times.items()}
-    epochs = int(60 * minutes * SHARE / (loop.total_steps(data, trial) * times[precision]))
-    number = max(1, min(MOST_EPOCHS, epochs))
+    epochs = int(60 * minutes * SHARE / (loop.total_steps(data, trial) * times[precision] + EPOCH))
+    most = kinds.of(experiment).most_epochs
+    number = max(1, min(most, epochs))
     in_time = f"within {minutes:g} minute{'' if minutes == 1 else 's'}, at {milliseconds[precision]}"
     chosen = {
         "training.precision": Choice(precision, ", ".join(milliseconds.values())),
-        "training.epochs": Choice(number, in_time if number < MOST_EPOCHS else "enough, as a rule"),
+        "training.epochs": Choice(number, in_time if number < most else "enough, as a rule"),
         "training.patience": Choice(max(10, number // 4), "a quarter of the epochs"),
     }
     chosen = {key: choice for key, choice in chosen.items() if key not in experiment.given}

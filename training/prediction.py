@@ -21,6 +21,7 @@ from zoo.schema import Feature, Schema
 from zoo.signatures import Signature, Tensor
 
 BATCH = 1000
+CELLS = 2**16  # of a table, that are asked about at once: each of them makes a row for `score_cells`
 PREFIXES = ("folder", "npy", "npz", "pairs", "tables")  # that may precede a path, as in --dataset
 ARRAYS = (".npy", ".npz")
 
@@ -100,9 +101,10 @@ def _of_table(trained: Model, verb: str, signature: Signature, table: table_file
     for batch in table.batches():
         raw, answers = batches.read(batch, trained.schema), []
         no_numbers.update(batches.no_numbers(batch, raw))
-        for start in range(0, batch.num_rows, BATCH):
-            rows = {name: column[start : start + BATCH] for name, column in raw.items()}
-            size = min(BATCH, batch.num_rows - start)
+        most = max(1, CELLS // len(raw))
+        for start in range(0, batch.num_rows, most):
+            rows = {name: column[start : start + most] for name, column in raw.items()}
+            size = min(most, batch.num_rows - start)
             seeds = [np.arange(number, number + size, dtype="int32")] if "seed" in signature.inputs else []
             answers.append(_named(getattr(trained, verb)(rows, *seeds), signature))
             number += size

@@ -414,12 +414,16 @@ class Categorical(_Classes):
         return ops.reshape(chosen, (*ops.shape(cells)[:-1], self.width))
 
     def start(self, unexplained: np.ndarray) -> np.ndarray:
-        return np.log(np.maximum(self.shares, 1e-6)).ravel()
+        apart = 0.5 * (1.0 - unexplained[:, None]) * (1.0 - self.shares) * self._slopes(unexplained)
+        return (np.log(np.maximum(self.shares, 1e-6)) - apart).ravel()
 
     def links(self, unexplained: np.ndarray) -> np.ndarray:
-        """As in linear discriminant analysis, which a regression on indicators gives up to these factors."""
-        slope = np.where(self.shares > 0, 1.0 / np.maximum(self.shares, 0.05), 0.0) / np.maximum(unexplained, 0.1)[:, None]
-        return slope[:, :, None] * np.eye(self.most)
+        return self._slopes(unexplained)[:, :, None] * np.eye(self.most)
+
+    def _slopes(self, unexplained):
+        """Of log p by an indicator's expectation ŷ, `(G, K)`. A regression on indicators is proportional to linear discriminant
+        analysis, which has (ŷ − p) / (p u), less half its average over the class; u is the unexplained share."""
+        return np.where(self.shares > 0, 1.0 / np.maximum(self.shares, 0.05), 0.0) / np.maximum(unexplained, 0.1)[:, None]
 
     def _log_probs(self, parameters):
         logits = ops.reshape(parameters, (*ops.shape(parameters)[:-1], self.size, self.most))
@@ -460,14 +464,15 @@ class Ordinal(_Classes):
 
     def start(self, unexplained: np.ndarray) -> np.ndarray:
         below = np.clip(np.cumsum(self.shares, axis=1)[:, :-1], 1e-3, 1 - 1e-3)
-        edges = np.log(below / (1 - below))
+        edges = np.log(below / (1 - below)) / np.sqrt(unexplained)[:, None]
         return np.concatenate([edges[:, :1], np.log(np.expm1(np.maximum(np.diff(edges), 1e-3)))], axis=1).ravel()
 
     def links(self, unexplained: np.ndarray) -> np.ndarray:
         links = np.zeros((self.size, self.most, self.most - 1))
         places = np.arange(self.most) / (self.counts - 1)[:, None]
         mean = np.sum(self.shares * places, axis=1, keepdims=True)
-        links[:, 0, 0] = -1.8 / np.sqrt(np.sum(self.shares * np.square(places - mean), axis=1))  # a logistic distribution's
+        variance = unexplained * np.sum(self.shares * np.square(places - mean), axis=1)
+        links[:, 0, 0] = -math.pi / np.sqrt(3 * variance)  # a logistic distribution's scale
         return links
 
     def _log_probs(self, parameters):

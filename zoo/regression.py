@@ -9,9 +9,9 @@ from zoo.tables import TableAutoencoder
 
 KEPT = 0.75  # probability with which a cell is seen, as with `zoo.HideCells()`
 SHRINKAGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # tried, in units of the inputs' variances
-MOST_INPUTS = 2_048  # above that, matrices of their covariances take too long
+MOST_INPUTS = 1_024  # above that, the regressions take too long
 FOLDS, MASKS = 3, 5  # of the rows, and sets of hidden cells for each, by which shrinkages are judged
-MOST_JUDGED = 6_000  # rows
+MOST_JUDGED, WORK = 6_000, 2**31  # most rows, and most rows times inputs²
 CERTAIN = 0.01  # least share of the variance that is taken to be unexplained
 
 
@@ -21,7 +21,8 @@ def start_as_regression(model: TableAutoencoder, x: np.ndarray) -> None:
     adaptation"), as far as k numbers allow.
 
     They read the linear paths of the bodies alone: what the layers beside them compute has the weight 0 at first. The shrinkage
-    λ of each column, and the spread of its likelihood, are those that cross-validation gives.
+    λ of each column, and the spread of its likelihood, are those that cross-validation gives. With more than `MOST_INPUTS`
+    inputs nothing is set.
 
     Args:
         x: cells `(n, C)` of the training split.
@@ -36,6 +37,8 @@ def start_as_regression(model: TableAutoencoder, x: np.ndarray) -> None:
             f"on {model.encoder.name}. Try --body=residual."
         )
     owners = np.concatenate([np.repeat(places, group.width // group.size) for places, group in inputs.groups])  # (F,)
+    if len(owners) > MOST_INPUTS:
+        return
     z, seen = _inputs(inputs, x, owners)
     mean = z.sum(axis=0) / np.maximum(seen.sum(axis=0), 1.0)
     z = seen * (z - mean)
@@ -58,7 +61,7 @@ def _judged(z: np.ndarray, seen: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """The share of each column's variance that regressions of each shrinkage leave unexplained in rows to which they are not
     fitted, `(shrinkages, C)`."""
     random = np.random.default_rng(0)
-    rows = random.permutation(len(z))[:MOST_JUDGED]
+    rows = random.permutation(len(z))[: min(MOST_JUDGED, WORK // z.shape[1] ** 2)]
     errors, whole = np.zeros((len(SHRINKAGES), len(owners))), 1e-9 + np.sum(np.square(z[rows]), axis=0)
     for fold in range(FOLDS):
         others, own = np.delete(rows, slice(fold, None, FOLDS)), np.tile(rows[fold::FOLDS], MASKS)

@@ -103,7 +103,9 @@ def _column(values: Any, name: str, feature: Feature) -> np.ndarray:
     if values.dtype.kind == "M":
         values = values.astype("datetime64[us]")
     if dtype(feature) == "string":
-        texts = ["" if _is_absent(value) else _text(value, name, row, feature) for row, value in enumerate(values.tolist())]
+        texts = values.tolist()
+        if set(map(type, texts)) != {str}:
+            texts = ["" if _is_absent(value) else _text(value, name, row, feature) for row, value in enumerate(texts)]
         return np.array(texts, object)
     if values.dtype.kind in "biuf":
         return values.astype("float64")
@@ -142,7 +144,9 @@ def _numbers(values: np.ndarray, feature: Feature) -> np.ndarray:
     if dtype(feature) == "float64":
         return np.asarray(values, "float64")
     if feature.type == "datetime":
-        return dates.seconds(values, feature.format)
+        distinct = list(dict.fromkeys(values.tolist()))  # often far fewer
+        known = dict(zip(distinct, dates.seconds(distinct, feature.format).tolist(), strict=True))
+        return np.array([known[text] for text in values.tolist()], "float64")
     places = {text: place for place, text in enumerate(feature.classes)} | {"": math.nan}
     return np.array([places.get(text, len(feature.classes)) for text in values.tolist()], "float64")
 

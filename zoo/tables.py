@@ -22,6 +22,7 @@ from zoo.signatures import Signature, Tensor
 SWEEPS = 8  # of `generate_given`
 MASKS = 4  # sets of hidden cells by which a row is judged outside training
 SHARE = 0.2  # of the cells in each of these sets
+COPIES = 64  # of a row at once, each without one of its cells
 
 
 @register("model", "table")
@@ -198,13 +199,20 @@ class TableAutoencoder(Autoencoder):
 
     def _score_cells(self, cells):
         count = cells.shape[1]
-        alone = ops.reshape(ops.eye(count, dtype="bool"), (count, 1, count))
-        hidden = ops.where(alone, np.nan, cells[None])  # (C, B, C): of each row a copy without each of its cells
-        parameters = self._parameters(self._encode(ops.reshape(hidden, (-1, count))))
-        parameters = ops.reshape(parameters, (count, -1, parameters.shape[-1]))  # (C, B, P)
-        ratios = self.likelihood.log_ratios(cells, parameters)  # (C, B, C)
-        own = ops.sum(ops.where(alone, ratios, 0.0), axis=0)  # (B, C)
-        return ops.where(ops.isnan(cells), np.nan, own)
+        copies = min(count, COPIES)  # K
+
+        def judge(block, scores):
+            places = copies * block + ops.arange(copies)
+            alone = (places[:, None] == ops.arange(count))[:, None]  # (K, 1, C)
+            hidden = ops.where(alone, np.nan, cells[None])  # (K, B, C): copies of each row, each without one of its cells
+            parameters = self._parameters(self._encode(ops.reshape(hidden, (-1, count))))
+            parameters = ops.reshape(parameters, (copies, -1, parameters.shape[-1]))  # (K, B, P)
+            ratios = self.likelihood.log_ratios(cells, parameters)  # (K, B, C)
+            return scores + ops.sum(ops.where(alone, ratios, 0.0), axis=0)
+
+        blocks, scores = -(-count // copies), ops.zeros_like(cells)
+        scores = judge(0, scores) if blocks == 1 else ops.fori_loop(0, blocks, judge, scores)
+        return ops.where(ops.isnan(cells), np.nan, scores)
 
     def _drawn(self, codes, normal, uniform):
         """Cells `(B, C)` drawn from the likelihood given codes `(B, k)`."""

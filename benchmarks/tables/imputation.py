@@ -103,12 +103,15 @@ def table(folder: pathlib.Path, rows: dict[str, dict]) -> str:
     of_peers = peers.read(folder)
     lines = [f"| table | zoo | zoo, own test rows | {' | '.join([*MUST][1:])} | seconds | exit | served |"]
     lines += ["|---|" + "---|" * (len(MUST) + 4), *(_line(folder, name, row) for name, row in rows.items()), ""]
-    pairs = [compared(row, of_peers.get(name, {})) for name, row in rows.items() if "score" in row]
+    pairs = {name: compared(row, of_peers.get(name, {})) for name, row in rows.items() if "score" in row}
     for other, must in MUST.items():
-        known = [pair[other] for pair in pairs if other in pair]
-        better = sum(own < theirs for own, theirs in known)
-        share = 100 * better / max(len(known), 1)
-        lines.append(f"better than {other}: {better} of {len(known)} tables, {share:.0f} % (must: {must} %)")
+        better = {name: pair[other][0] < pair[other][1] for name, pair in pairs.items() if other in pair}
+        share = 100 * sum(better.values()) / max(len(better), 1)
+        lost = ", ".join(name for name, won in better.items() if not won)
+        lines.append(
+            f"better than {other}: {sum(better.values())} of {len(better)} tables, {share:.0f} % (must: {must} %)"
+            + (f", not on {lost}" if lost else "")
+        )
     seconds = [row["seconds"] for row in rows.values()]
     lines.append(f"median {statistics.median(seconds):.0f} s, longest {max(seconds):.0f} s" if seconds else "nothing measured")
     failed = {name: row for name, row in rows.items() if row["exit"] or "score" not in row or "error" in row.get("served", {})}

@@ -2,9 +2,9 @@
 
 Half of the test rows are paired at random; the two rows of a pair exchange one cell, of a column drawn at random among those in
 which they differ. Half of the rows are thus odd, and each column as a whole is as it was. The figure is the area under the ROC
-curve. PyOD's detectors have their defaults and learn from the same rows as the zoo, encoded in both ways of `encoding`, of
-which the better one by this figure counts; missing cells are means. They live in an environment of their own. The results are
-kept beside the tables.
+curve, of at least ROWS rows: small tables are taken several times, with other pairs. PyOD's detectors have their defaults and
+learn from the same rows as the zoo, encoded in both ways of `encoding`, of which the better one by this figure counts; missing
+cells are means. They live in an environment of their own. The results are kept beside the tables.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 from training import files
 
 TABLES = ("diamonds", "CPS1985", "Hitters", "Wage", "credit_data", "penguins")
-SEED = 0
+ROWS, SEED = 2_000, 0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,7 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
 def measure(options: argparse.Namespace, name: str) -> dict[str, float]:
     """The figures of the zoo and of the detectors for one table."""
     columns = zoo_columns.inferred(options.folder, name)
-    rows, odd = swapped(judge.texts(judge.path(options.folder, name, "test")), columns.kept)
+    rows = judge.texts(judge.path(options.folder, name, "test"))
+    found = [swapped(rows, columns.kept, SEED + number) for number in range(-(-ROWS // len(rows)))]
+    rows, odd = pd.concat([rows for rows, _ in found]), np.concatenate([odd for _, odd in found])
     path = options.folder / f"{name}.odd.csv"
     rows.to_csv(path, index=False)
     run = zoo_runs.trained(options, name)
@@ -54,9 +56,9 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, float]:
     return found | of_peers(options.folder, name, columns, odd)
 
 
-def swapped(rows: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
+def swapped(rows: pd.DataFrame, columns: list[str], seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows of which half have changed one cell for that of another row, and which have, bool `(n,)`."""
-    random, values = np.random.default_rng(SEED), rows[columns].to_numpy(object)
+    random, values = np.random.default_rng(seed), rows[columns].to_numpy(object)
     pairs = random.permutation(len(rows))[: len(rows) // 4 * 2].reshape(-1, 2)
     odd = np.zeros(len(rows), bool)
     for first, second in pairs:

@@ -2,12 +2,12 @@
 
 import argparse
 import contextlib
+import http.client
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-import httpx
 import judge
 import zoo_columns
 import zoo_runs
@@ -19,19 +19,23 @@ Row = dict[str, str | float]
 
 
 @contextlib.contextmanager
-def asking(run: pathlib.Path) -> Iterator:
-    """A function that sends a row to the export of a run, and returns what `reconstruct` answers."""
+def asking(run: pathlib.Path) -> Iterator[Callable[[Row], Row]]:
+    """A function that sends a row to the export of a run, over one connection, and returns what `reconstruct` answers."""
     (folder,) = Run(run).export.iterdir()
-    with serving.Server(folder.parent) as server, httpx.Client(timeout=60) as client:
+    with serving.Server(folder.parent) as server:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
 
         def ask(row: Row) -> Row:
             body = json.dumps({"signature_name": "reconstruct", "instances": [row]})
-            response = client.post(f"{server.url}/v1/models/{folder.name}:predict", content=body)
-            if response.status_code != 200:
-                raise ValueError(f"Expected an answer. Received: {response.status_code}, {response.text[:300]}.")
-            return response.json()["predictions"][0]
+            connection.request("POST", f"/v1/models/{folder.name}:predict", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status != 200:
+                raise ValueError(f"Expected an answer. Received: {response.status}, {answer.decode()[:300]}.")
+            return json.loads(answer)["predictions"][0]
 
-        yield ask
+        with contextlib.closing(connection):
+            yield ask
 
 
 def rows(options: argparse.Namespace, name: str) -> list[Row]:

@@ -43,7 +43,7 @@ def export(
     Args:
         name: of the model on the server; `model.name` unless given.
         version: a number above 0; one more than the highest there unless given.
-        sample: a dict of arrays, with at least `x` (of a table, its cells), to store with the model.
+        sample: a dict of arrays, with at least `x`, to store with the model; of a table, rows, or their cells as `x`.
 
     Returns:
         The path of the version.
@@ -62,7 +62,8 @@ def export(
         served = tables.verbs(model) if tables.takes_columns(model) else texts.verbs(images.verbs(model))
         _save(model, served, beside)
         (beside / "assets.extra").mkdir()
-        _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, served)
+        warmed = {"serving_default": served[model.serving_default], **served}
+        _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, warmed)
         schema = json.dumps(described(model.schema), ensure_ascii=False)
         (beside / "assets.extra" / SCHEMA).write_text(schema + "\n", encoding="utf-8")
         if rows := _sample(model, sample or {}):
@@ -74,7 +75,8 @@ def export(
 def _sample(model: Model, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A sample as a server's examples take it: 8-bit integers scaled, cells of a table, or a row of means, as raw columns."""
     if tables.takes_columns(model):
-        return tables.sample(model.schema, sample.get("x"))
+        cells = np.ndim(sample.get("x")) == 2
+        return tables.sample(model.schema, np.asarray(sample["x"]) if cells else sample or None)
     return {name: inputs.scaled(np.asarray(rows)) if name == "x" else rows for name, rows in sample.items()}
 
 

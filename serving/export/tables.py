@@ -5,6 +5,7 @@ each of forty columns would take longer than the model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,7 @@ from serving.export.images import Verb
 from zoo import dates
 from zoo.columns import OTHER, dtype, groups, kept
 from zoo.model import Model
-from zoo.rows import raw_of
+from zoo.rows import raw, raw_of
 from zoo.schema import Feature, Schema
 from zoo.signatures import Tensor
 
@@ -42,10 +43,11 @@ def verbs(model: Model) -> dict[str, Verb]:
     }
 
 
-def sample(schema: Schema, cells: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Cells `(n, C)`, or a row of means, as raw columns `(n,)`, numbers with as many digits as the table has, as NumPy stores
-    them."""
-    columns = raw_of(schema, np.zeros((1, len(kept(schema)))) if cells is None else cells)
+def sample(schema: Schema, rows: Any = None) -> dict[str, np.ndarray]:
+    """Rows, or cells `(n, C)`, or by default a row of means, as raw columns `(n,)` that NumPy can store; numbers of cells have
+    as many digits as those of the table."""
+    cells = np.zeros((1, len(kept(schema)))) if rows is None else rows
+    columns = raw_of(schema, cells) if isinstance(cells, np.ndarray) else raw(schema, rows)
     return {name: _storable(column, schema[name].decimals) for name, column in columns.items()}
 
 
@@ -67,10 +69,10 @@ def _on_columns(model: Model, verb: str, table: "Table") -> Callable:
         else:
             stacks = table.stacks(given)
             results = on_cells(table.cells(stacks), *others)
-        if [*outputs] != table.names:
-            return results
         if verb == "score_cells":
             return dict(zip(outputs, tf.unstack(results, axis=1), strict=True))
+        if not all(map(_is_column, outputs.values())):
+            return results
         answers = table.stacks_of(results)
         return table.columns(table.filled(stacks, answers) if verb in FILLING else answers)
 
@@ -128,9 +130,9 @@ def _kinds(features: Sequence[Feature]) -> list[tuple[np.ndarray, "_Numbers"]]:
     for place, feature in enumerate(features):
         found.setdefault((dtype(feature), feature.format or ""), []).append(place)
     made = []
-    for (raw, format), places in found.items():
+    for (kind, format), places in found.items():
         own = [features[place] for place in places]
-        made.append((np.array(places), _Numbers() if raw == "float64" else _Dates(format) if format else _Texts(own)))
+        made.append((np.array(places), _Numbers() if kind == "float64" else _Dates(format) if format else _Texts(own)))
     return made
 
 

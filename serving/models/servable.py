@@ -130,8 +130,9 @@ class Servable:
         joins = batching and all(spec.shape and spec.shape[0] is None for spec in (*inputs.values(), *outputs.values()))
         feeds = [signature.inputs[name].name for name in inputs]
         fetches = [signature.outputs[name].name for name in outputs]
-        # Integers may be sizes or numbers of iterations, and a string may hold a picture of any size.
-        even = all(spec.dtype.kind in "fb" for spec in inputs.values()) and not LOOPS & operations.of(fetches)
+        # Integers may be sizes or numbers of iterations, and a string, unless it is a cell, may hold a picture of any size.
+        plain = all(spec.dtype.kind in "fb" or spec.in_table for spec in inputs.values())
+        even = plain and not LOOPS & operations.of(fetches)
         call = self._callable(feeds, fetches, [spec.dtype for spec in outputs.values()])
         return Endpoint(inputs, outputs, Batcher(call, pool, limits, even), joins)
 

@@ -6,6 +6,7 @@ errors.
 
 import base64
 import binascii
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -84,7 +85,6 @@ def _from_rows(request: dict, endpoint: Endpoint) -> dict[str, np.ndarray]:
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per tensorinfo_map"
         )
     named = _is_object(rows[0])
-    columns: dict[str, list] = {name: [] for name in endpoint.inputs}
     for number, row in enumerate(rows):
         if named and not _is_object(row):
             raise invalid(f"Expecting object but got list at item {number} of input list")
@@ -92,9 +92,30 @@ def _from_rows(request: dict, endpoint: Endpoint) -> dict[str, np.ndarray]:
             raise invalid(f"Expecting value/list but got object at item {number} of input list")
         if named:
             _require_inputs(row, endpoint, number)
-        for name, column in columns.items():
-            column.append(_element(row[name] if named else row, name, endpoint, number, column))
-    return {name: np.stack(column) for name, column in columns.items()}
+    return {name: _stacked([row[name] for row in rows] if named else rows, name, endpoint) for name in endpoint.inputs}
+
+
+def _stacked(values: list, name: str, endpoint: Endpoint) -> np.ndarray:
+    array = _single_values(values, endpoint.inputs[name])
+    if array is not None:
+        return array
+    elements: list[np.ndarray] = []
+    for number, value in enumerate(values):
+        elements.append(_element(value, name, endpoint, number, elements))
+    return np.stack(elements)
+
+
+def _single_values(values: list, spec: TensorSpec) -> np.ndarray | None:
+    """Values of which none is a list, if the input takes such, as an array; None if there is anything wrong with one."""
+    if spec.shape != (None,):
+        return None
+    try:
+        leaves = list(map(_converter(spec), values))
+    except RequestError:
+        return None
+    array = np.empty(len(leaves), spec.dtype)
+    array[:] = leaves
+    return array
 
 
 def _require_inputs(row: dict, endpoint: Endpoint, number: int) -> None:
@@ -148,6 +169,9 @@ def _from_columns(columns, endpoint: Endpoint) -> dict[str, np.ndarray]:
 
 
 def _column(value, name: str, endpoint: Endpoint) -> np.ndarray:
+    array = _single_values(value, endpoint.inputs[name]) if isinstance(value, list) else None
+    if array is not None:
+        return array
     try:
         return _array(value, endpoint.inputs[name])
     except RequestError as problem:
@@ -191,6 +215,7 @@ def _fill(value, level: int, shape: list[int], convert: Callable, leaves: list) 
         _fill(element, level + 1, shape, convert, leaves)
 
 
+@functools.lru_cache(maxsize=1024)
 def _converter(spec: TensorSpec) -> Callable:
     kind = "none" if spec.name in ("half", "bfloat16") else spec.dtype.kind
 

@@ -51,7 +51,7 @@ class Split:
     def _batches(self, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
         if self.arrays is None:
             with pipeline_errors():
-                yield from map(decoded, self.stream.unbatch().batch(batch_size).prefetch(2).as_numpy_iterator())
+                yield from map(decoded, self.stream.rebatch(batch_size).prefetch(2).as_numpy_iterator())
         else:
             for start in range(0, self.size, batch_size):
                 yield {name: column[start : start + batch_size] for name, column in self.arrays.items()}
@@ -60,7 +60,7 @@ class Split:
         """Batches of x, or of (x, target) if there are targets, in the split's own order, for Keras's `evaluate` and `predict`;
         `check` as in `training`."""
         if self.arrays is None:
-            batches = self.stream.map(lambda block: block["x"]).unbatch().batch(batch_size, drop_remainder)
+            batches = self.stream.map(lambda block: block["x"]).rebatch(batch_size, drop_remainder)
             batches = batches.map(lambda x: checked(x, check)) if check else batches
             count = self.size // batch_size if drop_remainder else -(-self.size // batch_size)
             batches = _counted(batches, count)
@@ -111,14 +111,14 @@ class Split:
         return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _stream_batches(self, batch_size: int, steps: int, epochs: range, seed: int, check: Callable | None) -> tf.data.Dataset:
-        windows = self.stream.map(lambda block: block["x"]).unbatch().batch(self.window).enumerate()
+        windows = self.stream.map(lambda block: block["x"]).rebatch(self.window).enumerate()
 
         def epoch(number):
             def shuffled(window, x):
                 key = tf.random.experimental.stateless_fold_in((derived(seed, "windows"), number), window)
                 return tf.random.experimental.stateless_shuffle(x, key)
 
-            return windows.map(shuffled).unbatch().batch(batch_size, drop_remainder=True).take(steps)
+            return windows.map(shuffled).rebatch(batch_size, drop_remainder=True).take(steps)
 
         batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch)
         batches = batches.map(lambda x: checked(x, check)) if check else batches

@@ -30,6 +30,7 @@ class Kind(abc.ABC):
     """Base class of the kinds of data. They are registered in the slot `kind`, with the slots of their experiments."""
 
     objective: ClassVar[str] = "squared_error"  # the metric on the validation split that a search for settings minimizes
+    most_epochs: ClassVar[int] = 300  # that training ever needs, as a rule
     sampled: ClassVar[tuple[str, ...]] = ("x", "label")  # columns of the rows that an export or a preset contains
     pictured: ClassVar[tuple[str, ...]] = ()  # pictures of the report that a preset contains
 

@@ -52,6 +52,7 @@ class Tables(Arrays):
     """An autoencoder of tables whose columns are of different types and may have missing cells."""
 
     objective = "imputation"
+    most_epochs = 1_000  # few rows give few steps
     pictured = ("codes",)
 
     def open(self, experiment: Experiment) -> Table:
