@@ -280,8 +280,8 @@ def few_labels(shares: Sequence[float], codes: np.ndarray, scratch: np.ndarray, 
     places = np.arange(len(shares))
     for offset, values, colour, label in ((-0.18, codes, MODEL, "on the codes"), (0.18, scratch, PCA, "from scratch")):
         bars = axes.bar(places + offset, values, width=0.34, color=colour, label=label)
-        axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=2, fontsize=9)
-    axes.axhline(baseline, color=DATA, lw=1.2, ls=":", label=f"always the same: {baseline:.1f}")
+        axes.bar_label(bars, [f"{value:.1f}".replace("-", "−") for value in values], padding=2, fontsize=9)
+    axes.axhline(baseline, color=DATA, lw=1.2, ls=":", label=f"always the same: {baseline:.1f}".replace("-", "−"))
     axes.set_xticks(places, [f"{100 * share:g} % of the labels" for share in shares])
     axes.set(ylabel=ylabel)
     axes.margins(y=0.12)

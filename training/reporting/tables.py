@@ -8,6 +8,7 @@ import zoo
 from training import files
 from training.data.splits import Split
 from training.data.tables import Tables
+from training.data.targets import ANSWER
 from training.evaluation.arrays import numpy
 from training.evaluation.targets import SHARES
 from training.evaluation.trends import trends
@@ -17,7 +18,7 @@ from training.run import Run
 from zoo import dates
 from zoo.columns import dtype, kept
 from zoo.rows import raw_of
-from zoo.schema import Feature
+from zoo.schema import Feature, Schema
 
 MOST_ROWS = 4_000  # rows by which distributions and trends are judged, and dots on a map
 MOST_CELLS = 40_000  # cells among which the oddest ones are looked for
@@ -113,42 +114,41 @@ def _map(run: Run, model: zoo.TableAutoencoder, data: Tables) -> Entry:
         for name, split in reversed(data.splits.items()):
             left = MOST_ROWS - sum(map(len, codes))
             if left > 0:
+                rows = _rows(split, left)
                 codes.append(saved[f"{name}_codes"][_places(split, left)])
-                cells.append(_rows(split, left)["x"])
+                cells.append(np.concatenate([rows[ANSWER][:, None], rows["x"]], axis=1) if data.target else rows["x"])
     cells, codes = np.concatenate(cells), np.concatenate(codes)
     positions = pictures.plane(codes)
     components = f"the two leading principal components of its {model.k} dimensions"
     word = "principal component" if model.k > 2 else "code dimension"
+    first = f" by {next(iter(data.target))}, and" if data.target else ""
     return Entry(
         "codes",
         "The codes of the data",
-        f"{len(codes):,} rows, each at the position of its code in {components if model.k > 2 else 'the code space'}, coloured "
-        "by the columns that it tells most of.",
-        columns.maps(positions, _colourings(model, cells, positions), (f"first {word}", f"second {word}")),
+        f"{len(codes):,} rows, each at the position of its code in {components if model.k > 2 else 'the code space'}, coloured"
+        f"{first} by the columns that it tells most of.",
+        columns.maps(positions, _colourings(data, cells, positions), (f"first {word}", f"second {word}")),
     )
 
 
-def _colourings(model: zoo.TableAutoencoder, cells: np.ndarray, positions: np.ndarray) -> list[columns.Colouring]:
-    """The columns by which a map is coloured: of few classes first, those that the positions tell most of."""
-    schema = kept(model.likelihood.columns)
-    features, names = [*schema.values()], [*schema]
-    both = {
-        "first": Feature("continuous"),
-        "second": Feature("continuous"),
-        **{f"column {name}": schema[name] for name in names},
-    }
+def _colourings(data: Tables, cells: np.ndarray, positions: np.ndarray) -> list[columns.Colouring]:
+    """The columns by which a map is coloured: the target, then those of few classes, those that the positions tell most of."""
+    schema = {**data.target, **kept(data.schema)}
+    both = {name: Feature("continuous") for name in range(2)} | dict(enumerate(schema.values(), 2))
     told = trends(both, np.concatenate([positions, cells], axis=1).astype("float32"))[:2, 2:]
     told = np.nan_to_num(np.square(told)).sum(axis=0)
-    few = np.array([1 < len(feature.classes or ()) <= MOST_COLOURS for feature in features])
-    usable = few | np.array([not feature.classes for feature in features])
-    numbers, found = _raw_numbers(model, cells), []
-    for place in [place for place in np.lexsort((-told, ~few)) if usable[place]][:MAPS] or [0]:
-        names_of_classes = _class_names(features[place]) if few[place] else None
+    few = np.array([1 < len(feature.classes or ()) <= MOST_COLOURS for feature in schema.values()])
+    usable = few | np.array([not feature.classes for feature in schema.values()])
+    first = np.array([name in data.target for name in schema])
+    order = [place for place in np.lexsort((-told, ~few, ~first)) if usable[place]]
+    numbers, found = _raw_numbers(schema, cells), []
+    for place in order[:MAPS] or [0]:
+        name, feature = [*schema.items()][place]
+        names = _class_names(feature) if few[place] else None
         values = numbers[:, place]
-        if names_of_classes:  # a class that is not known has no colour
-            values = np.where(values < len(names_of_classes), values, np.nan)
-        ordered = features[place].type == "ordinal"
-        found.append(columns.Colouring(names[place], values, names_of_classes, ordered, features[place].format))
+        if names:  # a class that is not known has no colour
+            values = np.where(values < len(names), values, np.nan)
+        found.append(columns.Colouring(name, values, names, feature.type == "ordinal", feature.format))
     return found
 
 
@@ -183,7 +183,7 @@ def _marginals(model: zoo.TableAutoencoder, real: np.ndarray, generated: np.ndar
     schema = kept(model.likelihood.columns)
     shown = list(schema)[:MOST_COLUMNS]
     some = f" Of {len(schema):,} columns, the first {len(shown)} are shown." * (len(shown) < len(schema))
-    values = [_raw_numbers(model, cells) for cells in (real, generated)]
+    values = [_raw_numbers(schema, cells) for cells in (real, generated)]
 
     def pictured(place: int, feature: Feature) -> columns.Column:
         names, logarithmic = _class_names(feature), _is_logarithmic(feature)
@@ -235,9 +235,9 @@ def _parts(rows: np.ndarray, size: int = BATCH) -> Iterator[np.ndarray]:
         yield rows[start : start + size]
 
 
-def _raw_numbers(model: zoo.TableAutoencoder, cells: np.ndarray) -> np.ndarray:
+def _raw_numbers(schema: Schema, cells: np.ndarray) -> np.ndarray:
     """Raw values `(n, C)` of cells: numbers, dates in seconds, and the places of classes."""
-    schema, found = kept(model.likelihood.columns), cells.astype("float64")
+    found = cells.astype("float64")
     for place, (name, values) in enumerate(raw_of(schema, cells).items()):
         feature = schema[name]
         if feature.type == "datetime":
