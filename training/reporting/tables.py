@@ -21,11 +21,14 @@ from zoo.rows import raw_of
 from zoo.schema import Feature, Schema
 
 MOST_ROWS = 4_000  # rows by which distributions and trends are judged, and dots on a map
+MOST_VALUES = 1_000_000  # cells of these rows, where there are very many columns
 MOST_CELLS = 40_000  # cells among which the oddest ones are looked for
 BATCH = 1000
 ODDEST = 10
 MOST_COLUMNS = 40  # columns with a picture of their own
 MOST_TRENDS = 30  # columns with pair trends
+JUDGED = 200  # columns of which the strongest trends are looked for
+LISTED = 500  # columns in the table of the schema
 MAPS, MOST_COLOURS = 4, 10
 
 
@@ -37,7 +40,7 @@ def figures(run: Run, model: zoo.TableAutoencoder, data: Tables, metrics: dict[s
         yield _target(data, metrics)
     yield _map(run, model, data)
     yield _oddest(model, data)
-    real = _rows(data.train, MOST_ROWS)["x"]
+    real = _rows(data.train, int(np.clip(MOST_VALUES // len(model.columns), 100, MOST_ROWS)))["x"]
     seeds = np.arange(len(real), dtype="int32")
     generated = np.concatenate([numpy(model.tensors("generate")(part)) for part in _parts(seeds)])
     yield _marginals(model, real, generated)
@@ -56,7 +59,7 @@ def figures(run: Run, model: zoo.TableAutoencoder, data: Tables, metrics: dict[s
 def _schema(data: Tables, metrics: dict[str, float]) -> Entry:
     """The schema, and the errors of hidden cells, where they were judged."""
     rows, features = [], {**data.target, **data.schema}
-    for (name, feature), row in zip(features.items(), schemas.rows(data.schema, data.target), strict=True):
+    for (name, feature), row in zip([*features.items()][:LISTED], schemas.rows(data.schema, data.target), strict=False):
         keys = [f"columns/{name}/{key}" for key in ("imputation", "baseline")]
         rows.append((*row, *(_error(metrics[key], feature) if key in metrics else "" for key in keys)))
     return Entry(
@@ -64,7 +67,9 @@ def _schema(data: Tables, metrics: dict[str, float]) -> Entry:
         "Schema",
         "What the training split holds, and the error with which the model fills in cells of the test split that were hidden "
         "from it, beside that of the mean or the mode: of numbers the root of the mean squared error in standard deviations, "
-        "of classes the share that is wrong.",
+        "of classes the share that is wrong."
+        + f" Of {len(features):,} columns, the first are listed."
+        * (len(features) > LISTED),
         Table((*schemas.HEAD, "error, hidden cells", "mean or mode"), rows, (3, 4, 5)),
     )
 
@@ -80,12 +85,12 @@ def _errors(name: str, model: zoo.TableAutoencoder, metrics: dict[str, float]) -
         len(chosen) < len(judged)
     )
     numbers = np.array([_is_number(schema[judged[place]]) for place in chosen], bool)
+    pca = f" (PCA of equal k: {metrics['pca/imputation']:.3f})" if "pca/imputation" in metrics else ""
     return Entry(
         "imputation",
         "How well hidden cells are filled in",
         "The error with which hidden cells of the test split are filled in, from the largest gain over the mean or mode to the "
-        f"smallest. On average over the columns it is {metrics['imputation/score']:.3f} of theirs (PCA of equal k: "
-        f"{metrics['pca/imputation']:.3f}).{some}",
+        f"smallest. On average over the columns it is {metrics['imputation/score']:.3f} of theirs{pca}.{some}",
         columns.errors([judged[place] for place in chosen], errors[chosen], baselines[chosen], numbers, name),
     )
 
@@ -133,7 +138,8 @@ def _map(run: Run, model: zoo.TableAutoencoder, data: Tables) -> Entry:
 
 def _colourings(data: Tables, cells: np.ndarray, positions: np.ndarray) -> list[columns.Colouring]:
     """The columns by which a map is coloured: the target, then those of few classes, those that the positions tell most of."""
-    schema = {**data.target, **kept(data.schema)}
+    schema = dict(list({**data.target, **kept(data.schema)}.items())[:JUDGED])
+    cells = cells[:, : len(schema)]
     both = {name: Feature("continuous") for name in range(2)} | dict(enumerate(schema.values(), 2))
     told = trends(both, np.concatenate([positions, cells], axis=1).astype("float32"))[:2, 2:]
     told = np.nan_to_num(np.square(told)).sum(axis=0)
@@ -199,13 +205,15 @@ def _marginals(model: zoo.TableAutoencoder, real: np.ndarray, generated: np.ndar
 
 
 def _trends(model: zoo.TableAutoencoder, real: np.ndarray, generated: np.ndarray) -> Entry:
-    strengths = [trends(model.likelihood.columns, cells) for cells in (real, generated)]
+    judged = dict(list(kept(model.likelihood.columns).items())[:JUDGED])
+    strengths = [trends(judged, cells[:, : len(judged)]) for cells in (real, generated)]
     off = ~np.eye(len(strengths[0]), dtype=bool)
     gaps = np.abs(strengths[1] - strengths[0])[off]
     gap = np.nanmean(gaps) if np.isfinite(gaps).any() else 0.0
     strongest = np.argsort(-np.nansum(strengths[0] * off, axis=1), kind="stable")[:MOST_TRENDS]
-    shown, count = np.sort(strongest), len(off)
-    some = f" Of {count:,} columns, the {MOST_TRENDS} with the strongest trends are shown." * (len(shown) < count)
+    shown, count = np.sort(strongest), len(model.columns)
+    first = f"the first {JUDGED} of " * (count > JUDGED)
+    some = f" Of {first}{count:,} columns, the {MOST_TRENDS} with the strongest trends are shown." * (len(shown) < count)
     return Entry(
         "trends",
         "Trends of pairs of columns",
