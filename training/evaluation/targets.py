@@ -93,7 +93,8 @@ class _Network:
         self._start = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
 
     def answers(self, train: Labelled, held_out: Labelled, x: np.ndarray) -> np.ndarray:
-        """What is predicted for rows x, `(n,)`, after training that ends by the error on rows that are held out."""
+        """What is predicted for rows x, `(n,)`, after training that ends by the error on rows that are held out; of numbers, no
+        lower and no higher ones than in training."""
         for variable, start in zip(self._variables, self._start, strict=True):
             variable.assign(start)
         mean, scale = (0.0, 1.0) if self._classes else (train.y.mean(), max(train.y.std(), 1e-12))
@@ -106,7 +107,9 @@ class _Network:
         rows |= {"batch_size": batch, "validation_data": (held_out.x, targets[1])}
         self._model.fit(**rows, epochs=max(1, STEPS // steps), callbacks=[stop], verbose=0)
         found = self._model.predict(x, batch_size=BATCH, verbose=0)
-        return found.argmax(axis=1) if self._classes else found[:, 0] * scale + mean
+        if self._classes:
+            return found.argmax(axis=1)
+        return np.clip(found[:, 0] * scale + mean, train.y.min(), train.y.max())
 
 
 def _labelled(split: Split, name: str, feature: Feature) -> Labelled:

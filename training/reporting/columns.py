@@ -278,14 +278,15 @@ def few_labels(shares: Sequence[float], codes: np.ndarray, scratch: np.ndarray, 
     axes = figure.subplots()
     pictures.frameless(axes)
     places = np.arange(len(shares))
-    bottom = min(0.0, codes.min(), scratch.min(), baseline)
     for offset, values, colour, label in ((-0.18, codes, MODEL, "on the codes"), (0.18, scratch, PCA, "from scratch")):
-        bars = axes.bar(places + offset, values - bottom, width=0.34, bottom=bottom, color=colour, label=label)
-        axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=2, fontsize=9)
-    axes.axhline(baseline, color=DATA, lw=1.2, ls=":", label=f"always the same: {baseline:.1f}")
+        bars = axes.bar(places + offset, values, width=0.34, color=colour, label=label)
+        axes.bar_label(bars, [f"{value:.1f}".replace("-", "−") for value in values], padding=2, fontsize=9)
+    axes.axhline(baseline, color=DATA, lw=1.2, ls=":", label=f"always the same: {baseline:.1f}".replace("-", "−"))
     axes.set_xticks(places, [f"{100 * share:g} % of the labels" for share in shares])
     axes.set(ylabel=ylabel)
     axes.margins(y=0.12)
+    if min(*codes, *scratch) < 0:
+        axes.axhline(0, color=QUIET, lw=0.8)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
 

@@ -7,6 +7,7 @@ drawn as ink on paper: 0 is white and 1 is black.
 import io
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -90,23 +91,22 @@ def learning_curve(
     test: float | None = None,
     pca: float | None = None,
     ylabel: str | None = None,
+    scale: Literal["log", "linear"] = "log",
 ) -> Figure:
     """A metric by epoch, with its value on the test split and that of PCA; next to it the parts of the loss in nats, if any.
-    `ylabel` is that of the metric's axis."""
+    `ylabel` and `scale` are those of the metric's axis."""
     parts = [name for name in ("reconstruction", "kl") if name in history[0]]
     figure = sheet(12 if parts else 8, 4.2)
     axes, *more = figure.subplots(1, 2 if parts else 1, squeeze=False)[0]
     epochs = np.arange(1, len(history) + 1)
-    curves = [(metric, "training", "-"), (f"val_{metric}", "validation", "--")]
-    positive = all(row[name] > 0 for name, _, _ in curves if name in history[0] for row in history)
-    for name, label, style in curves:
+    for name, label, style in ((metric, "training", "-"), (f"val_{metric}", "validation", "--")):
         if name in history[0]:
             axes.plot(epochs, [row[name] for row in history], style, color=MODEL, lw=1.6, label=label)
     if test is not None:
         axes.axhline(test, color=DATA, lw=1.2, ls=":", label=f"test: {test:.4g}")
     if pca is not None:
         axes.axhline(pca, color=PCA, lw=1.2, ls="-.", label=f"PCA of equal k, test: {pca:.4g}")
-    axes.set(xlabel="epoch", ylabel=ylabel or metric.replace("_", " ") + " per example", yscale="log" if positive else "linear")
+    axes.set(xlabel="epoch", ylabel=ylabel or metric.replace("_", " ") + " per example", yscale=scale)
     for name, colour in zip(parts, (MODEL, PCA), strict=False):
         label = {"reconstruction": "−log p(x | code)", "kl": "KL divergence"}[name]
         more[0].plot(epochs, [row[name] for row in history], color=colour, lw=1.6, label=label)

@@ -8,6 +8,7 @@ import zoo
 from training import files
 from training.data.splits import Split
 from training.data.tables import Tables
+from training.data.targets import ANSWER
 from training.evaluation.arrays import numpy
 from training.evaluation.targets import SHARES
 from training.evaluation.trends import trends
@@ -17,14 +18,17 @@ from training.run import Run
 from zoo import dates
 from zoo.columns import dtype, kept
 from zoo.rows import raw_of
-from zoo.schema import Feature
+from zoo.schema import Feature, Schema
 
 MOST_ROWS = 4_000  # rows by which distributions and trends are judged, and dots on a map
+MOST_VALUES = 1_000_000  # cells of these rows, where there are very many columns
 MOST_CELLS = 40_000  # cells among which the oddest ones are looked for
 BATCH = 1000
 ODDEST = 10
 MOST_COLUMNS = 40  # columns with a picture of their own
 MOST_TRENDS = 30  # columns with pair trends
+JUDGED = 200  # columns of which the strongest trends are looked for
+LISTED = 500  # columns in the table of the schema
 MAPS, MOST_COLOURS = 4, 10
 
 
@@ -36,7 +40,7 @@ def figures(run: Run, model: zoo.TableAutoencoder, data: Tables, metrics: dict[s
         yield _target(data, metrics)
     yield _map(run, model, data)
     yield _oddest(model, data)
-    real = _rows(data.train, MOST_ROWS)["x"]
+    real = _rows(data.train, int(np.clip(MOST_VALUES // len(model.columns), 100, MOST_ROWS)))["x"]
     seeds = np.arange(len(real), dtype="int32")
     generated = np.concatenate([numpy(model.tensors("generate")(part)) for part in _parts(seeds)])
     yield _marginals(model, real, generated)
@@ -48,14 +52,14 @@ def figures(run: Run, model: zoo.TableAutoencoder, data: Tables, metrics: dict[s
             "learning_curve",
             "Learning curve",
             "The average loss of cells that were hidden, after every epoch; 1 is that of the best constant.",
-            pictures.learning_curve(history, "imputation", ylabel="loss of hidden cells"),
+            pictures.learning_curve(history, "imputation", ylabel="loss of hidden cells", scale="linear"),
         )
 
 
 def _schema(data: Tables, metrics: dict[str, float]) -> Entry:
     """The schema, and the errors of hidden cells, where they were judged."""
     rows, features = [], {**data.target, **data.schema}
-    for (name, feature), row in zip(features.items(), schemas.rows(data.schema, data.target), strict=True):
+    for (name, feature), row in zip([*features.items()][:LISTED], schemas.rows(data.schema, data.target), strict=False):
         keys = [f"columns/{name}/{key}" for key in ("imputation", "baseline")]
         rows.append((*row, *(_error(metrics[key], feature) if key in metrics else "" for key in keys)))
     return Entry(
@@ -63,7 +67,9 @@ def _schema(data: Tables, metrics: dict[str, float]) -> Entry:
         "Schema",
         "What the training split holds, and the error with which the model fills in cells of the test split that were hidden "
         "from it, beside that of the mean or the mode: of numbers the root of the mean squared error in standard deviations, "
-        "of classes the share that is wrong.",
+        "of classes the share that is wrong."
+        + f" Of {len(features):,} columns, the first are listed."
+        * (len(features) > LISTED),
         Table((*schemas.HEAD, "error, hidden cells", "mean or mode"), rows, (3, 4, 5)),
     )
 
@@ -79,12 +85,12 @@ def _errors(name: str, model: zoo.TableAutoencoder, metrics: dict[str, float]) -
         len(chosen) < len(judged)
     )
     numbers = np.array([_is_number(schema[judged[place]]) for place in chosen], bool)
+    pca = f" (PCA of equal k: {metrics['pca/imputation']:.3f})" if "pca/imputation" in metrics else ""
     return Entry(
         "imputation",
         "How well hidden cells are filled in",
         "The error with which hidden cells of the test split are filled in, from the largest gain over the mean or mode to the "
-        f"smallest. On average over the columns it is {metrics['imputation/score']:.3f} of theirs (PCA of equal k: "
-        f"{metrics['pca/imputation']:.3f}).{some}",
+        f"smallest. On average over the columns it is {metrics['imputation/score']:.3f} of theirs{pca}.{some}",
         columns.errors([judged[place] for place in chosen], errors[chosen], baselines[chosen], numbers, name),
     )
 
@@ -113,42 +119,42 @@ def _map(run: Run, model: zoo.TableAutoencoder, data: Tables) -> Entry:
         for name, split in reversed(data.splits.items()):
             left = MOST_ROWS - sum(map(len, codes))
             if left > 0:
+                rows = _rows(split, left)
                 codes.append(saved[f"{name}_codes"][_places(split, left)])
-                cells.append(_rows(split, left)["x"])
+                cells.append(np.concatenate([rows[ANSWER][:, None], rows["x"]], axis=1) if data.target else rows["x"])
     cells, codes = np.concatenate(cells), np.concatenate(codes)
     positions = pictures.plane(codes)
     components = f"the two leading principal components of its {model.k} dimensions"
     word = "principal component" if model.k > 2 else "code dimension"
+    first = f" by {next(iter(data.target))}, and" if data.target else ""
     return Entry(
         "codes",
         "The codes of the data",
-        f"{len(codes):,} rows, each at the position of its code in {components if model.k > 2 else 'the code space'}, coloured "
-        "by the columns that it tells most of.",
-        columns.maps(positions, _colourings(model, cells, positions), (f"first {word}", f"second {word}")),
+        f"{len(codes):,} rows, each at the position of its code in {components if model.k > 2 else 'the code space'}, coloured"
+        f"{first} by the columns that it tells most of.",
+        columns.maps(positions, _colourings(data, cells, positions), (f"first {word}", f"second {word}")),
     )
 
 
-def _colourings(model: zoo.TableAutoencoder, cells: np.ndarray, positions: np.ndarray) -> list[columns.Colouring]:
-    """The columns by which a map is coloured: of few classes first, those that the positions tell most of."""
-    schema = kept(model.likelihood.columns)
-    features, names = [*schema.values()], [*schema]
-    both = {
-        "first": Feature("continuous"),
-        "second": Feature("continuous"),
-        **{f"column {name}": schema[name] for name in names},
-    }
+def _colourings(data: Tables, cells: np.ndarray, positions: np.ndarray) -> list[columns.Colouring]:
+    """The columns by which a map is coloured: the target, then those of few classes, those that the positions tell most of."""
+    schema = dict(list({**data.target, **kept(data.schema)}.items())[:JUDGED])
+    cells = cells[:, : len(schema)]
+    both = {name: Feature("continuous") for name in range(2)} | dict(enumerate(schema.values(), 2))
     told = trends(both, np.concatenate([positions, cells], axis=1).astype("float32"))[:2, 2:]
     told = np.nan_to_num(np.square(told)).sum(axis=0)
-    few = np.array([1 < len(feature.classes or ()) <= MOST_COLOURS for feature in features])
-    usable = few | np.array([not feature.classes for feature in features])
-    numbers, found = _raw_numbers(model, cells), []
-    for place in [place for place in np.lexsort((-told, ~few)) if usable[place]][:MAPS] or [0]:
-        names_of_classes = _class_names(features[place]) if few[place] else None
+    few = np.array([1 < len(feature.classes or ()) <= MOST_COLOURS for feature in schema.values()])
+    usable = few | np.array([not feature.classes for feature in schema.values()])
+    first = np.array([name in data.target for name in schema])
+    order = [place for place in np.lexsort((-told, ~few, ~first)) if usable[place]]
+    numbers, found = _raw_numbers(schema, cells), []
+    for place in order[:MAPS] or [0]:
+        name, feature = [*schema.items()][place]
+        names = _class_names(feature) if few[place] else None
         values = numbers[:, place]
-        if names_of_classes:  # a class that is not known has no colour
-            values = np.where(values < len(names_of_classes), values, np.nan)
-        ordered = features[place].type == "ordinal"
-        found.append(columns.Colouring(names[place], values, names_of_classes, ordered, features[place].format))
+        if names:  # a class that is not known has no colour
+            values = np.where(values < len(names), values, np.nan)
+        found.append(columns.Colouring(name, values, names, feature.type == "ordinal", feature.format))
     return found
 
 
@@ -183,7 +189,7 @@ def _marginals(model: zoo.TableAutoencoder, real: np.ndarray, generated: np.ndar
     schema = kept(model.likelihood.columns)
     shown = list(schema)[:MOST_COLUMNS]
     some = f" Of {len(schema):,} columns, the first {len(shown)} are shown." * (len(shown) < len(schema))
-    values = [_raw_numbers(model, cells) for cells in (real, generated)]
+    values = [_raw_numbers(schema, cells) for cells in (real, generated)]
 
     def pictured(place: int, feature: Feature) -> columns.Column:
         names, logarithmic = _class_names(feature), _is_logarithmic(feature)
@@ -199,13 +205,15 @@ def _marginals(model: zoo.TableAutoencoder, real: np.ndarray, generated: np.ndar
 
 
 def _trends(model: zoo.TableAutoencoder, real: np.ndarray, generated: np.ndarray) -> Entry:
-    strengths = [trends(model.likelihood.columns, cells) for cells in (real, generated)]
+    judged = dict(list(kept(model.likelihood.columns).items())[:JUDGED])
+    strengths = [trends(judged, cells[:, : len(judged)]) for cells in (real, generated)]
     off = ~np.eye(len(strengths[0]), dtype=bool)
     gaps = np.abs(strengths[1] - strengths[0])[off]
     gap = np.nanmean(gaps) if np.isfinite(gaps).any() else 0.0
     strongest = np.argsort(-np.nansum(strengths[0] * off, axis=1), kind="stable")[:MOST_TRENDS]
-    shown, count = np.sort(strongest), len(off)
-    some = f" Of {count:,} columns, the {MOST_TRENDS} with the strongest trends are shown." * (len(shown) < count)
+    shown, count = np.sort(strongest), len(model.columns)
+    first = f"the first {JUDGED} of " * (count > JUDGED)
+    some = f" Of {first}{count:,} columns, the {MOST_TRENDS} with the strongest trends are shown." * (len(shown) < count)
     return Entry(
         "trends",
         "Trends of pairs of columns",
@@ -235,9 +243,9 @@ def _parts(rows: np.ndarray, size: int = BATCH) -> Iterator[np.ndarray]:
         yield rows[start : start + size]
 
 
-def _raw_numbers(model: zoo.TableAutoencoder, cells: np.ndarray) -> np.ndarray:
+def _raw_numbers(schema: Schema, cells: np.ndarray) -> np.ndarray:
     """Raw values `(n, C)` of cells: numbers, dates in seconds, and the places of classes."""
-    schema, found = kept(model.likelihood.columns), cells.astype("float64")
+    found = cells.astype("float64")
     for place, (name, values) in enumerate(raw_of(schema, cells).items()):
         feature = schema[name]
         if feature.type == "datetime":
