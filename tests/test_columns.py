@@ -112,6 +112,28 @@ def test_what_is_drawn_is_distributed_as_it_is_judged(name):
         assert stats.kstest(inner, expected.cdf).pvalue > 1e-3
 
 
+def test_large_counts_are_drawn_from_a_grid():
+    feature = FEATURES["count"]._replace(range=(30.0, 90_000.0), mean=5e3, scale=8e3, log_mean=7.5, log_scale=1.0)
+    group = columns.groups({"n": feature, "m": FEATURES["count"]})[0][1]
+    parameters = np.tile(np.array([[0.0, 1.0, 0.0]], "float32"), (4000, 2))
+    uniform = RANDOM.random((4000, 2)).astype("float32")
+    drawn = np.round(group.raw(np.asarray(group.draw(parameters, uniform, uniform), "float64"), np))
+    for column, mean in ((0, 5e3), (1, 12.0)):
+        expected = stats.nbinom(np.e, np.e / (np.e + mean)).ppf((0.1, 0.5, 0.9))
+        np.testing.assert_allclose(np.quantile(drawn[:, column], (0.1, 0.5, 0.9)), expected, rtol=0.1, atol=1)
+    assert drawn[:, 0].min() >= 30
+
+
+def test_what_is_drawn_has_the_decimals_of_the_data():
+    normal = RANDOM.normal(size=(200, 1)).astype("float32")
+    for name, decimals in (("continuous", 1), ("positive", 2)):
+        group = columns.groups({"x": FEATURES[name]._replace(decimals=decimals)})[0][1]
+        drawn = group.draw(np.zeros((200, group.parameters), "float32"), normal, normal)
+        values = group.raw(np.asarray(drawn, "float64"), np) * 10**decimals
+        np.testing.assert_allclose(values, np.round(values), atol=0.02)
+        assert len(np.unique(values)) > 50
+
+
 @pytest.mark.parametrize("name", FEATURES)
 def test_no_value_is_likelier_than_the_mode_and_no_input_too_far(name):
     group = _of(name)
@@ -133,6 +155,16 @@ def test_raw_values_and_cells_are_each_others_inverses(name):
         raw = np.array(feature.classes)
     group = _of(name)
     np.testing.assert_allclose(group.raw(group.cells(raw[:, None], np), np)[:, 0], raw, rtol=1e-9, atol=1e-6)
+
+
+def test_numbers_have_no_more_digits_than_single_precision_knows():
+    feature = Feature("continuous", range=(0.0, 9000.0), mean=3000.0, scale=1000.0, decimals=1)
+    group = _of("continuous", feature, Feature("continuous", range=(0.0, 9e17), mean=3e17, scale=1e17, decimals=1))
+    cells = group.cells(np.array([[1.0, 3900.2, 123456789012345678.0]]), np).astype("float32").astype("float64")
+    np.testing.assert_array_equal(group.raw(cells, np)[0, 1:], [3900.2, cells[0, 2] * 1e17 + 3e17])
+    group = columns.groups({"n": FEATURES["count"]._replace(decimals=0)})[0][1]
+    cells = group.cells(np.arange(60.0)[:, None], np).astype("float32").astype("float64")
+    np.testing.assert_array_equal(group.raw(cells, np)[:, 0], np.arange(60.0))
 
 
 # Autoencoders

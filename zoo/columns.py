@@ -34,7 +34,8 @@ OTHER = "<other>"  # what any text is read as that is not among the classes of i
 LEFT_OUT = ("identifier", "text", "constant")  # types of columns that a model does not have
 FARTHEST = 8.0  # standard deviations beyond which the encoder does not see how far off a value is
 NARROWEST = 0.02  # least standard deviation of a prediction, in standard units
-MOST_DRAWN = 1_000  # highest count that is drawn
+MOST_DRAWN = 1_000  # whole numbers among which counts are drawn
+FINEST = 1e-5  # how far decimals reach, relative to the spread or to the highest number, in single precision
 _WIDEST = 12.0  # how far the logarithms of a count's mean and size can be from their start
 _DAY, _YEAR = 86_400.0, 365.2425 * 86_400.0
 _UNIT = math.log(math.e - 1)  # where softplus is 1
@@ -140,6 +141,13 @@ class _Numbers(Columns):
         links[:, 0, 0] = 1.0
         return links
 
+    def _rounded(self, values, xp):
+        """Values with two more decimals than the data have: the others are those of cells in single precision."""
+        decimals = self._of("decimals")
+        steps = 10.0 ** (np.nan_to_num(decimals) + 2)
+        near = xp.logical_and(xp.abs(values) * steps < 2.0**53, ~np.isnan(decimals))
+        return xp.where(near, xp.floor(values * steps + 0.5) / steps, values)
+
     def _ranges(self) -> np.ndarray:
         return np.array([feature.range for feature in self.features], "float64").T
 
@@ -165,7 +173,7 @@ class Continuous(_Numbers):
         return (values - self._of("mean")) / self._of("scale")
 
     def raw(self, cells: Any, xp: ModuleType) -> Any:
-        return cells * self._of("scale") + self._of("mean")
+        return self._rounded(cells * self._of("scale") + self._of("mean"), xp)
 
     def inputs(self, cells: keras.KerasTensor) -> keras.KerasTensor:
         return self._flat(cells)
@@ -186,7 +194,15 @@ class Continuous(_Numbers):
 
     def draw(self, parameters: keras.KerasTensor, normal: keras.KerasTensor, uniform: keras.KerasTensor) -> keras.KerasTensor:
         mean, deviation = self._each(parameters)
-        return ops.clip(mean + _positive(deviation) * normal, *self.bounds)
+        return ops.clip(self._written(mean + _positive(deviation) * normal), *self.bounds)
+
+    def _written(self, cells):
+        """The nearest cells of numbers that have as many decimals as the data, unless single precision is too coarse for it."""
+        step = np.nan_to_num(10.0 ** -self._of("decimals") / self._of("scale"))
+        known, step = step > FINEST, np.maximum(step, FINEST)
+        offset = np.where(known, self._of("mean") / self._of("scale") / step % 1.0, 0.0).astype("float32")
+        written = (ops.round(cells / step.astype("float32") + offset) - offset) * step.astype("float32")
+        return ops.where(known, written, cells)
 
 
 @register("column", "datetime")
@@ -219,7 +235,7 @@ class _Logarithms(_Numbers):
         return (xp.log(values + self.offset) - self._of("log_mean")) / self._of("log_scale")
 
     def raw(self, cells: Any, xp: ModuleType) -> Any:
-        return xp.exp(cells * self._of("log_scale") + self._of("log_mean")) - self.offset
+        return self._rounded(xp.exp(cells * self._of("log_scale") + self._of("log_mean")) - self.offset, xp)
 
     def inputs(self, cells: keras.KerasTensor) -> keras.KerasTensor:
         return self._flat(cells, self._standard(cells))
@@ -265,7 +281,11 @@ class Positive(_Logarithms):
 
     def draw(self, parameters: keras.KerasTensor, normal: keras.KerasTensor, uniform: keras.KerasTensor) -> keras.KerasTensor:
         mean, deviation, _ = self._each(parameters)
-        return ops.clip(mean + _positive(deviation) * normal, *self.bounds)
+        cells = ops.clip(mean + _positive(deviation) * normal, *self.bounds)
+        step, (low, high) = 10.0 ** -self._of("decimals"), self._ranges()
+        known, step = step > FINEST * high, np.nan_to_num(step, nan=1.0).astype("float32")
+        written = ops.clip(ops.round(self._values(cells) / step) * step, low.astype("float32"), high.astype("float32"))
+        return ops.where(known, self._cells(written), cells)
 
     def _log_prob(self, cells, parameters):
         mean, deviation, _ = self._each(parameters)
@@ -298,11 +318,22 @@ class Count(_Logarithms):
         return self._log_prob(cells, parameters) - self._negative_binomial(mode, parameters)
 
     def draw(self, parameters: keras.KerasTensor, normal: keras.KerasTensor, uniform: keras.KerasTensor) -> keras.KerasTensor:
-        highest = int(min(self._ranges()[1].max(), MOST_DRAWN))
-        numbers = np.arange(highest + 1, dtype="float32")[:, None]
-        edges = ops.cumsum(ops.exp(self._negative_binomial(numbers, parameters[..., None, :])), axis=-2)  # (…, N, G)
-        below = ops.cast(uniform[..., None, :] * edges[..., -1:, :] > edges, "float32")
-        return self._cells(ops.sum(below, axis=-2))
+        numbers, weights = self._grid()
+        masses = ops.exp(self._negative_binomial(numbers, parameters[..., None, :])) * weights
+        edges = ops.cumsum(masses, axis=-2)  # (…, N, G)
+        places = ops.sum(ops.cast(uniform[..., None, :] * edges[..., -1:, :] > edges, "int32"), axis=-2)
+        return self._cells(ops.take(numbers.ravel(), places * self.size + np.arange(self.size)))
+
+    def _grid(self):
+        """The whole numbers that can be drawn, `(N, G)`: all in the range of the data, or some, ever farther apart; and for how
+        many each of them stands."""
+        low, high = self._ranges()
+        size = int(min(high.max(), MOST_DRAWN)) + 1
+        even = np.tile(np.arange(size)[:, None], self.size)
+        numbers = np.where(high < size, np.minimum(even, high), np.round(np.expm1(even / (size - 1) * np.log1p(high))))
+        between = np.floor((numbers[1:] + numbers[:-1]) / 2) + 0.5
+        edges = np.concatenate([low[None] - 0.5, np.maximum(between, low - 0.5), high[None] + 0.5])
+        return numbers.astype("float32"), np.diff(edges, axis=0).astype("float32")
 
     def _log_prob(self, cells, parameters):
         return self._negative_binomial(ops.maximum(ops.round(self._values(cells)), 0.0), parameters)
