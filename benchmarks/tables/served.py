@@ -68,7 +68,7 @@ def _wrong(row: Row, answer: Mapping, columns: list[str]) -> dict[str, str]:
         given, received = row[column], answer.get(column)
         if received is None or is_missing(received):
             return {"error": f"{column} is not filled in"}
-        same = math.isclose(given, received, rel_tol=1e-9) if isinstance(given, float) else given.strip() == received
+        same = math.isclose(given, received, rel_tol=1e-9) if isinstance(given, float) else received in (given, given.strip())
         if not is_missing(given) and not same:
             return {"error": f"{column} was {given!r}, and is {received!r}"}
     return {}
