@@ -2,7 +2,7 @@
 
 Rows are a dict of columns, a pandas or Polars table, or a list of dicts, one for each row. Every column that the model has must
 be there; others are passed over. Missing is None, NaN, or "" in a column of texts. A text that is not among the classes of its
-column is another class, `<other>`; in a column with an order it is missing.
+column is another class, `<other>`; in a column with an order it is missing. Blanks around a text do not count.
 """
 
 import datetime
@@ -19,6 +19,7 @@ from zoo.columns import dtype, kept
 from zoo.schema import Feature, Schema
 
 SHOWN = 40  # characters of a value in an error
+BLANKS = " \t\n\v\f\r"  # that do not count around a text, as TensorFlow strips them
 
 Raw = dict[str, np.ndarray]
 
@@ -75,7 +76,9 @@ def filled(raw: Mapping[str, np.ndarray], with_: Mapping[str, np.ndarray]) -> Ra
 
 def missing(column: np.ndarray) -> np.ndarray:
     """Which values `(n,)` of a raw column are missing."""
-    return np.isnan(column) if column.dtype.kind == "f" else column == ""
+    if column.dtype.kind == "f":
+        return np.isnan(column)
+    return np.array([not text.strip(BLANKS) for text in column.tolist()], bool)
 
 
 def _columns(rows: Any) -> Mapping[str, Any]:
@@ -145,10 +148,11 @@ def _numbers(values: np.ndarray, feature: Feature) -> np.ndarray:
         return np.asarray(values, "float64")
     if feature.type == "datetime":
         distinct = list(dict.fromkeys(values.tolist()))  # often far fewer
-        known = dict(zip(distinct, dates.seconds(distinct, feature.format).tolist(), strict=True))
+        found = dates.seconds([text.strip(BLANKS) for text in distinct], feature.format).tolist()
+        known = dict(zip(distinct, found, strict=True))
         return np.array([known[text] for text in values.tolist()], "float64")
-    places = {text: place for place, text in enumerate(feature.classes)} | {"": math.nan}
-    return np.array([places.get(text, len(feature.classes)) for text in values.tolist()], "float64")
+    places = {text.strip(BLANKS): place for place, text in enumerate(feature.classes)} | {"": math.nan}
+    return np.array([places.get(text.strip(BLANKS), len(feature.classes)) for text in values.tolist()], "float64")
 
 
 def _values(numbers: np.ndarray, feature: Feature) -> np.ndarray:

@@ -15,7 +15,7 @@ from serving.export.images import Verb
 from zoo import dates
 from zoo.columns import OTHER, dtype, groups, kept
 from zoo.model import Model
-from zoo.rows import raw, raw_of
+from zoo.rows import BLANKS, raw, raw_of
 from zoo.schema import Feature, Schema
 from zoo.signatures import Tensor
 
@@ -121,7 +121,7 @@ class Table(tf.Module):
 
 
 def _are_missing(values: tf.Tensor) -> tf.Tensor:
-    return values == "" if values.dtype == tf.string else tf.math.is_nan(values)
+    return tf.strings.strip(values) == "" if values.dtype == tf.string else tf.math.is_nan(values)
 
 
 def _kinds(features: Sequence[Feature]) -> list[tuple[np.ndarray, "_Numbers"]]:
@@ -157,7 +157,7 @@ class _Texts(tf.Module):
 
     def __init__(self, features: Sequence[Feature]):
         super().__init__()
-        keys = [f"{place} {text}" for place, feature in enumerate(features) for text in (*feature.classes, "")]
+        keys = [f"{place} {text.strip(BLANKS)}" for place, feature in enumerate(features) for text in (*feature.classes, "")]
         numbers = [number for feature in features for number in (*map(float, range(len(feature.classes))), np.nan)]
         initial = tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(numbers, tf.float64))
         self._table = tf.lookup.StaticHashTable(initial, -1.0)
@@ -167,7 +167,7 @@ class _Texts(tf.Module):
         self._starts = np.cumsum([0, *(self._counts[:-1] + 2)])
 
     def numbers(self, texts: tf.Tensor) -> tf.Tensor:
-        found = self._table.lookup(tf.strings.join([tf.broadcast_to(self._prefixes, tf.shape(texts)), texts]))
+        found = self._table.lookup(tf.strings.join([tf.broadcast_to(self._prefixes, tf.shape(texts)), tf.strings.strip(texts)]))
         return tf.where(found == -1.0, self._counts, found)
 
     def values(self, numbers: tf.Tensor) -> tf.Tensor:
@@ -184,6 +184,7 @@ class _Dates(tf.Module):
         self._pattern, self._parts = dates.expression(format)
 
     def numbers(self, texts: tf.Tensor) -> tf.Tensor:
+        texts = tf.strings.strip(texts)
         good = tf.strings.regex_full_match(texts, self._pattern)
         parts = {}
         for number, part in enumerate(self._parts, 1):
