@@ -5,6 +5,7 @@ import csv
 import html.parser
 import io
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from training.data.tables import parts
 from training.evaluation import measures, targets
 from training.evaluation.trends import trends
 from training.experiments.experiment import Experiment
+from training.fitting.interpolation import interpolate
 from training.reporting import schemas
 from zoo.columns import kept
 from zoo.schema import Feature
@@ -235,3 +237,12 @@ def test_a_preset_holds_raw_rows_and_the_map(finished, table, tmp_path):
     assert (
         "![codes](codes.png)" in card and (folder / "codes.png").read_bytes() == (run.report.parent / "codes.png").read_bytes()
     )
+
+
+@pytest.mark.parametrize(("target", "share"), [(4.0, 0.5), (9.0, 1.0), (1.0, 0.25)])
+def test_of_the_weights_between_start_and_end_the_best_are_kept(target, share):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.set_weights([np.full((1, 1), 8.0)])
+    loss = lambda: abs(float(model.get_weights()[0][0, 0]) - target)  # noqa: E731
+    assert interpolate(model, [np.zeros((1, 1))], loss) == share
+    assert model.get_weights()[0][0, 0] == 8.0 * share

@@ -69,6 +69,12 @@ def imputation(filler: object, split: Split, seed: int = 0, model: zoo.TableAuto
     return {"imputation/score": float(np.mean(ratios)) if ratios else 1.0, "imputation/baseline": 1.0, **metrics}
 
 
+def loss(model: zoo.TableAutoencoder, x: np.ndarray) -> float:
+    """What training minimizes, for cells `(n, C)` of which the same are hidden always."""
+    starts = range(0, len(x), BATCH)
+    return -float(np.concatenate([arrays.numpy(model(x[i : i + BATCH], training=False)["objective"]) for i in starts]).mean())
+
+
 def cells(split: Split, most: int) -> np.ndarray:
     """Cells `(n, C)` of a split, of at most so many rows: of all parts of it, or, of a stream, the first ones."""
     if split.arrays is not None:

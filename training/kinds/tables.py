@@ -16,6 +16,7 @@ from training.data.tables import Tables as Table
 from training.evaluation import tables as evaluation
 from training.evaluation import targets
 from training.experiments.experiment import Experiment
+from training.fitting.interpolation import interpolate
 from training.fitting.loop import total_steps
 from training.kinds.arrays import Arrays
 from training.kinds.kind import Evaluation
@@ -28,6 +29,7 @@ from training.seeds import derived
 from zoo.registry import register
 
 REGRESSED = 50_000  # most rows to which the regressions are fitted
+JUDGED = 5_000  # most rows by which weights between the start and the end are judged
 
 
 @register(
@@ -91,6 +93,14 @@ class Tables(Arrays):
         if model.has_linear_path:
             with stage("fitting regressions"):
                 zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
+
+    def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
+        if model.has_linear_path and experiment["training.keep"] == "best":
+            with stage("averaging with the linear start"):
+                start = [keras.ops.convert_to_numpy(weight) for weight in self.build(experiment, data).trainable_variables]
+                held_out = evaluation.cells(data.held_out, JUDGED)
+                interpolate(model, start, lambda: evaluation.loss(model, held_out))
+        super().after_fit(model, data, experiment)
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
