@@ -42,9 +42,9 @@ def predict(model: str | os.PathLike, data: str | os.PathLike, verb: str, output
     written as a table, in the form that the name of the output ends in (`table_writers.ENDINGS`), or as arrays.
 
     Of a verb that answers with rows, the output has the columns of the input, also those that the model does not have, and
-    cells whose value stays are given back as they were written. New numbers have as many decimals as those of the training
-    data. A CSV file keeps its separator, decimal sign and line ends; it is in UTF-8, or in the encoding of the input, if that
-    has a byte order mark. Seeds are the numbers of the rows, from 0.
+    cells whose value stays are given back as they were written. New numbers have the decimals of the training data, and up to
+    two more where they are expectations. A CSV file keeps its separator, decimal sign and line ends; it is in UTF-8, or in the
+    encoding of the input, if that has a byte order mark. Seeds are the numbers of the rows, from 0.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.

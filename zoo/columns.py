@@ -34,6 +34,7 @@ OTHER = "<other>"  # what any text is read as that is not among the classes of i
 LEFT_OUT = ("identifier", "text", "constant")  # types of columns that a model does not have
 FARTHEST = 8.0  # standard deviations beyond which the encoder does not see how far off a value is
 NARROWEST = 0.02  # least standard deviation of a prediction, in standard units
+MORE = 2  # decimals of an expected number, beyond those of the data
 MOST_DRAWN = 1_000  # whole numbers among which counts are drawn
 FINEST = 1e-5  # how far decimals reach, relative to the spread or to the highest number, in single precision
 _WIDEST = 12.0  # how far the logarithms of a count's mean and size can be from their start
@@ -142,9 +143,9 @@ class _Numbers(Columns):
         return links
 
     def _rounded(self, values, xp):
-        """Values with two more decimals than the data have: the others are those of cells in single precision."""
+        """Values with MORE decimals beyond those of the data: further ones are those of cells in single precision."""
         decimals = self._of("decimals")
-        steps = 10.0 ** (np.nan_to_num(decimals) + 2)
+        steps = 10.0 ** (np.nan_to_num(decimals) + MORE)
         near = xp.logical_and(xp.abs(values) * steps < 2.0**53, ~np.isnan(decimals))
         return xp.where(near, xp.floor(values * steps + 0.5) / steps, values)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.data import batches
-from zoo.columns import dtype
+from zoo.columns import MORE, dtype
 from zoo.dates import seconds
 from zoo.schema import Feature
 
@@ -17,7 +17,7 @@ EXACT = 1e15  # numbers from which on a format of fixed digits shows digits that
 
 class Column(NamedTuple):
     """What is to be written in a column: numbers or texts `(n,)`. `new` `(n,)` says where they replace what was read, None:
-    everywhere. They have as many decimals as the `feature`, if they are of one."""
+    everywhere. If they are of a `feature`, they have as many decimals as it, and `zoo.columns.MORE` if they need them."""
 
     values: np.ndarray
     feature: Feature | None = None
@@ -90,8 +90,9 @@ def _new_texts(column: Column, decimal: str) -> pa.Array:
     decimals = column.feature.decimals if column.feature else None
     if decimals is None:
         return _number_texts(column.values, decimal)
-    rounded = np.round(np.nan_to_num(column.values), decimals) + 0.0  # no −0
-    fixed = pa.array(np.char.mod(f"%.{decimals}f", rounded).tolist())
+    rounded = np.round(np.nan_to_num(column.values), decimals + MORE) + 0.0  # no −0
+    fixed = pa.array(np.char.mod(f"%.{decimals + MORE}f", rounded).tolist())
+    fixed = pc.replace_substring_regex(fixed, f"{'' if decimals else '[.]?'}0{{1,{MORE}}}$", "")
     if decimal != ".":
         fixed = pc.replace_substring(fixed, ".", decimal)
     usual = np.abs(column.values) < EXACT  # NaN is not
@@ -115,7 +116,7 @@ def _rounded(column: Column) -> np.ndarray:
     decimals = column.feature.decimals if column.feature else None
     if decimals is None:
         return column.values
-    rounded = np.round(column.values, decimals) + 0.0  # no −0
+    rounded = np.round(column.values, decimals + MORE) + 0.0  # no −0
     return rounded if column.new is None else np.where(column.new, rounded, column.values)
 
 
