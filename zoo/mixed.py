@@ -113,6 +113,8 @@ class ColumnInputs(keras.layers.Layer):
     """Cells `(B, C)` of a table, of which any may be missing, to inputs `(B, F)` of an encoder: numbers in standard units,
     classes as indicators, 0 where a cell is missing, and for each column whether it is.
 
+    `owners` are the places of the columns that the inputs are of, those beside the flags, `(F − C,)`.
+
     Args:
         columns: the table's schema, by name.
     """
@@ -122,7 +124,7 @@ class ColumnInputs(keras.layers.Layer):
         self.columns = _schema(columns)
         self.groups = groups(self.columns)
         self._places = np.concatenate([places for places, _ in self.groups])
-        self._columns = np.concatenate([np.repeat(places, group.width // group.size) for places, group in self.groups])
+        self.owners = np.concatenate([np.repeat(places, group.width // group.size) for places, group in self.groups])
         self._edges = np.cumsum([group.size for _, group in self.groups])[:-1].tolist()
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
@@ -131,7 +133,7 @@ class ColumnInputs(keras.layers.Layer):
         split = ops.split(cells, self._edges, axis=-1) if self._edges else [cells]  # at no place, TensorFlow does not split
         parts = zip(self.groups, split, strict=True)
         inputs = ops.concatenate([group.inputs(part) for (_, group), part in parts], axis=-1)
-        return ops.concatenate([missing, inputs * (1.0 - ops.take(missing, self._columns, axis=-1))], axis=-1)
+        return ops.concatenate([missing, inputs * (1.0 - ops.take(missing, self.owners, axis=-1))], axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], input_shape[-1] + sum(group.width for _, group in self.groups))

@@ -36,7 +36,7 @@ def start_as_regression(model: TableAutoencoder, x: np.ndarray) -> None:
             f"Expected bodies with a linear path, and a linear code with a bias. Received: {type(model.bottleneck).__name__} "
             f"on {model.encoder.name}. Try --body=residual."
         )
-    owners = np.concatenate([np.repeat(places, group.width // group.size) for places, group in inputs.groups])  # (F,)
+    owners = inputs.owners  # (F,)
     if len(owners) > MOST_INPUTS:
         return
     z, seen = _inputs(inputs, x, owners)

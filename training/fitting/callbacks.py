@@ -125,7 +125,7 @@ class Best(keras.callbacks.Callback):
             loss = logs[f"{prefix}reconstruction"] + beta * logs[f"{prefix}kl"]
         if loss < self.loss:
             self.epoch, self.loss = epoch, float(loss)
-            self._unwritten = {_key(i): np.array(weight) for i, weight in enumerate(model.weights)}
+            self._unwritten = {_key(i): np.array(keras.ops.convert_to_numpy(weight)) for i, weight in enumerate(model.weights)}
 
     def write(self) -> None:
         """Writes the best weights, unless the file has them."""
