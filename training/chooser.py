@@ -24,7 +24,6 @@ from training.run import Run
 from zoo.arguments import require_positive
 
 MINUTES = 5.0
-SHARE = 0.6  # of the time, for training; the rest is for reading, evaluation, pictures and the export
 EPOCH = 0.05  # seconds that an epoch takes beside its steps
 FEW = 2_000  # rows below which more of them are set apart for validation
 VALIDATION = (0.1, 0.2)  # shares of many rows, and of few
@@ -158,7 +157,7 @@ def _timed(experiment: Experiment, data: Data, minutes: float) -> Experiment:
         times = {each: _seconds_a_step(trial.override(precision=each), data) for each in _precisions(experiment)}
     precision = min(times, key=times.get)
     milliseconds = {each: f"{1000 * seconds:.0f} ms a step in {each}" for each, seconds in times.items()}
-    epochs = int(60 * minutes * SHARE / (loop.total_steps(data, trial) * times[precision] + EPOCH))
+    epochs = int(60 * minutes * kinds.of(experiment).share_of_time / (loop.total_steps(data, trial) * times[precision] + EPOCH))
     most = kinds.of(experiment).most_epochs
     number = max(1, min(most, epochs))
     in_time = f"within {minutes:g} minute{'' if minutes == 1 else 's'}, at {milliseconds[precision]}"

@@ -362,7 +362,9 @@ class Autoencoder(Model):
 
     def evaluate(self, x: Any = None, *args, **kwargs) -> Any:
         """As in Keras, on inputs only."""
-        return super().evaluate(self._opened(x)[0], *args, **kwargs)
+        if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` asks, after every epoch, about data opened before
+            x, _ = self._opened(x)
+        return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x: Any, *args, **kwargs) -> dict[str, np.ndarray]:
         """As in Keras: the outputs of calling the model, as NumPy arrays."""

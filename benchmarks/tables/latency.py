@@ -1,9 +1,9 @@
 """The time of filling in one new row: the exported model, served, against `transform` of scikit-learn's imputers.
 
 The zoo's is that of `reconstruct`, raw row in, raw row out, once over REST from a client in Python that keeps its connection,
-and once in the process that runs the export. Of the imputers it is that of `transform` alone, without the encoding of the row
-before it, and the decoding after; each has the encoding that was better in `peers`. Medians of CALLS rows, one after another,
-each of which has a cell that is missing.
+and once in the process that runs the export. Of the imputers it is that of a pipeline's `transform`, raw row in, numbers out:
+scikit-learn's own encoders, the encoding that was better in `peers`, and then the imputer; and, under "alone", that of the
+imputer's `transform` without the encoding. Medians of CALLS rows, one after another, each of which has a cell that is missing.
 """
 
 import argparse
@@ -18,11 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 import encoding
 import judge
 import numpy as np
+import pandas as pd
 import peers
 import selection
 import served
 import zoo_columns
 import zoo_runs
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from training.run import Run
 
@@ -63,9 +68,22 @@ def of_peers(folder: pathlib.Path, name: str) -> dict[str, float]:
         rows = encoded.encode(train)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of iterations that have not converged
-            imputer.fit(rows[np.random.default_rng(0).permutation(len(rows))[: peers.ROWS]])
-            found[peer] = _median(imputer.transform, encoded.encode(hidden)[: CALLS + WARM, None])
+            chosen = np.random.default_rng(0).permutation(len(rows))[: peers.ROWS]
+            imputer.fit(rows[chosen])
+            found[f"{peer} alone"] = _median(imputer.transform, encoded.encode(hidden)[: CALLS + WARM, None])
+            pipeline = _pipeline(train, kind, make(len(train))).fit(train.iloc[chosen])
+            found[peer] = _median(pipeline.transform, [hidden.iloc[[place]] for place in range(min(len(hidden), CALLS + WARM))])
     return found
+
+
+def _pipeline(train: pd.DataFrame, kind: str, imputer: BaseEstimator) -> Pipeline:
+    """An imputer behind the encoders of scikit-learn: rows in, numbers out."""
+    texts = [name for name in train if train[name].dtype == object]
+    encoder = {
+        "one-hot": OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=encoding.MOST_CLASSES),
+        "ordinal": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan),
+    }[kind]
+    return make_pipeline(ColumnTransformer([("texts", encoder, texts)], remainder=StandardScaler()), imputer)
 
 
 def _in_process(run: pathlib.Path) -> Callable:
@@ -96,7 +114,7 @@ def _median(call: Callable, rows: list | np.ndarray) -> float:
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """A line for each table."""
-    names = ("REST", "in process", *peers.PEERS)
+    names = ("REST", "in process", *(name for peer in peers.PEERS for name in (peer, f"{peer} alone")))
     lines = [f"| one row, ms | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for name, row in rows.items():
         lines.append(f"| {name} | {' | '.join(f'{row[each]:.2f}' for each in names)} |")

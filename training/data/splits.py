@@ -141,6 +141,13 @@ class Data:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
 
+    def joined(self) -> "Data":
+        """The data with the rows of the validation split among the training rows; both are in memory."""
+        parts = [self.train.arrays, self.validation.arrays]
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        train = dataclasses.replace(self.train, size=self.train.size + self.validation.size, arrays=arrays)
+        return dataclasses.replace(self, train=train, validation=None)
+
     @property
     def held_out(self) -> Split:
         """The validation split, or the last tenth of the training split where there is none."""

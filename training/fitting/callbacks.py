@@ -153,6 +153,26 @@ class Best(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class Board(keras.callbacks.TensorBoard):
+    """Writes metrics to event files for TensorBoard.
+
+    Args:
+        folder: of the event files.
+        seconds_between: least time between two epochs that are written: epochs may be shorter than it takes to write.
+    """
+
+    def __init__(self, folder: pathlib.Path, seconds_between: float = 0.0):
+        super().__init__(folder, write_graph=False)
+        self.seconds_between = seconds_between
+        self._last = float("-inf")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        now = time.perf_counter()
+        if now - self._last >= self.seconds_between:
+            self._last = now
+            super().on_epoch_end(epoch, logs)
+
+
 class Progress(keras.callbacks.Callback):
     """One progress bar for all epochs, with the remaining time.
 

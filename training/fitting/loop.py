@@ -11,12 +11,12 @@ import tensorflow as tf
 import zoo
 from training.data.splits import Data, pipeline_errors
 from training.experiments.experiment import Experiment
-from training.fitting.callbacks import Best, Checkpoint, Progress
+from training.fitting.callbacks import Best, Board, Checkpoint, Progress
 from training.run import Run
 from zoo.arguments import require_amount, require_positive, require_whole
 from zoo.registry import register
 
-SECONDS_BETWEEN = 0.5  # checkpoints
+SECONDS_BETWEEN = 0.5  # checkpoints, and event files
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
 ADVICE = "the same command with a lower --learning_rate, which resumes after the last good epoch"
 
@@ -81,7 +81,7 @@ class AdamW:
         compile(model, data, experiment)
         checkpoint = Checkpoint(run.checkpoint, SECONDS_BETWEEN)
         epochs = range(checkpoint.restore(model), experiment["training.epochs"])
-        board = keras.callbacks.TensorBoard(run.tensorboard, write_graph=False)
+        board = Board(run.tensorboard, SECONDS_BETWEEN)
         progress, best = Progress(epochs), _best(model, data, experiment, run, epochs)
         callbacks = [checkpoint, progress, board]
         if best:

@@ -107,9 +107,15 @@ class Arrays(Kind):
             model.center(next(data.train.batches())["x"])
 
     def after_fit(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
+        self._fit_density(model, data, experiment)
+        self._fit_ranks(model, data)
+
+    def _fit_density(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
         if experiment.part("density"):
             train = evaluation.encode(model, data.train)
             fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
+
+    def _fit_ranks(self, model: zoo.Autoencoder, data: Data) -> None:
         if model.ranks is not None:
             model.ranks.fit(evaluation.answers(model.score, data.held_out))
 

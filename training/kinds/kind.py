@@ -31,6 +31,7 @@ class Kind(abc.ABC):
 
     objective: ClassVar[str] = "squared_error"  # the metric on the validation split that a search for settings minimizes
     most_epochs: ClassVar[int] = 300  # that training ever needs, as a rule
+    share_of_time: ClassVar[float] = 0.6  # for epochs; the rest is for reading, evaluation, pictures and the export
     sampled: ClassVar[tuple[str, ...]] = ("x", "label")  # columns of the rows that an export or a preset contains
     pictured: ClassVar[tuple[str, ...]] = ()  # pictures of the report that a preset contains
 
@@ -66,6 +67,11 @@ class Kind(abc.ABC):
     def prepare(self, model: Model, data: Data) -> None:  # noqa: B027 - not every kind needs it
         """Prepares a new model for training. Raises ValueError if data in memory are not valid for it; a stream is checked
         later, batch by batch."""
+
+    def refine(  # noqa: B027 - as above
+        self, model: Model, data: Data, experiment: Experiment, run: Run, history: list[dict[str, float]]
+    ) -> None:
+        """Goes on with the training of a fitted model, where that is of use; `history` has the metrics of its epochs."""
 
     def after_fit(self, model: Model, data: Data, experiment: Experiment) -> None:  # noqa: B027 - as above
         """Completes a model after training."""

@@ -16,6 +16,8 @@ from training.data.tables import Tables as Table
 from training.evaluation import tables as evaluation
 from training.evaluation import targets
 from training.experiments.experiment import Experiment
+from training.fitting.callbacks import Best
+from training.fitting.cooldown import cool_down
 from training.fitting.interpolation import interpolate
 from training.fitting.loop import total_steps
 from training.kinds.arrays import Arrays
@@ -55,6 +57,7 @@ class Tables(Arrays):
 
     objective = "imputation"
     most_epochs = 1_000  # few rows give few steps
+    share_of_time = 0.5  # after which training goes on for a while
     pictured = ("codes",)
 
     def open(self, experiment: Experiment) -> Table:
@@ -94,13 +97,22 @@ class Tables(Arrays):
             with stage("fitting regressions"):
                 zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
 
-    def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
-        if model.has_linear_path and experiment["training.keep"] == "best":
+    def refine(
+        self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment, run: Run, history: list[dict[str, float]]
+    ) -> None:
+        keeps_best = experiment["training.keep"] == "best"
+        if keeps_best and model.has_linear_path:
             with stage("averaging with the linear start"):
                 start = [keras.ops.convert_to_numpy(weight) for weight in self.build(experiment, data).trainable_variables]
                 held_out = evaluation.cells(data.held_out, JUDGED)
                 interpolate(model, start, lambda: evaluation.loss(model, held_out))
-        super().after_fit(model, data, experiment)
+        self._fit_ranks(model, data)  # while the rows of the validation split are new to the model
+        if keeps_best and data.train.arrays is not None:
+            epochs = Best(run.best).epoch
+            cool_down(model, data, experiment, epochs, history[epochs - 1]["learning_rate"] if epochs else 0.0)
+
+    def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
+        self._fit_density(model, data, experiment)
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):

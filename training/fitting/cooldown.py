@@ -1,0 +1,36 @@
+"""The last part of training: on all rows that are not for testing, at a rate that falls to zero."""
+
+import contextlib
+
+import keras
+
+from training.data.splits import Data
+from training.experiments.experiment import Experiment
+from training.fitting import loop
+from training.fitting.callbacks import Progress
+
+SHARE = 0.25  # of the epochs that the best weights took
+LEAST = 0.3  # of the peak learning rate: where the rate begins to fall, if it was lower already
+WARMUP = 0.1  # of the steps; the optimizer begins anew
+
+
+def cool_down(model: keras.Model, data: Data, experiment: Experiment, epochs: int, rate: float) -> None:
+    """Goes on with the training of a model that has its best weights, with the rows of the validation split, which has done its
+    part, among the training rows.
+
+    Of few rows every one counts; and weights that were best while the rate was high still move about a minimum.
+
+    Args:
+        data: in memory, with a validation split.
+        epochs: after which the weights were the best; with 0, nothing is done.
+        rate: the learning rate then.
+    """
+    if not epochs:
+        return
+    settings = {"epochs": max(1, round(SHARE * epochs)), "warmup": WARMUP}
+    settings["learning_rate"] = max(rate, LEAST * experiment["optimizer.learning_rate"])
+    shorter, whole = experiment.override(settings), data.joined()
+    loop.compile(model, whole, shorter)
+    again = range(settings["epochs"])
+    with contextlib.closing(Progress(again, "training on all rows")) as progress:
+        loop.fit_epochs(model, whole, shorter, again, [progress])
