@@ -137,7 +137,7 @@ def dense_body(
 
 @register("body", "residual")
 def residual_body(
-    shape: tuple[int, ...], width: int = 256, depth: int = 2, dropout: float = 0.2, activation: Activation = "gelu"
+    shape: tuple[int, ...], width: int = 256, depth: int = 2, dropout: float = 0.2, activation: Activation = "relu"
 ) -> tuple[keras.Model, keras.Model]:
     """Fully connected layers of one width, each of which adds to what the one before gives, beside a linear path; for tables.
 
@@ -169,7 +169,7 @@ class ResidualLayer(layers.Layer):
         activation: f, a Keras name.
     """
 
-    def __init__(self, width: int, dropout: float = 0.0, activation: str = "gelu", **kwargs):
+    def __init__(self, width: int, dropout: float = 0.0, activation: str = "relu", **kwargs):
         super().__init__(**kwargs)
         self.width, self.dropout, self.activation = width, dropout, activation
         self._dense = layers.Dense(width, activation=activation, name="dense", dtype=self.dtype_policy)

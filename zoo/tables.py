@@ -20,7 +20,7 @@ from zoo.rows import Raw, cells, filled, raw, raw_of
 from zoo.signatures import Signature, Tensor
 
 SWEEPS = 8  # of `generate_given`
-MASKS = 4  # sets of hidden cells by which a row is judged outside training
+MASKS = 4  # sets of hidden cells by which a row is judged outside training, unless `masks` is set
 SHARE = 0.2  # of the cells in each of these sets
 COPIES = 64  # of a row at once, each without one of its cells
 
@@ -38,6 +38,8 @@ class TableAutoencoder(Autoencoder):
 
     Args:
         overcomplete: allow a code of as many numbers as say what a row holds, or more.
+
+    `masks` is the number of sets of hidden cells by which a row is judged outside training; of many rows, one will do.
     """
 
     serving_default = "reconstruct"
@@ -56,6 +58,7 @@ class TableAutoencoder(Autoencoder):
             raise ValueError(f"Expected a likelihood of columns. Received: {received}. Try zoo.Mixed(columns).")
         super().__init__(encoder, bottleneck, decoder, likelihood, overcomplete=overcomplete, **kwargs)
         self.schema = likelihood.columns
+        self.masks = MASKS
         self.imputation = keras.metrics.Mean(name="imputation")
 
     @property
@@ -250,15 +253,15 @@ class TableAutoencoder(Autoencoder):
             visible = 1.0 if self.corruption is None else self.likelihood.visible
         else:
             key, count, visible = self._key(x), x.shape[1], 0.0
-            draws = ops.concatenate([noise.uniform(key, count, stream=20 + mask) for mask in range(MASKS)])  # (M B, C)
-            x = ops.tile(x, (MASKS, 1))
+            draws = ops.concatenate([noise.uniform(key, count, stream=20 + mask) for mask in range(self.masks)])  # (M B, C)
+            x = ops.tile(x, (self.masks, 1))
             seen = ops.where(draws < SHARE, np.nan, x)
         hidden = ops.cast(ops.logical_and(ops.isnan(seen), ops.logical_not(ops.isnan(x))), "float32")
         parameters, cost = self._coded(x, applied(self.encoder, seen, training), training)
         losses = self.likelihood.losses(x, parameters)  # (S, B, C)
         objective = self._bound(-ops.sum(losses * (hidden + visible * (1.0 - hidden)), axis=-1), cost)
         imputation = ops.sum(ops.mean(losses, axis=0) * hidden, axis=-1) / ops.maximum(ops.sum(hidden, axis=-1), 1.0)
-        sets = 1 if training else MASKS
+        sets = 1 if training else self.masks
         named = {"objective": objective, "imputation": imputation}
         return {name: ops.mean(ops.reshape(each, (sets, -1)), axis=0) for name, each in named.items()}
 

@@ -1,4 +1,4 @@
-"""The last part of training: on all rows that are not for testing, at a rate that falls to zero."""
+"""The last part of training: on all rows that are not for testing, at a learning rate that falls to zero once more."""
 
 import contextlib
 
@@ -10,11 +10,10 @@ from training.fitting import loop
 from training.fitting.callbacks import Progress
 
 SHARE = 0.25  # of the epochs that the best weights took
-LEAST = 0.3  # of the peak learning rate: where the rate begins to fall, if it was lower already
 WARMUP = 0.1  # of the steps; the optimizer begins anew
 
 
-def cool_down(model: keras.Model, data: Data, experiment: Experiment, epochs: int, rate: float) -> None:
+def cool_down(model: keras.Model, data: Data, experiment: Experiment, epochs: int) -> None:
     """Goes on with the training of a model that has its best weights, with the rows of the validation split, which has done its
     part, among the training rows.
 
@@ -23,12 +22,10 @@ def cool_down(model: keras.Model, data: Data, experiment: Experiment, epochs: in
     Args:
         data: in memory, with a validation split.
         epochs: after which the weights were the best; with 0, nothing is done.
-        rate: the learning rate then.
     """
     if not epochs:
         return
     settings = {"epochs": max(1, round(SHARE * epochs)), "warmup": WARMUP}
-    settings["learning_rate"] = max(rate, LEAST * experiment["optimizer.learning_rate"])
     shorter, whole = experiment.override(settings), data.joined()
     loop.compile(model, whole, shorter)
     again = range(settings["epochs"])

@@ -30,6 +30,7 @@ from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
 
+MANY = 2_000  # rows of the validation split of which each is judged once, after every epoch
 REGRESSED = 50_000  # most rows to which the regressions are fitted
 JUDGED = 5_000  # most rows by which weights between the start and the end are judged
 
@@ -93,13 +94,12 @@ class Tables(Arrays):
         for split in data.splits.values():
             if split.arrays is not None:
                 model.check(split.arrays["x"])
+        model.masks = int(np.clip(MANY // data.held_out.size, 1, model.masks))
         if model.has_linear_path:
             with stage("fitting regressions"):
                 zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
 
-    def refine(
-        self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment, run: Run, history: list[dict[str, float]]
-    ) -> None:
+    def refine(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment, run: Run) -> None:
         keeps_best = experiment["training.keep"] == "best"
         if keeps_best and model.has_linear_path:
             with stage("averaging with the linear start"):
@@ -108,8 +108,7 @@ class Tables(Arrays):
                 interpolate(model, start, lambda: evaluation.loss(model, held_out))
         self._fit_ranks(model, data)  # while the rows of the validation split are new to the model
         if keeps_best and data.train.arrays is not None:
-            epochs = Best(run.best).epoch
-            cool_down(model, data, experiment, epochs, history[epochs - 1]["learning_rate"] if epochs else 0.0)
+            cool_down(model, data, experiment, Best(run.best).epoch)
 
     def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
         self._fit_density(model, data, experiment)
