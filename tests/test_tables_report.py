@@ -15,9 +15,11 @@ import zoo
 from training import cards, commands, kinds
 from training.data.schema_files import read_schema
 from training.data.tables import parts
-from training.evaluation import measures, targets
+from training.evaluation import measures, tables, targets
 from training.evaluation.trends import trends
 from training.experiments.experiment import Experiment
+from training.fitting import loop
+from training.fitting.cooldown import cool_down
 from training.fitting.interpolation import interpolate
 from training.reporting import schemas
 from zoo.columns import kept
@@ -246,3 +248,24 @@ def test_of_the_weights_between_start_and_end_the_best_are_kept(target, share):
     loss = lambda: abs(float(model.get_weights()[0][0, 0]) - target)  # noqa: E731
     assert interpolate(model, [np.zeros((1, 1))], loss) == share
     assert model.get_weights()[0][0, 0] == 8.0 * share
+
+
+@pytest.mark.parametrize("best", [0, 8])
+def test_training_ends_with_all_rows_that_are_not_for_testing(table, best):
+    data = _opened(table, validation=0.2)
+    experiment = Experiment("shop", "", {"kind": "tables", "data.dataset": str(table)}).override(
+        k=2, width=8, depth=1, epochs=20
+    )
+    model = kinds.build(experiment, data)
+    loop.compile(model, data, experiment)
+    before, iterations = model.get_weights(), int(model.optimizer.iterations)
+    cool_down(model, data, experiment, best)
+    if not best:
+        assert int(model.optimizer.iterations) == iterations
+        assert all(map(np.array_equal, before, model.get_weights()))
+        return
+    rows = data.train.size + data.validation.size
+    assert data.joined().train.size == rows and data.joined().validation is None
+    assert int(model.optimizer.iterations) == best // 4 * (rows // experiment["training.batch_size"])
+    held_out = data.validation.arrays["x"]
+    assert tables.loss(model, held_out) < tables.loss(kinds.build(experiment, data), held_out)  # which were learned from
