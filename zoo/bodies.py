@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from zoo.arguments import require_amount, require_whole
@@ -137,26 +138,69 @@ def dense_body(
 
 @register("body", "residual")
 def residual_body(
-    shape: tuple[int, ...], width: int = 256, depth: int = 2, dropout: float = 0.2, activation: Activation = "relu"
+    shape: tuple[int, ...],
+    numbers: Sequence[int] | None = None,
+    width: int = 256,
+    depth: int = 2,
+    dropout: float = 0.2,
+    activation: Activation = "relu",
+    frequencies: int = 4,
 ) -> tuple[keras.Model, keras.Model]:
     """Fully connected layers of one width, each of which adds to what the one before gives, beside a linear path; for tables.
 
     Args:
         shape: of one example.
+        numbers: places of the inputs that are numbers in standard units; all are unless they are given.
         width: units of every layer.
         depth: number of layers of the encoder, and of the decoder.
         dropout: share of the units that are left out in training, from the second layer on, in [0, 1).
         activation: activation function of every layer.
+        frequencies: number of frequencies of sines and cosines of the numbers, which the encoder's layers see besides, so that
+            they tell values apart that are close together.
     """
     require_whole(1, width=width, depth=depth)
+    require_whole(0, frequencies=frequencies)
     require_amount(below=1, dropout=dropout)
-    encoder, decoder = (LinearPath(_residual(width, depth, dropout, activation), name="path") for _ in range(2))
+    places = [*(range(shape[0]) if numbers is None else numbers)]
+    waves = [Periodic(places, frequencies, name="periodic")] if frequencies and places else []
+    encoder, decoder = (
+        LinearPath(keras.Sequential([*before, *_residual(width, depth, dropout, activation)]), name="path")
+        for before in (waves, [])
+    )
     return keras.Sequential([keras.Input(shape), encoder], name="encoder"), keras.Sequential([decoder], name="decoder")
 
 
-def _residual(width, depth, dropout, activation) -> keras.Sequential:
+def _residual(width, depth, dropout, activation) -> list[layers.Layer]:
     inner = [ResidualLayer(width, dropout, activation, name=f"residual_{i}") for i in range(1, depth)]
-    return keras.Sequential([layers.Dense(width, activation=activation, name="dense_0"), *inner])
+    return [layers.Dense(width, activation=activation, name="dense_0"), *inner]
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Periodic(layers.Layer):
+    """x `(B, n)`, followed by sin(2ᶠ π v / 2) and cos(2ᶠ π v / 2) of m of its values v, for f = 0 … F − 1: `(B, n + 2 m F)`.
+
+    A few layers bend slowly; with these they can do so quickly (Tancik et al., 2020, "Fourier features let networks learn high
+    frequency functions"), which the numbers of tables ask for (Gorishniy et al., 2022, "On embeddings for numerical features").
+
+    Args:
+        places: of the m values.
+        frequencies: F.
+    """
+
+    def __init__(self, places: Sequence[int], frequencies: int, **kwargs):
+        super().__init__(**kwargs)
+        self.places, self.frequencies = [*places], frequencies
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        rates = np.repeat(0.5 * math.pi * 2.0 ** np.arange(self.frequencies), len(self.places)).astype("float32")
+        values = ops.cast(ops.take(x, self.places * self.frequencies, axis=-1), "float32") * rates  # (B, F m)
+        return ops.concatenate([x, *(ops.cast(wave(values), x.dtype) for wave in (ops.sin, ops.cos))], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], input_shape[-1] + 2 * self.frequencies * len(self.places))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "places": self.places, "frequencies": self.frequencies}
 
 
 @keras.saving.register_keras_serializable("zoo")

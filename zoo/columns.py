@@ -47,8 +47,11 @@ class Columns(abc.ABC):
     """G columns of one type, by their features.
 
     `width` is the number of inputs that one row gives the encoder, `parameters` the number of parameters of the likelihood, for
-    all G columns. Cells have the shape `(…, G)`, inputs `(…, width)`, parameters `(…, parameters)`.
+    all G columns. Cells have the shape `(…, G)`, inputs `(…, width)`, parameters `(…, parameters)`. Of the inputs of a column,
+    the first `scales` are numbers in standard units.
     """
+
+    scales = 0
 
     def __init__(self, features: Sequence[Feature]):
         self.features = features
@@ -116,6 +119,7 @@ class Columns(abc.ABC):
 class _Numbers(Columns):
     """Columns of numbers, each with the same numbers of inputs and of parameters."""
 
+    scales = 1
     inputs_each = 1
     parameters_each = 2
 
@@ -226,6 +230,7 @@ class _Logarithms(_Numbers):
     """Numbers whose logarithms are standardized, with a likelihood of their own, and, as the last parameter, their mean in
     standard units of the values themselves, which is fitted by the squared error."""
 
+    scales = 2
     inputs_each = 2
     parameters_each = 3
     offset = 0.0  # added before the logarithm

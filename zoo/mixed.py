@@ -1,7 +1,7 @@
 """The likelihood of tables whose columns are of different types, and what an encoder sees of such a table."""
 
-import itertools
 import json
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -34,10 +34,10 @@ class Mixed(Likelihood):
         self.columns = _schema(columns)
         self.visible = visible
         self.groups = groups(self.columns)
-        places = np.concatenate([places for places, _ in self.groups])
-        self._order = np.argsort(places)  # from the order of the groups to that of the columns
-        edges = np.cumsum([0, *(group.parameters for _, group in self.groups)])
-        self._slices = [slice(int(low), int(high)) for low, high in itertools.pairwise(edges)]
+        self.places = np.concatenate([places for places, _ in self.groups])
+        self._order = np.argsort(self.places)  # from the order of the groups to that of the columns
+        self._cells = _edges(group.size for _, group in self.groups)
+        self._parameters = _edges(group.parameters for _, group in self.groups)
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
         """The projection to the parameters `(B, P)` of all columns, which starts at each column's distribution as a whole."""
@@ -49,30 +49,28 @@ class Mixed(Likelihood):
 
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """The cells to expect, `(…, C)`, given parameters `(…, P)`."""
-        return self._each(lambda group, places, parameters: group.point(parameters), parameters)
+        return self._by_column(self._each(lambda group, parameters: group.point(parameters), parameters))
 
     def draw(self, parameters: keras.KerasTensor, normal: keras.KerasTensor, uniform: keras.KerasTensor) -> keras.KerasTensor:
         """Cells `(B, C)` drawn given parameters `(B, P)`, from standard normal and uniform numbers `(B, C)`."""
-
-        def draw(group, places, parameters):
-            return group.draw(parameters, ops.take(normal, places, axis=-1), ops.take(uniform, places, axis=-1))
-
-        return self._each(draw, parameters)
+        draws = (ops.take(each, self.places, axis=-1) for each in (normal, uniform))
+        return self._by_column(self._each(lambda group, *given: group.draw(*given), parameters, *draws))
 
     def log_probs(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """log p of each cell in nats, `(S, B, C)`, for cells `(B, C)` and parameters `(S, B, P)`; 0 where a cell is missing."""
-        return self._judged("log_prob", x, parameters)
+        return self._by_column(self._judged("log_prob", x, parameters))
 
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return ops.sum(self.log_probs(x, parameters), axis=-1)
 
     def losses(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
-        """What training minimizes, of each cell, shaped as in `log_probs`; 0 where a cell is missing."""
+        """What training minimizes, of each cell, shaped as in `log_probs`, but in the order of `places`, since to change the
+        order takes time in training; 0 where a cell is missing."""
         return self._judged("loss", x, parameters)
 
     def log_ratios(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         """log p of each cell less that of the most probable value, in nats, shaped as in `log_probs`; 0 where it is missing."""
-        return self._judged("log_ratio", x, parameters)
+        return self._by_column(self._judged("log_ratio", x, parameters))
 
     def check(self, x: np.ndarray) -> None:
         """Cells are what a schema made of raw values; there is nothing that could be wrong with them but infinity.
@@ -91,21 +89,20 @@ class Mixed(Likelihood):
         return {"columns": _text(self.columns), "visible": self.visible}
 
     def _judged(self, judgement, x, parameters):
+        """What the groups' judgement of cells `(B, C)` is, in the order of `places`."""
+        x = ops.take(x, self.places, axis=-1)
         known = ops.logical_not(ops.isnan(x))
-        x = ops.where(known, x, 0.0)
+        judge = lambda group, parameters, cells: getattr(group, judgement)(cells, parameters)  # noqa: E731
+        return ops.where(known, self._each(judge, parameters, ops.where(known, x, 0.0)), 0.0)
 
-        def judge(group, places, parameters):
-            return getattr(group, judgement)(ops.take(x, places, axis=-1), parameters)
+    def _each(self, function, parameters, *cells):
+        """What a function gives for every group, its parameters and its cells, in the order of `places`."""
+        parts = [_split(parameters, self._parameters), *(_split(each, self._cells) for each in cells)]
+        found = [function(group, *given) for (_, group), *given in zip(self.groups, *parts, strict=True)]
+        return ops.concatenate(found, axis=-1)
 
-        return ops.where(known, self._each(judge, parameters), 0.0)
-
-    def _each(self, function, parameters):
-        """What a function gives for every group of columns, its places and its parameters, in the order of the columns."""
-        parts = [
-            function(group, places, parameters[..., part])
-            for (places, group), part in zip(self.groups, self._slices, strict=True)
-        ]
-        return ops.take(ops.concatenate(parts, axis=-1), self._order, axis=-1)
+    def _by_column(self, x):
+        return ops.take(x, self._order, axis=-1)
 
 
 @register("features", "columns")
@@ -113,7 +110,8 @@ class ColumnInputs(keras.layers.Layer):
     """Cells `(B, C)` of a table, of which any may be missing, to inputs `(B, F)` of an encoder: numbers in standard units,
     classes as indicators, 0 where a cell is missing, and for each column whether it is.
 
-    `owners` are the places of the columns that the inputs are of, those beside the flags, `(F − C,)`.
+    `owners` are the places of the columns that the inputs are of, those beside the flags, `(F − C,)`; `numbers` the places of
+    the inputs that are numbers in standard units.
 
     Args:
         columns: the table's schema, by name.
@@ -125,13 +123,15 @@ class ColumnInputs(keras.layers.Layer):
         self.groups = groups(self.columns)
         self._places = np.concatenate([places for places, _ in self.groups])
         self.owners = np.concatenate([np.repeat(places, group.width // group.size) for places, group in self.groups])
-        self._edges = np.cumsum([group.size for _, group in self.groups])[:-1].tolist()
+        self._edges = _edges(group.size for _, group in self.groups)
+        columns = [group for _, group in self.groups for _ in range(group.size)]
+        firsts = len(columns) + np.cumsum([0, *(group.width // group.size for group in columns)])
+        self.numbers = [int(first) + i for first, group in zip(firsts, columns, strict=False) for i in range(group.scales)]
 
     def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         missing = ops.cast(ops.isnan(x), x.dtype)
         cells = ops.take(ops.where(ops.isnan(x), 0.0, x), self._places, axis=-1)  # (B, C), by group
-        split = ops.split(cells, self._edges, axis=-1) if self._edges else [cells]  # at no place, TensorFlow does not split
-        parts = zip(self.groups, split, strict=True)
+        parts = zip(self.groups, _split(cells, self._edges), strict=True)
         inputs = ops.concatenate([group.inputs(part) for (_, group), part in parts], axis=-1)
         return ops.concatenate([missing, inputs * (1.0 - ops.take(missing, self.owners, axis=-1))], axis=-1)
 
@@ -152,6 +152,15 @@ def groups(schema: Schema) -> list[tuple[np.ndarray, columns.Columns]]:
     if not found:
         raise ValueError(f"Expected a column to learn from. Received: {', '.join(schema) or 'no columns'}, all left out.")
     return [(np.array(places, "int32"), group) for places, group in found]
+
+
+def _edges(sizes: Iterable[int]) -> list[int]:
+    """The places between parts of these sizes."""
+    return np.cumsum([*sizes])[:-1].tolist()
+
+
+def _split(x, edges):
+    return ops.split(x, edges, axis=-1) if edges else [x]  # at no place, TensorFlow does not split
 
 
 def _schema(schema: Schema | str) -> Schema:

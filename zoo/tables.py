@@ -257,6 +257,7 @@ class TableAutoencoder(Autoencoder):
             x = ops.tile(x, (self.masks, 1))
             seen = ops.where(draws < SHARE, np.nan, x)
         hidden = ops.cast(ops.logical_and(ops.isnan(seen), ops.logical_not(ops.isnan(x))), "float32")
+        hidden = ops.take(hidden, self.likelihood.places, axis=-1)  # in the order of the losses
         parameters, cost = self._coded(x, applied(self.encoder, seen, training), training)
         losses = self.likelihood.losses(x, parameters)  # (S, B, C)
         objective = self._bound(-ops.sum(losses * (hidden + visible * (1.0 - hidden)), axis=-1), cost)

@@ -21,7 +21,7 @@ import griffe
 
 PACKAGES = ("zoo", "training")
 DECORATOR = "register"
-CONTEXT = ("seed", "name", "classes")  # arguments that are never settings: they come from the run
+CONTEXT = ("seed", "name", "classes", "numbers")  # arguments that are never settings: they come from the run
 SCALARS = {"int": int, "float": float, "bool": bool, "str": str}
 
 logging.getLogger("griffe").setLevel(logging.ERROR)

@@ -76,7 +76,7 @@ class Tables(Arrays):
     def model(self, experiment: Experiment, data: Table) -> zoo.TableAutoencoder:
         inputs = zoo.ColumnInputs(data.schema, name="inputs")
         width = inputs.compute_output_shape((None, *data.shape))[-1]
-        encoder, decoder = experiment.make("body", shape=(width,))
+        encoder, decoder = experiment.make("body", shape=(width,), numbers=inputs.numbers)
         bottleneck = experiment.make("bottleneck", total_steps(data, experiment), seed=derived(experiment.seed, "bottleneck"))
         corruption = experiment.make("corruption", seed=derived(experiment.seed, "corruption"))
         return zoo.TableAutoencoder(
