@@ -139,24 +139,24 @@ def dense_body(
 @register("body", "residual")
 def residual_body(
     shape: tuple[int, ...],
-    numbers: Sequence[int] | None = None,
     width: int = 256,
     depth: int = 2,
     dropout: float = 0.2,
     activation: Activation = "relu",
     frequencies: int = 4,
+    numbers: Sequence[int] | None = None,
 ) -> tuple[keras.Model, keras.Model]:
     """Fully connected layers of one width, each of which adds to what the one before gives, beside a linear path; for tables.
 
     Args:
         shape: of one example.
-        numbers: places of the inputs that are numbers in standard units; all are unless they are given.
         width: units of every layer.
         depth: number of layers of the encoder, and of the decoder.
         dropout: share of the units that are left out in training, from the second layer on, in [0, 1).
         activation: activation function of every layer.
         frequencies: number of frequencies of sines and cosines of the numbers, which the encoder's layers see besides, so that
             they tell values apart that are close together.
+        numbers: places of the inputs that are numbers in standard units; all are unless they are given.
     """
     require_whole(1, width=width, depth=depth)
     require_whole(0, frequencies=frequencies)
