@@ -250,8 +250,8 @@ def test_of_the_weights_between_start_and_end_the_best_are_kept(target, share):
     assert model.get_weights()[0][0, 0] == 8.0 * share
 
 
-@pytest.mark.parametrize("best", [0, 8])
-def test_training_ends_with_all_rows_that_are_not_for_testing(table, best):
+@pytest.mark.parametrize("rates", [[], [1e-4, 1e-3, 1e-3, 1e-4] * 2])
+def test_training_ends_with_all_rows_that_are_not_for_testing(table, rates):
     data = _opened(table, validation=0.2)
     experiment = Experiment("shop", "", {"kind": "tables", "data.dataset": str(table)}).override(
         k=2, width=8, depth=1, epochs=20
@@ -259,13 +259,13 @@ def test_training_ends_with_all_rows_that_are_not_for_testing(table, best):
     model = kinds.build(experiment, data)
     loop.compile(model, data, experiment)
     before, iterations = model.get_weights(), int(model.optimizer.iterations)
-    cool_down(model, data, experiment, best)
-    if not best:
+    cool_down(model, data, experiment, rates)
+    if not rates:
         assert int(model.optimizer.iterations) == iterations
         assert all(map(np.array_equal, before, model.get_weights()))
         return
     rows = data.train.size + data.validation.size
     assert data.joined().train.size == rows and data.joined().validation is None
-    assert int(model.optimizer.iterations) == best // 4 * (rows // experiment["training.batch_size"])
+    assert int(model.optimizer.iterations) == len(rates) // 4 * (rows // experiment["training.batch_size"])
     held_out = data.validation.arrays["x"]
     assert tables.loss(model, held_out) < tables.loss(kinds.build(experiment, data), held_out)  # which were learned from

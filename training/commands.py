@@ -254,7 +254,7 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.Abstrac
         run.begin(experiment, precision)
         kind.keep(data, run)
         history, seconds = loop.fit(model, data, computed, run)
-        kind.refine(model, data, computed, run)
+        kind.refine(model, data, computed, run, history)
     model = kind.in_float32(model, computed, data)
     with stage("fitting the density over the codes"):
         kind.after_fit(model, data, experiment)

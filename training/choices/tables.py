@@ -12,6 +12,8 @@ KEPT = 0.95  # share of the variance of the inputs that k principal components k
 LARGEST_K = 64
 ROWS = 20_000  # rows from which k is found
 STEPS_AN_EPOCH = 20  # wanted, by the batch size
+MANY = 1_000  # rows that can tell values apart which are close together
+FREQUENCIES = 4  # with that many
 
 
 def choose(data: Tables) -> dict[str, Choice]:
@@ -19,6 +21,7 @@ def choose(data: Tables) -> dict[str, Choice]:
     n = data.train.size
     batch = int(2 ** np.clip(np.round(np.log2(max(n, 1) / STEPS_AN_EPOCH)), 5, 9))
     return {
+        "body.frequencies": Choice(FREQUENCIES if n >= MANY else 0, f"for {n:,} rows"),
         "bottleneck.k": _k(data),
         "training.batch_size": Choice(min(batch, n), f"for {n:,} rows"),
         "training.keep": Choice("best", "by the hidden cells of the validation split"),

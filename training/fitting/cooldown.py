@@ -1,6 +1,7 @@
 """The last part of training: on all rows that are not for testing, at a learning rate that falls to zero once more."""
 
 import contextlib
+from collections.abc import Sequence
 
 import keras
 
@@ -13,7 +14,7 @@ SHARE = 0.25  # of the epochs that the best weights took
 WARMUP = 0.1  # of the steps; the optimizer begins anew
 
 
-def cool_down(model: keras.Model, data: Data, experiment: Experiment, epochs: int) -> None:
+def cool_down(model: keras.Model, data: Data, experiment: Experiment, rates: Sequence[float]) -> None:
     """Goes on with the training of a model that has its best weights, with the rows of the validation split, which has done its
     part, among the training rows.
 
@@ -21,11 +22,12 @@ def cool_down(model: keras.Model, data: Data, experiment: Experiment, epochs: in
 
     Args:
         data: in memory, with a validation split.
-        epochs: after which the weights were the best; with 0, nothing is done.
+        rates: the learning rates of the epochs that led to the best weights, the highest of which is the first now. If there
+            are none above 0, nothing is done.
     """
-    if not epochs:
+    if not any(rates):
         return
-    settings = {"epochs": max(1, round(SHARE * epochs)), "warmup": WARMUP}
+    settings = {"epochs": max(1, round(SHARE * len(rates))), "warmup": WARMUP, "learning_rate": max(rates)}
     shorter, whole = experiment.override(settings), data.joined()
     loop.compile(model, whole, shorter)
     again = range(settings["epochs"])

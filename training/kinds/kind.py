@@ -68,8 +68,10 @@ class Kind(abc.ABC):
         """Prepares a new model for training. Raises ValueError if data in memory are not valid for it; a stream is checked
         later, batch by batch."""
 
-    def refine(self, model: Model, data: Data, experiment: Experiment, run: Run) -> None:  # noqa: B027 - as above
-        """Goes on with the training of a model that has been fitted, where that is of use."""
+    def refine(  # noqa: B027 - as above
+        self, model: Model, data: Data, experiment: Experiment, run: Run, history: list[dict[str, float]]
+    ) -> None:
+        """Goes on with the training of a fitted model, where that is of use; `history` has the metrics of its epochs."""
 
     def after_fit(self, model: Model, data: Data, experiment: Experiment) -> None:  # noqa: B027 - as above
         """Completes a model after training."""

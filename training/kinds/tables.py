@@ -99,7 +99,9 @@ class Tables(Arrays):
             with stage("fitting regressions"):
                 zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
 
-    def refine(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment, run: Run) -> None:
+    def refine(
+        self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment, run: Run, history: list[dict[str, float]]
+    ) -> None:
         keeps_best = experiment["training.keep"] == "best"
         if keeps_best and model.has_linear_path:
             with stage("averaging with the linear start"):
@@ -108,7 +110,7 @@ class Tables(Arrays):
                 interpolate(model, start, lambda: evaluation.loss(model, held_out))
         self._fit_ranks(model, data)  # while the rows of the validation split are new to the model
         if keeps_best and data.train.arrays is not None:
-            cool_down(model, data, experiment, Best(run.best).epoch)
+            cool_down(model, data, experiment, [epoch["learning_rate"] for epoch in history[: Best(run.best).epoch]])
 
     def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
         self._fit_density(model, data, experiment)
