@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 
 import zoo
 from zoo import columns, rows
+from zoo.bodies import Periodic, residual_body
 from zoo.schema import Feature, described, restored
 
 RANDOM = np.random.default_rng(0)
@@ -199,8 +200,6 @@ def _numbers(kind, values, logarithms=None):
 
 
 def _model(schema, bottleneck=None, width=16, **kwargs):
-    from zoo.bodies import residual_body
-
     inputs = zoo.ColumnInputs(schema)
     count = len(columns.kept(schema))
     encoder, decoder = residual_body((inputs.compute_output_shape((None, count))[-1],), width)
@@ -363,3 +362,16 @@ def test_wrong_tables_are_refused():
         plain = keras.Sequential([keras.Input((5,)), zoo.ColumnInputs(schema), keras.layers.Dense(8)])
         model = zoo.TableAutoencoder(plain, zoo.Deterministic(2), zoo.dense((8,)), zoo.Mixed(schema))
         zoo.start_as_regression(model, np.zeros((4, 5), "float32"))
+
+
+def test_the_encoder_sees_waves_of_the_numbers_and_nothing_else():
+    schema = {"kind": FEATURES["categorical"], "n": FEATURES["count"], "day": FEATURES["datetime"], "x": FEATURES["continuous"]}
+    inputs = zoo.ColumnInputs(schema)
+    cells = np.array([[1, 0.4, -1.2, 0.7], [2, -0.3, 0.1, -0.5]], "float32")
+    seen = ops.convert_to_numpy(inputs(cells))
+    numbers = seen[:, inputs.numbers]
+    assert numbers.shape == (2, 4)  # of a count, its logarithm and itself
+    assert all(np.isclose(numbers, cells[:, [place]]).all(axis=0).any() for place in (1, 2, 3))
+    waves = ops.convert_to_numpy(Periodic(inputs.numbers, 3)(seen))[:, seen.shape[1] :]
+    angles = np.pi / 2 * np.concatenate([numbers, 2 * numbers, 4 * numbers], axis=1)
+    np.testing.assert_allclose(waves, np.concatenate([np.sin(angles), np.cos(angles)], axis=1), atol=1e-5)
