@@ -272,7 +272,6 @@ class Autoencoder(Model):
         """Whether both bodies have a path that passes their input on unchanged (`zoo.bodies.LinearPath`)."""
         return all(any(isinstance(layer, LinearPath) for layer in body.layers) for body in (self.encoder, self.decoder))
 
-    @property
     def _has_linear_output(self) -> bool:
         """Whether the likelihood's mean is its one parameter itself."""
         if self.likelihood.parameters > 1:
@@ -294,7 +293,7 @@ class Autoencoder(Model):
         """
         d, projection = math.prod(self.shape), self.bottleneck.projection
         bent = getattr(self.bottleneck, "activation", "linear") != "linear" or not projection.use_bias
-        if bent or not self.has_linear_path or not self._has_linear_output:
+        if bent or not self.has_linear_path or not self._has_linear_output():
             raise ValueError(
                 "Expected bodies with a linear path, a linear code with a bias, and a linear output, to start as PCA. "
                 f"Received: {type(self.bottleneck).__name__} and {type(self.likelihood).__name__} on {self.encoder.name}. "
