@@ -11,6 +11,7 @@ from training.fitting import loop
 from training.fitting.callbacks import Progress
 
 SHARE = 0.25  # of the epochs that the best weights took
+RATE = 0.5  # of the highest learning rate until then
 WARMUP = 0.1  # of the steps; the optimizer begins anew
 
 
@@ -22,12 +23,11 @@ def cool_down(model: keras.Model, data: Data, experiment: Experiment, rates: Seq
 
     Args:
         data: in memory, with a validation split.
-        rates: the learning rates of the epochs that led to the best weights, the highest of which is the first now. If there
-            are none above 0, nothing is done.
+        rates: the learning rates of the epochs that led to the best weights. If there are none above 0, nothing is done.
     """
     if not any(rates):
         return
-    settings = {"epochs": max(1, round(SHARE * len(rates))), "warmup": WARMUP, "learning_rate": max(rates)}
+    settings = {"epochs": max(1, round(SHARE * len(rates))), "warmup": WARMUP, "learning_rate": RATE * max(rates)}
     shorter, whole = experiment.override(settings), data.joined()
     loop.compile(model, whole, shorter)
     again = range(settings["epochs"])
