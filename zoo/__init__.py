@@ -4,6 +4,7 @@ from zoo.autoencoder import Autoencoder
 from zoo.bodies import conv, conv_decoder, dense, linear
 from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
+from zoo.compression import Salvaged, decompress, salvage
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
 from zoo.finite import Finite
 from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
@@ -43,6 +44,7 @@ __all__ = [
     "RandomAffine",
     "RandomNoise",
     "Ranks",
+    "Salvaged",
     "Signature",
     "SquaredError",
     "StandardNormal",
@@ -56,6 +58,7 @@ __all__ = [
     "coder",
     "conv",
     "conv_decoder",
+    "decompress",
     "dense",
     "dense_autoencoder",
     "linear",
@@ -64,6 +67,7 @@ __all__ = [
     "load",
     "pca",
     "register",
+    "salvage",
     "sample",
     "save_preset",
     "start_as_regression",
