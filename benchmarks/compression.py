@@ -11,6 +11,7 @@ stack grows to `bits_back.png`.
 import argparse
 import bz2
 import io
+import itertools
 import lzma
 import pathlib
 import time
@@ -25,7 +26,7 @@ import training
 import zoo
 from training import kinds
 from training.reporting import pictures
-from zoo import compression, presets
+from zoo import presets
 from zoo.coding.bits_back import BitsBack
 from zoo.coding.stack import Stack
 
@@ -132,7 +133,7 @@ def _picture(x: np.ndarray) -> Figure:
         heights.append(stack.bits - start)
     figure = Figure((9, 4), layout="constrained")
     ax = figure.subplots()
-    for number, (low, high) in enumerate(zip(heights[:-1], heights[1:], strict=True)):
+    for number, (low, high) in enumerate(itertools.pairwise(heights)):
         step = list(STEPS)[number % 3]
         ax.bar(number, high - low, bottom=low, color=STEPS[step], label=step if number < 3 else None)
     ax.plot(range(len(heights) - 1), heights[1:], drawstyle="steps-mid", color="black", linewidth=0.6)
