@@ -226,11 +226,12 @@ class Autoencoder(Model):
         """How many bits each x `(B, *shape)` takes in a file of `compress`, ideally: its score, as a code length, `(B,)`.
 
         Raises:
-            ValueError: a model with which data cannot be compressed without loss.
+            ValueError: a model with which data cannot be compressed without loss, or whose codes are not drawn.
         """
         from zoo.coding import bits_back  # which imports this module
 
         bits_back.require_lossless(self)
+        self._require_drawn("bits")
         return -self.score(x) / math.log(2)
 
     def compress(
