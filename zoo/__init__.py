@@ -1,17 +1,20 @@
 """Autoencoders as free combinations of encoder, bottleneck, decoder and likelihood, on any Keras backend."""
 
 from zoo.autoencoder import Autoencoder
+from zoo.autoregressive import Autoregressive
 from zoo.bodies import conv, conv_decoder, dense, linear
 from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
+from zoo.compression import Salvaged, decompress, salvage
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
-from zoo.density import Mixture
 from zoo.finite import Finite
 from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
 from zoo.mixed import ColumnInputs, Mixed
+from zoo.mixture import Mixture
 from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.predictor import Predictor, coder
 from zoo.presets import card, list, load, sample, save_preset
+from zoo.priors import Prior, StandardNormal
 from zoo.quantization import VectorQuantized
 from zoo.ranks import Ranks
 from zoo.registry import register
@@ -25,6 +28,7 @@ from zoo.vocabulary import Vocabulary
 __all__ = [
     "LARGEST_COVARIANCE",
     "Autoencoder",
+    "Autoregressive",
     "Bernoulli",
     "Bottleneck",
     "ColumnInputs",
@@ -38,11 +42,14 @@ __all__ = [
     "Mixed",
     "Mixture",
     "Predictor",
+    "Prior",
     "RandomAffine",
     "RandomNoise",
     "Ranks",
+    "Salvaged",
     "Signature",
     "SquaredError",
+    "StandardNormal",
     "Standardize",
     "TableAutoencoder",
     "Tensor",
@@ -53,6 +60,7 @@ __all__ = [
     "coder",
     "conv",
     "conv_decoder",
+    "decompress",
     "dense",
     "dense_autoencoder",
     "linear",
@@ -61,6 +69,7 @@ __all__ = [
     "load",
     "pca",
     "register",
+    "salvage",
     "sample",
     "save_preset",
     "start_as_regression",

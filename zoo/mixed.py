@@ -1,5 +1,6 @@
 """The likelihood of tables whose columns are of different types, and what an encoder sees of such a table."""
 
+import itertools
 import json
 from collections.abc import Iterable
 
@@ -37,7 +38,8 @@ class Mixed(Likelihood):
         self.places = np.concatenate([places for places, _ in self.groups])
         self._order = np.argsort(self.places)  # from the order of the groups to that of the columns
         self._cells = _edges(group.size for _, group in self.groups)
-        self._parameters = _edges(group.parameters for _, group in self.groups)
+        edges = np.cumsum([0, *(group.parameters for _, group in self.groups)])
+        self.slices = [slice(int(low), int(high)) for low, high in itertools.pairwise(edges)]
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
         """The projection to the parameters `(B, P)` of all columns, which starts at each column's distribution as a whole."""
@@ -97,7 +99,7 @@ class Mixed(Likelihood):
 
     def _each(self, function, parameters, *cells):
         """What a function gives for every group, its parameters and its cells, in the order of `places`."""
-        parts = [_split(parameters, self._parameters), *(_split(each, self._cells) for each in cells)]
+        parts = [_split(parameters, [part.start for part in self.slices[1:]]), *(_split(each, self._cells) for each in cells)]
         found = [function(group, *given) for (_, group), *given in zip(self.groups, *parts, strict=True)]
         return ops.concatenate(found, axis=-1)
 

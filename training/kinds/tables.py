@@ -45,13 +45,13 @@ JUDGED = 5_000  # most rows by which weights between the start and the end are j
         "bottleneck": "deterministic",
         "likelihood": "mixed",
         "corruption": "hide",
-        "density": "mixture",
+        "prior": "mixture",
         "typicality": "ranks",
         "model": "table",
         "optimizer": "adamw",
     },
     fixed=["data", "head", "likelihood", "model"],
-    optional=["corruption", "density", "typicality"],
+    optional=["corruption", "typicality"],
 )
 class Tables(Arrays):
     """An autoencoder of tables whose columns are of different types and may have missing cells."""
@@ -84,7 +84,7 @@ class Tables(Arrays):
             bottleneck,
             decoder,
             experiment.make("likelihood", columns=data.schema),
-            density=self._density(experiment, data, bottleneck.k),
+            prior=self._prior(experiment, data, bottleneck.k),
             corruption=corruption,
             ranks=experiment.make("typicality"),
             overcomplete=experiment["model.overcomplete"],
@@ -102,18 +102,20 @@ class Tables(Arrays):
     def refine(
         self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment, run: Run, history: list[dict[str, float]]
     ) -> None:
-        keeps_best = experiment["training.keep"] == "best"
+        keeps_best = experiment.get("training.keep") == "best"
         if keeps_best and model.has_linear_path:
             with stage("averaging with the linear start"):
                 start = [keras.ops.convert_to_numpy(weight) for weight in self.build(experiment, data).trainable_variables]
                 held_out = evaluation.cells(data.held_out, JUDGED)
                 interpolate(model, start, lambda: evaluation.loss(model, held_out))
+        if model.bottleneck.drawn:  # the prior is a part of the score
+            self._fit_prior(model, data, experiment)
         self._fit_ranks(model, data)  # while the rows of the validation split are new to the model
         if keeps_best and data.train.arrays is not None:
             cool_down(model, data, experiment, [epoch["learning_rate"] for epoch in history[: Best(run.best).epoch]])
 
     def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
-        self._fit_density(model, data, experiment)
+        self._fit_prior(model, data, experiment)
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):

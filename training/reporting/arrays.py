@@ -44,7 +44,7 @@ def figures(run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, flo
         yield _manifold(model, shades, train)
     yield _between(model, shades, train, codes, labels)
     yield _neighbours(data, shades, x, train, codes, labels)
-    if model.bottleneck.prior:
+    if model.bottleneck.drawn:
         yield Entry(
             "active_units",
             "Active units",
@@ -109,7 +109,7 @@ def _reconstructions(run: Run, model: zoo.Autoencoder, shades: Shades, x: np.nda
 
 
 def _manifold(model: zoo.Autoencoder, shades: Shades, train: np.ndarray) -> Entry:
-    source = "the standard normal prior" if model.bottleneck.prior else "each dimension of the codes"
+    source = "a standard normal distribution" if model.bottleneck.drawn else "each dimension of the codes"
     return Entry(
         "manifold",
         "The plane of codes, decoded",
@@ -174,20 +174,20 @@ def _samples(model: zoo.Autoencoder, data: Data, shades: Shades, x: np.ndarray) 
     yield Entry(
         "samples",
         "Generated examples",
-        f"Decoded draws from the density over the codes, with seeds 0 to {len(seeds) - 1}.",
+        f"Decoded draws from the prior, with seeds 0 to {len(seeds) - 1}.",
         pictures.samples(shades(evaluation.numpy(model.generate(seeds)))),
     )
-    if model.density.classes:
-        shown = model.density.fitted[: 2 * SHOWN]
+    if model.prior.classes:
+        shown = model.prior.fitted[: 2 * SHOWN]
         label = np.repeat(shown, SHOWN)
         made = evaluation.numpy(model.generate_class(label, np.arange(len(label), dtype="int32")))
         yield Entry(
             "samples_by_class",
             "Generated examples of each class",
-            "Decoded draws from the density over the codes of each class.",
+            "Decoded draws from the prior of each class.",
             pictures.mosaic(shades(made.reshape(-1, SHOWN, *made.shape[1:])), [data.classes[label] for label in shown]),
         )
-    if model.bottleneck.prior:
+    if model.bottleneck.drawn:
         rows = np.repeat(x[: SHOWN // 2], SHOWN - 1, axis=0)
         varied = evaluation.numpy(model.vary(rows, np.arange(len(rows), dtype="int32")))
         varied = varied.reshape(-1, SHOWN - 1, *x.shape[1:])

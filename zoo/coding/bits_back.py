@@ -1,0 +1,194 @@
+"""Bits-back coding with asymmetric numeral systems (Townsend, Bird and Barber, 2019).
+
+To code x, a code z is *popped* from the stack under q(z | x): bits that are there already choose it. Then x is pushed under
+p(x | z), and z under p(z). A reader pops z and x, computes q(z | x), and pushes z under it, which puts back the bits that had
+chosen z. So a row costs log q(z | x) − log p(x | z) − log p(z), on the average the negative bound on log p(x).
+
+Any q will do. Of a bottleneck whose codes are not drawn it is a normal distribution around the code, as wide as makes files
+short.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from zoo.autoencoder import Autoencoder
+from zoo.bottlenecks import LOG_VARIANCE, Deterministic, Gaussian
+from zoo.coding import codes, curves, networks
+from zoo.coding.cells import Cells
+from zoo.coding.levels import Levels
+from zoo.coding.mode import Mode
+from zoo.coding.stack import Stack
+from zoo.likelihoods import Discrete
+from zoo.mixed import Mixed
+from zoo.rows import Raw
+
+PROBED = 256  # rows by which settings are chosen
+WIDTHS = (-1, -2, -3, -4, -5)
+PRIORS = ("model", "normal")  # the model's own, and the one that its bottleneck was trained against: the shorter one is used
+MOST = 256  # rows that are coded at once
+PROBE = 3  # rows of the probe
+MARGIN, SLOWEST = 0.8, 0.02  # of the growth of batches, in rows for each row that is coded
+KNOWN = 64  # known words of a stack, at first; twice as many where these do not do
+
+
+class BitsBack(Mode):
+    """Codes of a Gaussian bottleneck; data on the levels of a `Discrete` likelihood."""
+
+    name = "bits_back"
+    lossless = True
+
+    def __init__(self, model: Autoencoder, settings: dict):
+        super().__init__(model, settings)
+        self._network = _network(model, settings["network"])
+        self.grid = codes.Grid(np.array(settings["exponents"]), settings["bits"])
+        self.prior = codes.NormalPrior(self.grid) if settings["prior"] == "normal" else codes.prior(model.prior, self.grid)
+        self._data = _data(model, settings["dtype"])
+
+    @classmethod
+    def prepared(cls, model: Autoencoder, x: np.ndarray | Raw, portable: bool = True) -> "BitsBack":
+        """As `Mode.prepared`.
+
+        Args:
+            portable: whether the file can be read on any machine; else only on those that compute as this one does.
+        """
+        settings = {"network": "portable" if portable else "native", "dtype": None if isinstance(x, dict) else x.dtype.name}
+        data = _data(model, settings["dtype"])
+        integers = data.numbers(x)
+        integers = integers[:: -(-len(integers) // PROBED) or 1]
+        tried = [cls._with(model, settings, integers, *each) for each in itertools.product(PRIORS, _widths(model))]
+        return min(tried, key=lambda found: found[0])[1]
+
+    @classmethod
+    def _with(cls, model, settings, integers, prior: str, width: int | None) -> tuple[float, "BitsBack"]:
+        """The mode with this prior and this width of posteriors, and how many bits rows take in it."""
+        settings = {**settings, "prior": prior, "growth": 1.0, "exponents": [0] * model.k, "bits": 4}
+        if width is not None:
+            settings["widths"] = [width] * model.k
+        mode = cls(model, settings)
+        added = 0.0
+        if len(integers):
+            mean, deviation = mode.moments(integers)
+            if width is not None:
+                spread = np.floor(np.log2(np.maximum(mean.std(axis=0), 2.0**codes.FINEST)))
+                settings["widths"] = (spread.astype(int) + width).tolist()
+                mean, deviation = mode.moments(integers)
+            grid = codes.Grid.around(mean, deviation)
+            settings |= {"exponents": grid.exponents.tolist(), "bits": grid.bits}
+            mode = cls(model, settings)
+            taken, added = mode._bits(integers)
+            settings["growth"] = float(np.clip(round(MARGIN * added / taken, 2), SLOWEST, 1.0))
+        return added, mode
+
+    @property
+    def parallel(self) -> bool:
+        return self.settings["network"] == "portable"
+
+    def integers(self, x: np.ndarray | Raw) -> np.ndarray:
+        return self._data.numbers(x)
+
+    def values(self, integers: np.ndarray) -> np.ndarray | Raw:
+        return self._data.rows(integers)
+
+    def encode(self, integers: np.ndarray) -> bytes:
+        known = KNOWN
+        while (stack := self._encoded(integers, known)).exhausted:
+            known *= 2
+        return stack.words().astype("<u4").tobytes()
+
+    def decode(self, payload: bytes, rows: int) -> np.ndarray:
+        if len(payload) % 4 or len(payload) < 8:
+            raise ValueError("a chunk that is no stack of words")
+        stack = Stack(np.frombuffer(payload, "<u4"))
+        integers = np.empty((rows, *self._data.example[0]), "int64")
+        for part in reversed([*self._batches(rows)]):
+            cells = self.prior.pop(stack, part.stop - part.start)
+            integers[part] = self._data.pop(stack, self._parameters(cells))
+            self.posterior(integers[part]).push(stack, cells)
+        stack.require_known()
+        return integers
+
+    def probe(self) -> bytes:
+        shape, count = self._data.example
+        numbers = np.arange(PROBE * math.prod(shape), dtype="int64").reshape(PROBE, *shape)
+        return self.encode(numbers * 40_503 // 64 % count)
+
+    def _encoded(self, integers: np.ndarray, known: int) -> Stack:
+        stack = Stack(known=known)
+        for part in self._batches(len(integers)):
+            cells = self.posterior(integers[part]).pop(stack)
+            self.push(stack, cells, integers[part])
+            self.prior.push(stack, cells)
+        return stack
+
+    def _bits(self, integers: np.ndarray) -> tuple[float, float]:
+        """How many bits the codes of rows take from the stack, and how many the rows add to it in all."""
+        stack = Stack(known=-(-len(integers) * self.model.k * self.grid.bits // 32) + KNOWN)
+        before = stack.bits
+        cells = self.posterior(integers).pop(stack)
+        taken = before - stack.bits
+        self.push(stack, cells, integers)
+        self.prior.push(stack, cells)
+        return taken, stack.bits - before
+
+    def _batches(self, rows: int) -> Iterator[slice]:
+        """Which rows are coded together: few at first, while the stack has few bits to choose their codes by."""
+        done = 0
+        while done < rows:
+            count = int(min(max(1, done * self.settings["growth"]), MOST, rows - done))
+            yield slice(done, done + count)
+            done += count
+
+    def posterior(self, integers: np.ndarray) -> codes.Posterior:
+        """Of the codes of rows `(B, …)`."""
+        return codes.Posterior(self.grid, *self.moments(integers))
+
+    def moments(self, integers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the codes of rows `(B, …)`, `(B, k)` each."""
+        outputs = self._network.outputs(self._data.inputs(integers))
+        if "widths" in self.settings:
+            return outputs, np.broadcast_to(np.ldexp(1.0, self.settings["widths"]), outputs.shape)
+        mean, log_variance = np.split(outputs, 2, axis=-1)
+        return mean, curves.exp(0.5 * np.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE))
+
+    def push(self, stack: Stack, cells: np.ndarray, integers: np.ndarray) -> None:
+        """Adds rows `(B, …)` to a stack, given the cells of their codes `(B, k)`."""
+        self._data.push(stack, self._parameters(cells), integers)
+
+    def _parameters(self, cells: np.ndarray) -> np.ndarray:
+        return self._network.parameters(self.grid.middles(cells))
+
+
+def require_lossless(model: Autoencoder) -> None:
+    """Raises ValueError unless data can be compressed with a model without loss."""
+    wrong = None
+    if not isinstance(model, Autoencoder):
+        wrong = f"a {type(model).__name__}"
+    elif not isinstance(model.likelihood, Discrete | Mixed):
+        wrong = f"{type(model.likelihood).__name__}, which gives no probabilities of levels"
+    elif not isinstance(model.bottleneck, Gaussian | Deterministic):
+        wrong = f"a {type(model.bottleneck).__name__} bottleneck"
+    elif model.scaling is not None:
+        wrong = f"{type(model.scaling).__name__} before the encoder"
+    if wrong:
+        raise ValueError(
+            f"Expected an autoencoder with codes in R^k and a likelihood of levels or of columns, such as Bernoulli, "
+            f"DiscretizedGaussian or Mixed, to compress without loss. Received: {wrong}. Try --lossy (lossy=True)."
+        )
+
+
+def _network(model: Autoencoder, name: str) -> networks.Network:
+    return (networks.Portable if name == "portable" else networks.Native)(model)
+
+
+def _data(model: Autoencoder, dtype: str | None) -> Levels | Cells:
+    if isinstance(model.likelihood, Mixed):
+        return Cells(model.likelihood)
+    return Levels(model.likelihood, model.shape, dtype)
+
+
+def _widths(model: Autoencoder) -> tuple[int | None, ...]:
+    """Of posteriors around codes that are not drawn, as powers of two of the codes' standard deviation; the best is used."""
+    return WIDTHS if isinstance(model.bottleneck, Deterministic) else (None,)

@@ -1,0 +1,136 @@
+"""Gaussian mixtures as priors over codes."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.special import logsumexp, ndtr
+
+from zoo import noise
+from zoo.priors import Prior
+from zoo.registry import register
+
+NEGLIGIBLE = 1e-9  # share of a component in a conditional below which it is left out
+
+
+@register("prior", "mixture")
+class Mixture(Prior):
+    """A Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k, fitted after training; with classes, one mixture per class.
+
+    The variables have their final size from the start and hold a standard normal until `assign` is called, so a model can be
+    saved and exported before and after its prior is fitted.
+
+    Args:
+        components: number M of Gaussians, per class if there are classes.
+        classes: number C of classes, or 0.
+
+    Called on seeds `(B,)`, int32, it returns codes `(B, k)`; the same seed gives the same code. With labels `(B,)`, int32 in
+    [0, C), it draws each code from its class.
+    """
+
+    def __init__(self, components: int = 10, classes: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.components = components
+        self.classes = classes
+
+    def build(self, input_shape: tuple) -> None:
+        groups, m, k = max(self.classes, 1), self.components, input_shape[-1]
+        self.proportions = self._constant("proportions", np.full((groups, m), 1 / (groups * m)))  # (C, M), sum 1
+        self.means = self._constant("means", np.zeros((groups, m, k)))  # (C, M, k)
+        self.scales = self._constant("scales", np.tile(np.eye(k), (groups, m, 1, 1)))  # (C, M, k, k), lower triangular
+
+    def assign(self, proportions: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
+        """Sets proportions `(C, M)`, which sum to 1, means `(C, M, k)` and positive definite covariances `(C, M, k, k)`;
+        without classes, C is 1 or left out."""
+        self.proportions.assign(np.reshape(proportions, self.proportions.shape))
+        self.means.assign(np.reshape(means, self.means.shape))
+        self.scales.assign(np.reshape(np.linalg.cholesky(covariances), self.scales.shape))
+
+    def call(self, seed: keras.KerasTensor, label: keras.KerasTensor | None = None) -> keras.KerasTensor:
+        k = self.means.shape[-1]
+        # (1, C M), or (B, M)
+        proportions = ops.reshape(self.proportions, (1, -1)) if label is None else ops.take(self.proportions, label, axis=0)
+        edges = ops.cumsum(proportions, axis=-1)
+        # Below the last edge however that was rounded, so that a component of proportion 0 is never drawn.
+        at = noise.uniform(seed, 1, stream=1) * edges[:, -1:]  # (B, 1)
+        component = ops.sum(ops.cast(at > edges[:, :-1], "int32"), axis=-1)  # (B,)
+        if label is not None:
+            component = component + self.components * ops.cast(label, "int32")
+        mean = ops.take(ops.reshape(self.means, (-1, k)), component, axis=0)  # (B, k)
+        scale = ops.take(ops.reshape(self.scales, (-1, k, k)), component, axis=0)  # (B, k, k)
+        return mean + ops.einsum("bij,bj->bi", scale, noise.normal(seed, k))
+
+    def log_prob(self, codes: keras.KerasTensor) -> keras.KerasTensor:
+        """log Σₘ πₘ N(code; μₘ, Lₘ Lₘᵀ) in nats, `(…)`, for codes `(…, k)`; over all classes, if there are any."""
+        k, shape = self.means.shape[-1], ops.shape(codes)[:-1]
+        codes = ops.reshape(codes, (-1, k))  # (B, k)
+        means, scales = ops.reshape(self.means, (-1, k)), ops.reshape(self.scales, (-1, k, k))  # (M, k), (M, k, k)
+        difference = ops.transpose(codes[None] - means[:, None], (0, 2, 1))  # (M, k, B)
+        standard = ops.linalg.solve_triangular(scales, difference, lower=True)  # (M, k, B)
+        volume = ops.sum(ops.log(ops.diagonal(scales, axis1=-2, axis2=-1)), axis=-1)  # (M,)
+        constant = ops.log(ops.maximum(ops.reshape(self.proportions, (-1,)), 1e-30)) - volume - 0.5 * k * math.log(2 * math.pi)
+        log_prob = ops.logsumexp(constant[:, None] - 0.5 * ops.sum(ops.square(standard), axis=1), axis=0)  # (B,)
+        return ops.reshape(log_prob, shape)
+
+    def available(self) -> keras.KerasTensor:
+        return ops.any(self.proportions > 0, axis=-1)
+
+    def standard(self) -> bool | keras.KerasTensor:
+        normal = ops.equal(self.scales, ops.eye(self.means.shape[-1]))
+        return ops.logical_and(ops.all(normal), ops.all(ops.equal(self.means, 0.0)))
+
+    def conditional(self, before: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
+        """As `Prior.conditional`. Given the dimensions before it, the j-th is distributed as a mixture of normals, of which
+        those with a share below 1e-9 are left out.
+
+        That takes M · G values of the normal distribution function a row. A coder with bits back can be far quicker: it draws a
+        component by its `responsibilities`, codes the dimensions under the one Gaussian, and then the component.
+        """
+        j, count = before.shape[1], len(before)
+        before = before if j else np.zeros((1, 0))  # the first dimension is distributed alike in all rows
+        proportions, means, scales = self._values()
+        weights, standard = _weighed(proportions, means[:, :j], scales[:, :j, :j], before)  # (M, B), (M, j, B)
+        centre = (means[:, j, None] + (scales[:, j : j + 1, :j] @ standard)[:, 0]).T  # (B, M)
+        shares = np.exp(weights - logsumexp(weights, axis=0)).T
+        row, component = np.nonzero(shares > NEGLIGIBLE)
+        inside = (np.asarray(edges, "float64") - centre[row, component, None]) / scales[component, j, j, None]  # (pairs, G - 1)
+        below = shares[row, component, None] * np.pad(ndtr(inside), [[0, 0], [0, 1]], constant_values=1.0)  # (pairs, G)
+        below = np.add.reduceat(below, np.searchsorted(row, np.arange(len(before))), axis=0)  # (B, G)
+        cells = np.diff(below / below[:, -1:], prepend=0.0)
+        return cells if j else np.repeat(cells, count, axis=0)
+
+    def responsibilities(self, codes: np.ndarray) -> np.ndarray:
+        """The probabilities p(component | code) for codes `(B, k)`, float64 `(B, C M)`, whose rows sum to 1."""
+        weights, _ = _weighed(*self._values(), codes)
+        return np.exp(weights - logsumexp(weights, axis=0)).T
+
+    def gaussians(self, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The means `(B, k)` and the factors L `(B, k, k)` of components `(B,)` in [0, C M), float64."""
+        _, means, scales = self._values()
+        return means[component], scales[component]
+
+    def _values(self):
+        """Proportions `(C M,)`, means `(C M, k)` and factors `(C M, k, k)` in NumPy, float64."""
+        k = self.means.shape[-1]
+        values = (ops.convert_to_numpy(each).astype("float64") for each in (self.proportions, self.means, self.scales))
+        return tuple(each.reshape(-1, *shape) for each, shape in zip(values, ((), (k,), (k, k)), strict=True))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "components": self.components, "classes": self.classes}
+
+    def _constant(self, name: str, value: np.ndarray):
+        initializer = lambda shape, dtype=None: ops.convert_to_tensor(value, dtype=dtype)  # noqa: E731
+        return self.add_weight(shape=value.shape, initializer=initializer, trainable=False, name=name)
+
+
+def _weighed(
+    proportions: np.ndarray, means: np.ndarray, scales: np.ndarray, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For codes `(B, j)` and components of j dimensions: log(πₘ N(code; μₘ, Lₘ Lₘᵀ)) up to a constant, `(M, B)`, and
+    L⁻¹ (code − μ), `(M, j, B)`."""
+    standard = np.linalg.inv(scales) @ (codes[:, None] - means).transpose(1, 2, 0)  # (M, j, B)
+    volume = np.log(np.diagonal(scales, axis1=1, axis2=2)).sum(axis=1)  # (M,)
+    with np.errstate(divide="ignore"):  # components of proportion 0
+        constant = np.log(proportions) - volume
+    return constant[:, None] - 0.5 * np.square(standard).sum(axis=1), standard
