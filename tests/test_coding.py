@@ -24,6 +24,7 @@ RANDOM = np.random.default_rng(0)
         ("normal_cdf", ndtr),
         ("gelu", lambda x: x * ndtr(x)),
         ("silu", lambda x: x * expit(x)),
+        ("sine", lambda x: np.sin(np.pi * x / 2)),
     ],
 )
 def test_a_curve_is_the_function_within_its_error(name, known):

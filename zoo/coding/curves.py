@@ -16,6 +16,7 @@ import numpy as np
 PIECES = 64  # in an interval of length 1
 DIGITS = 30
 _ROOT = Decimal("2.506628274631000502415765284811")  # √(2π)
+_QUARTER = Decimal("1.570796326794896619231321691640")  # π / 2
 
 ValueAndSlope = Callable[[Decimal], tuple[Decimal, Decimal]]
 
@@ -97,6 +98,18 @@ def _silu(x):
     return x * y, y + x * slope
 
 
+def _sine(x):
+    """sin(π x / 2) and its slope, by their power series."""
+    angle = _QUARTER * x
+    term, sine, cosine, n = Decimal(1), Decimal(0), Decimal(0), 0
+    while n < 4 * abs(angle) or abs(term) > Decimal("1e-40"):
+        turn = 1 if n % 4 < 2 else -1
+        sine, cosine = (sine + turn * term, cosine) if n % 2 else (sine, cosine + turn * term)
+        n += 1
+        term = term * angle / n
+    return sine, _QUARTER * cosine
+
+
 exp = Curve(_exp, -40, 8)
 sigmoid = Curve(_sigmoid, -32, 32)
 tanh = Curve(_tanh, -16, 16)
@@ -104,3 +117,4 @@ softplus = Curve(_softplus, -32, 32, after=1.0)
 normal_cdf = Curve(_normal, -9, 9)
 gelu = Curve(_gelu, -9, 9, after=1.0)
 silu = Curve(_silu, -32, 32, after=1.0)
+sine = Curve(_sine, 0, 4)  # one turn

@@ -17,7 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from zoo.autoencoder import Autoencoder
-from zoo.bodies import LinearPath, ResidualBlock, ResidualLayer, applied
+from zoo.bodies import LinearPath, Periodic, ResidualBlock, ResidualLayer, applied
 from zoo.coding import curves
 from zoo.columns import Categorical, Continuous, Ordinal
 from zoo.mixed import ColumnInputs
@@ -221,6 +221,17 @@ def _beside(steps: list[Step], join: Callable) -> Step:
     return step
 
 
+def _periodic(layer: Periodic) -> list[Step]:
+    """Of sines and cosines only the place in a turn matters, which is exact: there are 4 quarters in it."""
+
+    def step(x):
+        quarters = np.concatenate([x[:, layer.places] * 2.0**frequency for frequency in range(layer.frequencies)], axis=1)
+        waves = [curves.sine(np.mod(quarters + ahead * UNIT, 4 * UNIT) / UNIT) for ahead in (0, 1)]
+        return np.concatenate([x, *(np.rint(wave * UNIT) for wave in waves)], axis=1)
+
+    return [step]
+
+
 def _column_inputs(layer: ColumnInputs) -> list[Step]:
     """The layer itself: of classes and of plain numbers it copies, compares and divides, which is exact; of other columns it
     takes logarithms."""
@@ -268,4 +279,5 @@ _KNOWN: dict[type, Callable] = {
     ResidualBlock: _residual_block,
     ResidualLayer: _residual_layer,
     LinearPath: _linear_path,
+    Periodic: _periodic,
 }
