@@ -46,7 +46,11 @@ def importance_weighted() -> zoo.Autoencoder:
 
 def vector_quantized() -> zoo.Autoencoder:
     return zoo.Autoencoder(
-        zoo.dense((32,), shape=SHAPE), zoo.VectorQuantized(4, 16, 2), zoo.dense((32,)), zoo.SquaredError("sigmoid")
+        zoo.dense((32,), shape=SHAPE),
+        zoo.VectorQuantized(4, 16, 2),
+        zoo.dense((32,)),
+        zoo.SquaredError("sigmoid"),
+        zoo.Autoregressive(16, 1, 2, epochs=1, classes=10),
     )
 
 

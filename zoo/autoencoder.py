@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo import inputs, noise
+from zoo import earlier, inputs, noise
 from zoo.autoregressive import Autoregressive
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
@@ -130,6 +130,10 @@ class Autoencoder(Model):
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)
         self.built = True
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Autoencoder":
+        return super().from_config(earlier.renamed(config), custom_objects)
 
     @property
     def dimensions(self) -> int:
