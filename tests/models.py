@@ -40,7 +40,11 @@ def vae() -> zoo.Autoencoder:
 
 def importance_weighted() -> zoo.Autoencoder:
     return zoo.Autoencoder(
-        zoo.dense((32,), shape=SHAPE), zoo.Gaussian(4, samples=3), zoo.dense((32,)), zoo.DiscretizedGaussian(17)
+        zoo.dense((32,), shape=SHAPE),
+        zoo.Gaussian(4, samples=3),
+        zoo.dense((32,)),
+        zoo.DiscretizedGaussian(17),
+        zoo.StandardNormal(),
     )
 
 

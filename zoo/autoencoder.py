@@ -207,6 +207,12 @@ class Autoencoder(Model):
         """
         return self._score_of(self.encode(x))
 
+    def draw(self, x: ArrayLike) -> keras.KerasTensor:
+        """Codes `(B, k)` of data `(B, *shape)` as the prior should find them: drawn from their posteriors, by the draw that
+        `score` takes too, or those of `encode` if codes are not drawn."""
+        x = self._scaled(x)
+        return self._coded(x, applied(self.encoder, x))[0][0]
+
     def log_likelihood(self, x: ArrayLike, seed: ArrayLike, samples: int) -> keras.KerasTensor:
         """An estimate of log p(x) `(B,)` in nats, with codes drawn from the posterior, if they are drawn.
 
