@@ -105,11 +105,11 @@ class Arrays(Kind):
             model.center(next(data.train.batches())["x"])
 
     def after_fit(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
-        self._fit_prior(model, data, experiment)
+        self._fit_to_codes(model, data, experiment)
         self._fit_ranks(model, data)
 
-    def _fit_prior(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
-        train = evaluation.encode(model, data.train)
+    def _fit_to_codes(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
+        train = evaluation.encode(model, data.train, model.draw)
         fit_to_codes(model, train["codes"], train.get("labels"), experiment.seed)
 
     def _fit_ranks(self, model: zoo.Autoencoder, data: Data) -> None:
@@ -134,4 +134,6 @@ class Arrays(Kind):
     def limits(self, experiment: Experiment) -> str:
         if experiment["data.binarize"] != "none":
             return "Likelihoods are of binarized pixels, and can be compared only with others of the same binarization."
+        if experiment["prior"] != "mixture":
+            return "Generated examples are drawn from the prior of the codes, and can be blends of training examples."
         return "Generated examples are drawn from a Gaussian mixture over the codes, and can be blends of training examples."

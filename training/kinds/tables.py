@@ -109,13 +109,13 @@ class Tables(Arrays):
                 held_out = evaluation.cells(data.held_out, JUDGED)
                 interpolate(model, start, lambda: evaluation.loss(model, held_out))
         if model.bottleneck.drawn:  # the prior is a part of the score
-            self._fit_prior(model, data, experiment)
+            self._fit_to_codes(model, data, experiment)
         self._fit_ranks(model, data)  # while the rows of the validation split are new to the model
         if keeps_best and data.train.arrays is not None:
             cool_down(model, data, experiment, [epoch["learning_rate"] for epoch in history[: Best(run.best).epoch]])
 
     def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
-        self._fit_prior(model, data, experiment)
+        self._fit_to_codes(model, data, experiment)
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
