@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo import inputs, noise
+from zoo import earlier, inputs, noise
 from zoo.autoregressive import Autoregressive
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
@@ -132,6 +132,10 @@ class Autoencoder(Model):
         self.head.build(features)
         self.built = True
 
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Autoencoder":
+        return super().from_config(earlier.renamed(config), custom_objects)
+
     @property
     def dimensions(self) -> int:
         """d, the number of dimensions of the data, which the code has fewer of."""
@@ -203,6 +207,12 @@ class Autoencoder(Model):
         It detects what `score` does not: an example that is easy to reconstruct, but whose code is unlike those of the data.
         """
         return self._score_of(self.encode(x))
+
+    def draw(self, x: ArrayLike) -> keras.KerasTensor:
+        """Codes `(B, k)` of data `(B, *shape)` as the prior should find them: drawn from their posteriors, by the draw that
+        `score` takes too, or those of `encode` if codes are not drawn."""
+        x = self._scaled(x)
+        return self._coded(x, applied(self.encoder, x))[0][0]
 
     def log_likelihood(self, x: ArrayLike, seed: ArrayLike, samples: int) -> keras.KerasTensor:
         """An estimate of log p(x) `(B,)` in nats, with codes drawn from the posterior, if they are drawn.
