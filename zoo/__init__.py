@@ -8,7 +8,7 @@ from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
 from zoo.compression import Salvaged, decompress, salvage
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
 from zoo.finite import Finite
-from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
+from zoo.likelihoods import Bernoulli, Discrete, DiscretizedGaussian, Likelihood, SquaredError
 from zoo.mixed import ColumnInputs, Mixed
 from zoo.mixture import Mixture
 from zoo.models import dense_autoencoder, linear_autoencoder
@@ -33,6 +33,7 @@ __all__ = [
     "Bottleneck",
     "ColumnInputs",
     "Deterministic",
+    "Discrete",
     "DiscretizedGaussian",
     "Finite",
     "Gaussian",

@@ -243,7 +243,7 @@ def _decoded(file: Container, mode: Mode, number: int) -> np.ndarray:
     entry, payload = file.entries[number], file.payload(number)
     try:
         integers = mode.decode(payload, entry.rows)
-    except ValueError as error:
+    except Exception as error:  # of any kind: a chunk may hold anything
         raise container.damaged(f"chunk {number}, which cannot be decoded ({error})") from error
     if container.crc_of(integers) != entry.decoded_crc:
         raise container.damaged(f"chunk {number}, which decodes to other numbers than were written")
@@ -255,5 +255,5 @@ def _each(mode: Mode, function: Callable, values: Iterable) -> Iterator:
     if not mode.parallel:
         yield from map(function, values)
         return
-    with concurrent.futures.ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else None) as pool:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(function, values)

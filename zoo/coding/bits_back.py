@@ -26,7 +26,7 @@ from zoo.mixed import Mixed
 from zoo.rows import Raw
 
 PROBED = 256  # rows by which settings are chosen
-WIDTHS = (-1, -2, -3, -4, -5)
+WIDTHS = (-1, -2, -3, -4, -5)  # tried for posteriors of codes that are not drawn: powers of two of the codes' deviation
 PRIORS = ("model", "normal")  # the model's own, and the one that its bottleneck was trained against: the shorter one is used
 MOST = 256  # rows that are coded at once
 PROBE = 3  # rows of the probe
@@ -35,7 +35,7 @@ KNOWN = 64  # known words of a stack, at first; twice as many where these do not
 
 
 class BitsBack(Mode):
-    """Codes of a Gaussian bottleneck; data on the levels of a `Discrete` likelihood."""
+    """Codes in R^k, drawn or not; data on the levels of a `Discrete` likelihood, or rows of a table of discrete columns."""
 
     name = "bits_back"
     lossless = True
@@ -68,18 +68,18 @@ class BitsBack(Mode):
         if width is not None:
             settings["widths"] = [width] * model.k
         mode = cls(model, settings)
-        added = 0.0
-        if len(integers):
-            mean, deviation = mode.moments(integers)
-            if width is not None:
-                spread = np.floor(np.log2(np.maximum(mean.std(axis=0), 2.0**codes.FINEST)))
-                settings["widths"] = (spread.astype(int) + width).tolist()
-                mean, deviation = mode.moments(integers)
-            grid = codes.Grid.around(mean, deviation)
-            settings |= {"exponents": grid.exponents.tolist(), "bits": grid.bits}
-            mode = cls(model, settings)
-            taken, added = mode._bits(integers)
-            settings["growth"] = float(np.clip(round(MARGIN * added / taken, 2), SLOWEST, 1.0))
+        if not len(integers):
+            return 0.0, mode
+        mean, deviation = mode.moments(integers)
+        if width is not None:
+            spread = np.floor(np.log2(np.maximum(mean.std(axis=0), 2.0**codes.FINEST))).astype(int)
+            settings["widths"] = (spread + width).tolist()
+            deviation = np.broadcast_to(np.ldexp(1.0, spread + width), mean.shape)
+        grid = codes.Grid.around(mean, deviation)
+        settings |= {"exponents": grid.exponents.tolist(), "bits": grid.bits}
+        mode = cls(model, settings)
+        taken, added = mode._bits(integers)
+        settings["growth"] = float(np.clip(round(MARGIN * added / taken, 2), SLOWEST, 1.0))
         return added, mode
 
     @property
@@ -190,5 +190,5 @@ def _data(model: Autoencoder, dtype: str | None) -> Levels | Cells:
 
 
 def _widths(model: Autoencoder) -> tuple[int | None, ...]:
-    """Of posteriors around codes that are not drawn, as powers of two of the codes' standard deviation; the best is used."""
+    """Those to try; None where the bottleneck has its own."""
     return WIDTHS if isinstance(model.bottleneck, Deterministic) else (None,)

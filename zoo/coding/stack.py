@@ -45,7 +45,7 @@ class Stack:
         known: how many words of them, for the first numbers that are popped.
 
     Raises:
-        ImportError: the package `constriction` is not installed.
+        ModuleNotFoundError: the package `constriction` is not installed.
     """
 
     def __init__(self, words: np.ndarray | None = None, known: int = 64):
