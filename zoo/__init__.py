@@ -6,8 +6,10 @@ from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
 from zoo.density import Mixture
+from zoo.entropy import Histograms
 from zoo.finite import Finite
 from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
+from zoo.logistic_mixture import LogisticMixture
 from zoo.mixed import ColumnInputs, Mixed
 from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.predictor import Predictor, coder
@@ -16,6 +18,7 @@ from zoo.quantization import VectorQuantized
 from zoo.ranks import Ranks
 from zoo.registry import register
 from zoo.regression import start_as_regression
+from zoo.rounding import Rounded
 from zoo.scaling import Standardize
 from zoo.signatures import Signature, Tensor
 from zoo.tables import TableAutoencoder
@@ -23,6 +26,7 @@ from zoo.transformer import Transformer
 from zoo.vocabulary import Vocabulary
 
 __all__ = [
+    "Histograms",
     "LARGEST_COVARIANCE",
     "Autoencoder",
     "Bernoulli",
@@ -35,12 +39,14 @@ __all__ = [
     "HideCells",
     "Likelihood",
     "LinearAutoencoder",
+    "LogisticMixture",
     "Mixed",
     "Mixture",
     "Predictor",
     "RandomAffine",
     "RandomNoise",
     "Ranks",
+    "Rounded",
     "Signature",
     "SquaredError",
     "Standardize",
