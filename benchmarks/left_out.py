@@ -11,7 +11,7 @@ import training
 from training import files, kinds
 from training.evaluation import arrays as evaluation
 from training.fitting import loop
-from training.fitting.density import fit_mixture
+from training.fitting.priors import fit_to_codes
 
 CLASSES = 10
 STORE = pathlib.Path("runs/left_out.json")
@@ -38,7 +38,7 @@ def _auroc(experiment: training.Experiment) -> dict[str, float]:
     loop.compile(model, data, experiment)
     loop.fit_epochs(model, data, experiment, range(experiment.epochs), [])
     train = evaluation.encode(model, data.train)
-    fit_mixture(model, train["codes"], train["labels"], experiment.seed)
+    fit_to_codes(model, train["codes"], train["labels"], experiment.seed)
     return evaluation.anomaly(model, data.test, experiment.left_out)
 
 

@@ -37,7 +37,7 @@ def test_answers_have_the_declared_shapes_and_types(model, x):
     signatures, answers = model.signatures(), _answers(model, x)
     assert {"encode", "decode", "reconstruct", "generate", "score", "score_code"} <= set(signatures)
     assert ("vary" in signatures, "generate_prior" in signatures) == (model.bottleneck.prior,) * 2
-    assert ("generate_class" in signatures) == bool(model.density.classes)
+    assert ("generate_class" in signatures) == bool(model.prior.classes)
     for verb, answer in answers.items():
         (declared,) = signatures[verb].outputs.values()
         assert answer.shape == (4, *declared.shape[1:])

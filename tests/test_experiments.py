@@ -54,7 +54,7 @@ OLD = {  # settings of a run of version 0.1, all of them
             {"output_activation": "sigmoid", "code_activation": "tanh"},
             {"output_activation": "sigmoid", "code_activation": "tanh"},
         ),
-        ({"mixture": 0}, {"density": "none"}),
+        ({"mixture": 0}, {"prior": "normal"}),
         ({"solver": "closed_form", "depth": 0}, {"optimizer": "closed_form", "depth": 0}),
         ({"target": "label", "labels": 50, "k": 4}, {"kind": "predictor", "labels": 50, "k": 4}),
         (

@@ -12,7 +12,7 @@ from models import MODELS, NAMES, PREDICTORS
 
 import training
 import zoo
-from training.fitting.density import fit_mixture
+from training.fitting.priors import fit_to_codes
 from zoo import inputs
 
 DTYPES = ("bool", "uint8", "int8", "uint16", "int64", "float16", "float32", "float64", "longdouble", ">f4")
@@ -74,7 +74,7 @@ def test_a_type_means_the_same_by_every_way_in(model, dtype):
     for pca in (zoo.pca(x, 3), zoo.pca(iter([x[:30], x[30:]]), 3, (64,)), zoo.pca(x.tolist(), 3) if dtype != "uint8" else None):
         if pca is not None:
             np.testing.assert_allclose(pca.encode(expected), codes, atol=1e-3)
-    training.fit_density(model, x)
+    training.fit_prior(model, x)
 
 
 def test_training_sees_8_bits_as_the_verbs_do():
@@ -139,7 +139,7 @@ def test_training_without_rows_is_refused(model):
         with pytest.raises(ValueError, match="at least one row"):
             model.fit(none)
     with pytest.raises(ValueError, match="at least one row"):
-        training.fit_density(model, [])
+        training.fit_prior(model, [])
     with pytest.raises(ValueError, match="at least one row"):
         PREDICTORS["classifier"]().fit(np.zeros((0, 8, 8, 1)), [])
 
@@ -161,7 +161,7 @@ def test_labels_are_checked_before_anything_changes(digits, labels, message):
     autoencoder, classifier = MODELS["vae"](), PREDICTORS["classifier"]()
     before = [autoencoder.get_weights(), classifier.get_weights()]
     with pytest.raises(ValueError, match=message):
-        training.fit_density(autoencoder, digits[:10], labels)
+        training.fit_prior(autoencoder, digits[:10], labels)
     for settings in ({"y": labels}, {"y": np.arange(10), "validation_data": (digits[:10], labels)}):
         with pytest.raises(ValueError, match=message):
             classifier.fit(digits[:10], verbose=0, **settings)
@@ -173,16 +173,16 @@ def test_a_class_of_one_row_keeps_its_share_and_an_empty_one_is_refused():
     rng = np.random.default_rng(0)
     labels = np.array([0] * 60 + [1] * 39 + [2])
     codes = 10.0 * labels[:, None] + rng.normal(size=(100, 2))
-    model = zoo.dense_autoencoder((8,), 2, (4,), density=zoo.Mixture(2, classes=5))
-    fit_mixture(model, codes, labels)
-    np.testing.assert_allclose(np.asarray(model.density.proportions).sum(axis=1), [0.6, 0.39, 0.01, 0, 0], atol=1e-6)
-    drawn = np.asarray(model.density(np.arange(4000, dtype="int32"), np.full(4000, 2)))
+    model = zoo.dense_autoencoder((8,), 2, (4,), prior=zoo.Mixture(2, classes=5))
+    fit_to_codes(model, codes, labels)
+    np.testing.assert_allclose(np.asarray(model.prior.proportions).sum(axis=1), [0.6, 0.39, 0.01, 0, 0], atol=1e-6)
+    drawn = np.asarray(model.prior(np.arange(4000, dtype="int32"), np.full(4000, 2)))
     np.testing.assert_allclose(drawn.mean(axis=0), codes[-1], atol=0.1)
     np.testing.assert_allclose(drawn.std(axis=0), 1, atol=0.15)  # as wide as the other classes
-    assert model.density.fitted.tolist() == [0, 1, 2]
+    assert model.prior.fitted.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match=r"Received: 4 in row 1\. Try one of 0, 1, 2"):
         model.generate_class([0, 4], [1, 2])
-    shares = np.bincount(np.round(np.asarray(model.density(np.arange(4000, dtype="int32"))).mean(axis=1) / 10).astype(int))
+    shares = np.bincount(np.round(np.asarray(model.prior(np.arange(4000, dtype="int32"))).mean(axis=1) / 10).astype(int))
     np.testing.assert_allclose(shares / 4000, [0.6, 0.39, 0.01], atol=0.03)
 
 
@@ -193,7 +193,7 @@ def test_integers_and_priors_are_checked_by_row(model):
         model.generate([1.5])
     with pytest.raises(ValueError, match=r"one seed for each row, \(batch,\)"):
         model.generate(5)
-    with pytest.raises(ValueError, match="Expected a density with classes"):
+    with pytest.raises(ValueError, match="Expected a prior with classes"):
         model.generate_class([0], [0])
     with pytest.raises(ValueError, match="Expected a bottleneck with a prior for vary"):
         model.vary(LEVELS[:1], [0])

@@ -25,7 +25,7 @@ from training.data.splits import pipeline_errors
 from training.evaluation import arrays as evaluation
 from training.fitting import loop, strategies
 from training.fitting.callbacks import Checkpoint
-from training.fitting.density import fit_mixture
+from training.fitting.priors import fit_to_codes
 from training.run import Run
 
 TRAIN = [sys.executable, "-m", "training", "train", "dense_digits_k8", "--report=false"]
@@ -127,7 +127,7 @@ def test_a_killed_and_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path
     process.wait()
     assert 2 <= _epochs(run) < 12 and not run.model.exists()
     assert train(experiment, run.folder).finished
-    fit_mixture(model, *(evaluation.encode(model, data.train)[key] for key in ("codes", "labels")))
+    fit_to_codes(model, *(evaluation.encode(model, data.train)[key] for key in ("codes", "labels")))
     for left, right in zip(model.get_weights(), _weights(run.folder), strict=True):
         np.testing.assert_array_equal(left, right)
     assert history == files.read_json(run.history)
@@ -331,7 +331,7 @@ def test_a_convolutional_variational_run_begun_elsewhere(small, processor, tmp_p
     assert set(np.unique(x)) == {0, 1}
     pictures = {"active_units", "interpolation", "manifold", "neighbours", "samples_by_class", "variations"}
     assert pictures <= {path.stem for path in run.report.parent.glob("*.png")}
-    proportions = np.asarray(model.density.proportions)
+    proportions = np.asarray(model.prior.proportions)
     assert proportions[3].sum() == 0 and proportions.sum() == pytest.approx(1, abs=1e-5)
 
 

@@ -91,7 +91,7 @@ def test_variations_come_from_the_posterior(factor_model):
 
 def test_the_prior_and_the_density_are_two_signatures(factor_model):
     codes = np.asarray(factor_model.encode(np.random.default_rng(4).normal(size=(500, 6))))
-    factor_model.density.assign(np.full(10, 0.1), np.tile(codes.mean(axis=0) + 9, (10, 1)), np.tile(np.eye(2), (10, 1, 1)))
+    factor_model.prior.assign(np.full(10, 0.1), np.tile(codes.mean(axis=0) + 9, (10, 1)), np.tile(np.eye(2), (10, 1, 1)))
     seeds = np.arange(3000)
     weights, bias = factor_model.head.get_weights()
     np.testing.assert_allclose(np.asarray(factor_model.generate_prior(seeds)).mean(axis=0), bias, atol=0.1)

@@ -10,7 +10,7 @@ _MODULES = {  # public names, and the modules that define them
     "automatic": "chooser",
     "evaluate": "commands",
     "figures": "commands",
-    "fit_density": "fitting.density",
+    "fit_prior": "fitting.priors",
     "generate": "commands",
     "kinds": "kinds",
     "latents": "evaluation.latents",

@@ -255,7 +255,7 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.Abstrac
         kind.keep(data, run)
         history, seconds = loop.fit(model, data, computed, run)
     model = kind.in_float32(model, computed, data)
-    with stage("fitting the density over the codes"):
+    with stage("fitting the prior"):
         kind.after_fit(model, data, experiment)
     rows = next(data.test.batches(SAMPLE_ROWS))
     sample = {name: column[:SAMPLE_ROWS] for name, column in rows.items() if name in kind.sampled}

@@ -5,15 +5,16 @@ from zoo.bodies import conv, conv_decoder, dense, linear
 from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
-from zoo.density import Mixture
 from zoo.entropy import Histograms
 from zoo.finite import Finite
 from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
 from zoo.logistic_mixture import LogisticMixture
 from zoo.mixed import ColumnInputs, Mixed
+from zoo.mixture import Mixture
 from zoo.models import dense_autoencoder, linear_autoencoder
 from zoo.predictor import Predictor, coder
 from zoo.presets import card, list, load, sample, save_preset
+from zoo.priors import Prior, StandardNormal
 from zoo.quantization import VectorQuantized
 from zoo.ranks import Ranks
 from zoo.registry import register
@@ -43,12 +44,14 @@ __all__ = [
     "Mixed",
     "Mixture",
     "Predictor",
+    "Prior",
     "RandomAffine",
     "RandomNoise",
     "Ranks",
     "Rounded",
     "Signature",
     "SquaredError",
+    "StandardNormal",
     "Standardize",
     "TableAutoencoder",
     "Tensor",

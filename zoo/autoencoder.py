@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 from zoo import inputs, noise
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
-from zoo.density import Mixture
 from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood, require_finite
+from zoo.mixture import Mixture
 from zoo.model import Model
+from zoo.priors import Prior
 from zoo.ranks import Ranks
 from zoo.registry import register
 from zoo.schema import Feature
@@ -39,7 +40,7 @@ class Autoencoder(Model):
         bottleneck: layer from features `(B, …)` to codes `(S, B, k)` and their cost in nats `(S, B)`.
         decoder: h without its projection: any Keras model that takes `(B, k)`.
         likelihood: of x given its reconstruction; it also owns the last layer.
-        density: over the codes; `generate` draws from it. A mixture of ten Gaussians unless given.
+        prior: of the codes; `generate` draws from it. A mixture of ten Gaussians, to be fitted after training, unless given.
         corruption: a layer applied to the input of the encoder in training, such as `keras.layers.GaussianNoise(0.3)`, for a
             denoising autoencoder; the likelihood is that of the clean input.
         scaling: a layer with an `inverse` and a `log_volume`, `zoo.Standardize` say, from the units of the data to those in
@@ -60,7 +61,7 @@ class Autoencoder(Model):
 
     parts: ClassVar = {
         name: name
-        for name in (*("encoder", "bottleneck", "decoder", "likelihood", "density"), *("corruption", "scaling", "ranks"))
+        for name in (*("encoder", "bottleneck", "decoder", "likelihood", "prior"), *("corruption", "scaling", "ranks"))
     }
     settings: ClassVar = ("overcomplete",)
 
@@ -70,7 +71,7 @@ class Autoencoder(Model):
         bottleneck: Bottleneck,
         decoder: keras.Model,
         likelihood: Likelihood,
-        density: keras.layers.Layer | None = None,
+        prior: Prior | None = None,
         corruption: keras.layers.Layer | None = None,
         scaling: keras.layers.Layer | None = None,
         ranks: Ranks | None = None,
@@ -82,7 +83,7 @@ class Autoencoder(Model):
         self.bottleneck = bottleneck
         self.decoder = decoder
         self.likelihood = likelihood
-        self.density = density if density is not None else Mixture()
+        self.prior = prior if prior is not None else Mixture()
         self.corruption = corruption
         self.scaling = scaling
         self.ranks = ranks
@@ -108,7 +109,7 @@ class Autoencoder(Model):
     def _build_parts(self):
         features = self.encoder.compute_output_shape((None, *self.shape))
         codes = (None, self.k)
-        inputs = {self.bottleneck: features, self.decoder: codes, self.density: codes}
+        inputs = {self.bottleneck: features, self.decoder: codes, self.prior: codes}
         for part, shape in inputs.items():
             if not part.built:  # parts read from a file are built
                 part.build(shape)
@@ -148,17 +149,17 @@ class Autoencoder(Model):
     def generate(self, seed: ArrayLike) -> keras.KerasTensor:
         """New data `(B, *shape)`, one for each int32 seed `(B,)`; a seed always gives the same example.
 
-        Their codes are drawn from the density, which is a standard normal until it is fitted (`training.fit_density`).
+        Their codes are drawn from the prior; a mixture is a standard normal until it is fitted (`training.fit_prior`).
         """
-        return self.decode(self.density(integers(seed)))
+        return self.decode(self.prior(integers(seed)))
 
     def generate_class(self, label: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
-        """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), if the density has classes.
+        """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), if the prior has classes.
 
         Raises:
-            ValueError: the density has no classes; a class outside [0, C), or one without rows when it was fitted.
+            ValueError: the prior has no classes; a class outside [0, C), or one without rows when it was fitted.
         """
-        return self.decode(self.density(integers(seed), self.density.known(label)))
+        return self.decode(self.prior(integers(seed), self.prior.known(label)))
 
     def generate_prior(self, seed: ArrayLike) -> keras.KerasTensor:
         """As `generate`, but from the standard normal prior, if the bottleneck has one."""
@@ -192,11 +193,11 @@ class Autoencoder(Model):
         return self.ranks(self.score(x))
 
     def score_code(self, x: ArrayLike) -> keras.KerasTensor:
-        """log p(g(x)) in nats, `(B,)`, under the density over codes: higher is more typical.
+        """log p(g(x)) in nats, `(B,)`, under the prior: higher is more typical.
 
         It detects what `score` does not: an example that is easy to reconstruct, but whose code is unlike those of the data.
         """
-        return self.density.log_prob(self.encode(x))
+        return self.prior.log_prob(self.encode(x))
 
     def log_likelihood(self, x: ArrayLike, seed: ArrayLike, samples: int) -> keras.KerasTensor:
         """An estimate of log p(x) `(B,)` in nats, with codes drawn from the posterior, if the bottleneck has a prior.
@@ -229,7 +230,7 @@ class Autoencoder(Model):
         }
         if self.ranks is not None:
             verbs["typicality"] = Signature({"x": x}, {"typicality": Tensor((None,))})
-        if self.density.classes:
+        if self.prior.classes:
             verbs["generate_class"] = Signature({"label": integer, "seed": integer}, {"x": x})
         if self.bottleneck.prior:
             verbs["generate_prior"] = Signature({"seed": integer}, {"x": x})

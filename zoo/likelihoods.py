@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from zoo.arguments import require_whole
+from zoo.coding import curves
 from zoo.registry import Activation, Serializable, register
 
 MOST_LEVELS = 256
@@ -91,6 +92,26 @@ class Likelihood(Serializable, abc.ABC):
             )
 
 
+class Discrete(Likelihood):
+    """Base class of likelihoods of data on the levels 0, 1/n, …, 1, of which `log_prob` is a log-probability. Such data can be
+    compressed without loss. `levels` is n + 1."""
+
+    low, high = 0.0, 1.0
+    levels: int
+
+    @abc.abstractmethod
+    def below(self, parameters: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        """P(x < edge / n), float64 `(m,)`, of m values.
+
+        A coder makes its tables of it, and has to find the same numbers wherever it runs: only sums, products and quotients of
+        single numbers will do, and the functions of `zoo.coding.curves`; not NumPy's `exp`, nor its sums along an axis.
+
+        Args:
+            parameters: of each value, float64 `(m,)`, or `(m, p)` if there are p > 1.
+            edges: the number of a level for each value, int64 `(m,)` in [1, n].
+        """
+
+
 @register("likelihood", "squared_error")
 class SquaredError(Likelihood):
     """Squared error L_SE = Σᵢ (xᵢ − x̃ᵢ)²: a Gaussian with the fixed variance σ² = ½ in every dimension.
@@ -121,14 +142,14 @@ class SquaredError(Likelihood):
 
 
 @register("likelihood", "bernoulli")
-class Bernoulli(Likelihood):
+class Bernoulli(Discrete):
     """Bernoulli distributions: every value is 0 or 1, with its own probability; f₂ is the logistic function.
 
     log p = Σᵢ xᵢ log x̃ᵢ + (1 − xᵢ) log(1 − x̃ᵢ). Grey levels in [0, 1] are taken as probabilities (cross-entropy): this is
     common, but then it is not a log-probability of the data.
     """
 
-    low, high = 0.0, 1.0
+    levels = 2
 
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return ops.sigmoid(parameters)
@@ -139,15 +160,16 @@ class Bernoulli(Likelihood):
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return sum_per_example(x[None] * parameters - ops.softplus(parameters))
 
+    def below(self, parameters: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        return curves.sigmoid(-parameters)
 
-class Levels(Likelihood):
-    """Base class of likelihoods of the grey levels 0, 1/n, …, 1, n = `levels` − 1.
+
+class Levels(Discrete):
+    """Base class of likelihoods of as many grey levels as the data have.
 
     Args:
-        levels: number of grey levels; None: 256.
+        levels: number of grey levels, 256 for 8-bit images; None: 256.
     """
-
-    low, high = 0.0, 1.0
 
     def __init__(self, levels: int | None = None):
         require_whole(2, levels=MOST_LEVELS if levels is None else levels)
@@ -203,6 +225,11 @@ class DiscretizedGaussian(Levels):
         end = (0.5 + ops.where(lowest, offset, -offset)) / scale  # the finite end of an open bin, from the mean
         inner = _log_bin(ops.where(edge, 0.0, offset), scale)
         return sum_per_example(ops.where(edge, _log_cdf(ops.where(edge, end, 0.0)), inner))
+
+    def below(self, parameters: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        n = self.levels - 1
+        scale = 0.25 + n * curves.softplus(parameters[:, 1] - 2.0)
+        return curves.normal_cdf((edges - 0.5 - n * curves.sigmoid(parameters[:, 0])) / scale)
 
 
 def _log_bin(offset, scale):

@@ -5,11 +5,13 @@ import numpy as np
 from keras import ops
 
 from zoo.arguments import require_whole
-from zoo.likelihoods import MOST_LEVELS, Levels, sum_per_example
+from zoo.coding import curves
+from zoo.likelihoods import Levels, sum_per_example
 from zoo.registry import register
 
-REACH = 3.0
 NARROWEST = 0.05  # scale s of a component in bins: 0.9999 of its mass are then in one bin
+SPREAD = 2.5  # log of the scale at the start of training
+WIDEST = 5.5  # by which a log-scale differs from it at most
 
 
 @register("likelihood", "logistic_mixture")
@@ -49,13 +51,28 @@ class LogisticMixture(Levels):
     def get_config(self) -> dict:
         return {**super().get_config(), "logistics": self.logistics}
 
-    def _mixture(self, parameters):
-        """log πₘ, and μₘ and sₘ in bins; with parameters of zero the means are spread evenly from end to end."""
+    def below(self, parameters: np.ndarray, edges: np.ndarray) -> np.ndarray:
         n, m = self.levels - 1, self.logistics
+        logits, location, spread = (parameters[:, i * m : (i + 1) * m].T for i in range(3))  # (M, m) each
+        highest = np.max(logits, axis=0)
+        weights, total, below = [curves.exp(each - highest) for each in logits], 0.0, 0.0
+        for weight, place, width, anchor in zip(weights, location, spread, self._anchors, strict=True):
+            scale = NARROWEST + curves.exp(np.clip(width, -WIDEST, WIDEST) + SPREAD)
+            below = below + weight * curves.sigmoid((edges - 0.5 - n * (place + anchor)) / scale)
+            total = total + weight
+        return below / total
+
+    def _mixture(self, parameters):
+        """log πₘ, and μₘ and sₘ in bins, `(…, M)` each; where all parameters are 0 the means are spread from end to end."""
+        m = self.logistics
         logits, location, spread = (parameters[..., i * m : (i + 1) * m] for i in range(3))
-        anchors = ops.cast(np.linspace(-REACH, REACH, m) if m > 1 else np.zeros(1), location.dtype)
-        scale = NARROWEST + ops.exp(ops.clip(spread, -9.0, 4.0) + 3.5)
-        return ops.log_softmax(logits, axis=-1), n * ops.sigmoid(location + anchors), scale
+        scale = NARROWEST + ops.exp(ops.clip(spread, -WIDEST, WIDEST) + SPREAD)
+        mean = (self.levels - 1) * (location + ops.cast(self._anchors, location.dtype))
+        return ops.log_softmax(logits, axis=-1), mean, scale
+
+    @property
+    def _anchors(self) -> np.ndarray:
+        return np.linspace(0.0, 1.0, self.logistics) if self.logistics > 1 else np.array([0.5])
 
 
 def log_bin(offset: keras.KerasTensor, scale: keras.KerasTensor) -> keras.KerasTensor:

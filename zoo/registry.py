@@ -36,7 +36,7 @@ def register(
     What is written in the decorator is read without running it, and is literal therefore.
 
     Args:
-        slot: where the part goes: `body`, `bottleneck`, `likelihood`, `corruption`, `density`, `optimizer` …
+        slot: where the part goes: `body`, `bottleneck`, `likelihood`, `corruption`, `prior`, `optimizer` …
         name: in lower case, with underscores.
         slots: that come with the part, each with the name of the part that fills it unless another is chosen.
         fixed: those of the slots that no other part may fill.

@@ -90,7 +90,7 @@ class TableAutoencoder(Autoencoder):
         return expected if _are_cells(rows) else self._rows(expected)
 
     def generate(self, seed: ArrayLike) -> Raw:
-        """New rows, one for each int32 seed `(B,)`: codes drawn from the density, cells from the likelihood of each column."""
+        """New rows, one for each int32 seed `(B,)`: codes drawn from the prior, cells from the likelihood of each column."""
         return self._rows(self._generate(seed))
 
     def generate_prior(self, seed: ArrayLike) -> Raw:
@@ -124,8 +124,8 @@ class TableAutoencoder(Autoencoder):
         return dict(zip(self.columns, ops.convert_to_numpy(scores).T, strict=True))
 
     def score_code(self, rows: Any) -> keras.KerasTensor:
-        """log p(g(rows)) in nats, `(B,)`, under the density over codes: higher is more typical."""
-        return self.density.log_prob(self.encode(rows))
+        """log p(g(rows)) in nats, `(B,)`, under the prior: higher is more typical."""
+        return self.prior.log_prob(self.encode(rows))
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb: a tensor `(None,)` for each column, texts as strings, numbers as float64.
@@ -153,7 +153,7 @@ class TableAutoencoder(Autoencoder):
 
     def tensors(self, verb: str) -> Callable:
         """The function behind a verb that takes cells `(B, C)` in place of the columns, and returns cells."""
-        own = {"score_code": lambda cells: self.density.log_prob(self._encode(cells)), "typicality": self._typicality}
+        own = {"score_code": lambda cells: self.prior.log_prob(self._encode(cells)), "typicality": self._typicality}
         return own.get(verb) or getattr(self, f"_{verb}")
 
     # The verbs on cells
@@ -171,7 +171,7 @@ class TableAutoencoder(Autoencoder):
         return ops.where(ops.isnan(cells), self._reconstruct_all(cells), cells)
 
     def _generate(self, seed):
-        return self._drawn(self.density(integers(seed)), *self._noise(integers(seed)))
+        return self._drawn(self.prior(integers(seed)), *self._noise(integers(seed)))
 
     def _generate_prior(self, seed):
         self._require_prior("generate_prior")

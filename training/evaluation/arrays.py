@@ -217,8 +217,8 @@ def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, c
     metrics["generate/precision"], metrics["generate/recall"] = generation.precision_recall(real[:count], features["generate"])
     held_out, nearest = generation.copying(train, test, examples["generate"])
     metrics |= {"copying/held_out": held_out, "copying/generated": nearest}
-    if model.density.classes:
-        labels = model.density.fitted[seeds % len(model.density.fitted)]
+    if model.prior.classes:
+        labels = model.prior.fitted[seeds % len(model.prior.fitted)]
         answers = _batched(classifier.classify, _batched(model.generate_class, labels, seeds))
         metrics["generate_class/agreement"] = np.mean(answers.argmax(axis=1) == labels)
     return metrics

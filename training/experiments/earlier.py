@@ -49,7 +49,7 @@ def nested(written: Mapping[str, object]) -> dict[str, object]:
         _body(old, new, take)
         new |= {"bottleneck": _bottleneck(old), "likelihood": _likelihood(old)}
         new |= {"corruption": _corruption(old), "model": {"overcomplete": old["overcomplete"]}}
-        new["density"] = {"name": "mixture", "components": old["mixture"]} if old["mixture"] else {"name": "none"}
+        new["prior"] = {"name": "mixture", "components": old["mixture"]} if old["mixture"] else {"name": "normal"}
         if old["bottleneck"] == "gaussian":
             new["evaluation"] = {"nll_samples": old.get("nll_samples", 0)}
     elif new["kind"] == "predictor":

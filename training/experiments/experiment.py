@@ -16,7 +16,7 @@ SHORT = {  # short names for settings whose last name is ambiguous or unclear, w
     "code_activation": ("bottleneck.activation",),
     "depth": ("body.depth", "model.depth"),
     "kl_warmup": ("bottleneck.warmup",),
-    "mixture": ("density.components",),
+    "mixture": ("prior.components",),
     "noise": ("corruption.highest",),
     "output_activation": ("likelihood.activation",),
     "shift": ("data.shift",),

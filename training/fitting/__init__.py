@@ -1,4 +1,4 @@
-"""Fitting: the training loop, its devices and precision, and the density over the codes."""
+"""Fitting: the training loop, its devices and precision, and the priors of codes."""
 
 import contextlib
 

@@ -5,8 +5,6 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-import keras
-
 import zoo
 from training.choices import Choice
 from training.choices import arrays as choices
@@ -14,8 +12,8 @@ from training.data import arrays as data_
 from training.data.splits import Data, Split
 from training.evaluation import arrays as evaluation
 from training.experiments.experiment import Experiment
-from training.fitting.density import fit_mixture
 from training.fitting.loop import total_steps
+from training.fitting.priors import fit_to_codes
 from training.kinds.kind import Evaluation, Kind
 from training.progress import stage
 from training.reporting import arrays as reporting
@@ -24,7 +22,7 @@ from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
 
-LARGEST_DENSITY = 2**24  # numbers in the covariances of one mixture per class; beyond it, all classes share one mixture
+LARGEST_MIXTURE = 2**24  # numbers in the covariances of one mixture per class; beyond it, all classes share one mixture
 
 
 @register(
@@ -37,13 +35,13 @@ LARGEST_DENSITY = 2**24  # numbers in the covariances of one mixture per class; 
         "bottleneck": "deterministic",
         "likelihood": "squared_error",
         "corruption": "none",
-        "density": "mixture",
+        "prior": "mixture",
         "typicality": "none",
         "model": "autoencoder",
         "optimizer": "adamw",
     },
     fixed=["data", "model"],
-    optional=["scaling", "corruption", "density", "typicality"],
+    optional=["scaling", "corruption", "typicality"],
 )
 class Arrays(Kind):
     """An autoencoder of arrays of numbers, such as images."""
@@ -76,7 +74,7 @@ class Arrays(Kind):
             bottleneck,
             decoder,
             settled.make("likelihood"),
-            density=self._density(experiment, data, bottleneck.k),
+            prior=self._prior(experiment, data, bottleneck.k),
             corruption=corruption,
             scaling=experiment.make("scaling"),
             ranks=experiment.make("typicality"),
@@ -85,12 +83,12 @@ class Arrays(Kind):
         model.schema = data.schema
         return model
 
-    def _density(self, experiment: Experiment, data: Data, k: int) -> keras.layers.Layer:
-        """A mixture for each class unless that is too large; a standard normal if the slot is empty."""
+    def _prior(self, experiment: Experiment, data: Data, k: int) -> zoo.Prior:
+        """With a mixture for each class, unless that is too large."""
         classes = len(data.classes or ())
-        if classes * experiment.get("density.components", 1) * k**2 > LARGEST_DENSITY:
+        if classes * experiment.get("prior.components", 1) * k**2 > LARGEST_MIXTURE:
             classes = 0
-        return experiment.make("density", classes=classes) or zoo.Mixture(1, classes)
+        return experiment.make("prior", classes=classes)
 
     def prepare(self, model: zoo.Autoencoder, data: Data) -> None:
         if model.scaling is not None:
@@ -107,9 +105,8 @@ class Arrays(Kind):
             model.center(next(data.train.batches())["x"])
 
     def after_fit(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
-        if experiment.part("density"):
-            train = evaluation.encode(model, data.train)
-            fit_mixture(model, train["codes"], train.get("labels"), experiment.seed)
+        train = evaluation.encode(model, data.train)
+        fit_to_codes(model, train["codes"], train.get("labels"), experiment.seed)
         if model.ranks is not None:
             model.ranks.fit(evaluation.answers(model.score, data.held_out))
 

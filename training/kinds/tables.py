@@ -42,13 +42,13 @@ JUDGED = 5_000  # most rows by which weights between the start and the end are j
         "bottleneck": "deterministic",
         "likelihood": "mixed",
         "corruption": "hide",
-        "density": "mixture",
+        "prior": "mixture",
         "typicality": "ranks",
         "model": "table",
         "optimizer": "adamw",
     },
     fixed=["data", "head", "likelihood", "model"],
-    optional=["corruption", "density", "typicality"],
+    optional=["corruption", "typicality"],
 )
 class Tables(Arrays):
     """An autoencoder of tables whose columns are of different types and may have missing cells."""
@@ -80,7 +80,7 @@ class Tables(Arrays):
             bottleneck,
             decoder,
             experiment.make("likelihood", columns=data.schema),
-            density=self._density(experiment, data, bottleneck.k),
+            prior=self._prior(experiment, data, bottleneck.k),
             corruption=corruption,
             ranks=experiment.make("typicality"),
             overcomplete=experiment["model.overcomplete"],

@@ -174,17 +174,17 @@ def _samples(model: zoo.Autoencoder, data: Data, shades: Shades, x: np.ndarray) 
     yield Entry(
         "samples",
         "Generated examples",
-        f"Decoded draws from the density over the codes, with seeds 0 to {len(seeds) - 1}.",
+        f"Decoded draws from the prior, with seeds 0 to {len(seeds) - 1}.",
         pictures.samples(shades(evaluation.numpy(model.generate(seeds)))),
     )
-    if model.density.classes:
-        shown = model.density.fitted[: 2 * SHOWN]
+    if model.prior.classes:
+        shown = model.prior.fitted[: 2 * SHOWN]
         label = np.repeat(shown, SHOWN)
         made = evaluation.numpy(model.generate_class(label, np.arange(len(label), dtype="int32")))
         yield Entry(
             "samples_by_class",
             "Generated examples of each class",
-            "Decoded draws from the density over the codes of each class.",
+            "Decoded draws from the prior of each class.",
             pictures.mosaic(shades(made.reshape(-1, SHOWN, *made.shape[1:])), [data.classes[label] for label in shown]),
         )
     if model.bottleneck.prior:

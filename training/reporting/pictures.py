@@ -291,7 +291,7 @@ def architecture(stages: list[tuple[str, int, str]], weights: int) -> Figure:
             x, y = (i - 1 + 0.21, i - 0.21), (heights[i - 1] / 2, height / 2)
             axes.fill_between(x, [-y[0], -y[1]], y, color="#d9dee7", zorder=1, lw=0)
     axes.set(xlim=(-0.6, len(stages) - 0.4), ylim=(-max(heights) / 2 - 0.85, max(heights) / 2 + 0.1))
-    axes.set_title(f"{weights:,} weights, including those of the density", fontsize=10)
+    axes.set_title(f"{weights:,} weights, including those of the prior", fontsize=10)
     axes.axis("off")
     return figure
 

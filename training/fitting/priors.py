@@ -1,4 +1,4 @@
-"""The density over the codes, from which `generate` draws: a Gaussian mixture, fitted after training."""
+"""Priors that are fitted to the codes of data after training."""
 
 import warnings
 
@@ -12,13 +12,13 @@ from zoo import inputs
 MOST_CODES = 20_000  # most rows that a mixture is fitted to
 
 
-def fit_density(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-    """Fits the Gaussian mixture from which `generate` draws to the codes of data `(n, *shape)`.
+def fit_prior(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
+    """Fits the prior of a model, from which `generate` draws, to the codes of data `(n, *shape)`. A standard normal stays one.
 
     `train` does this for a run. A model trained with `fit` or `solve` needs it before `generate` gives meaningful examples.
 
     Args:
-        labels: `(n,)`, integers in [0, C), if the model's density has C classes; every class gets its own mixture.
+        labels: `(n,)`, integers in [0, C), if the model's prior has C classes; every class gets its own mixture.
         seed: of the fit.
 
     Raises:
@@ -26,36 +26,43 @@ def fit_density(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None
     """
     x = inputs.rows(x, model.shape)
     model.check(x)
-    fit_mixture(model, model.predict(x, batch_size=1000, verbose=0)["code"], labels, seed)
+    fit_to_codes(model, model.predict(x, batch_size=1000, verbose=0)["code"], labels, seed)
 
 
-def fit_mixture(model: zoo.Autoencoder, codes: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-    """As `fit_density`, but from codes `(n, k)`; the mixture is fitted by expectation maximization.
+def fit_to_codes(model: zoo.Autoencoder, codes: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
+    """As `fit_prior`, but from codes `(n, k)`.
+
+    Raises:
+        ValueError: no codes; NaN or Inf among them; labels as in `fit_prior`. The prior has not changed.
+    """
+    inputs.require_some(codes)
+    if not np.isfinite(codes).all():
+        raise ValueError("Expected finite codes. Received: NaN or Inf. Try a model whose training did not diverge.")
+    if isinstance(model.prior, zoo.Mixture):
+        fit_mixture(model.prior, codes, labels, seed)
+
+
+def fit_mixture(mixture: zoo.Mixture, codes: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
+    """Fits a mixture to codes `(n, k)` by expectation maximization.
 
     With few rows, fewer components are fitted than the model has; the others get the proportion 0. So does a class without
     rows, which `generate_class` then refuses. A single row gets a Gaussian with the average covariance of the classes.
 
     Raises:
-        ValueError: no codes; NaN or Inf among them; labels as in `fit_density`. The density has not changed.
+        ValueError: missing labels, or labels out of range.
     """
-    density = model.density
-    inputs.require_some(codes)
-    if not np.isfinite(codes).all():
-        raise ValueError("Expected finite codes. Received: NaN or Inf. Try a model whose training did not diverge.")
-    if density.classes:
+    if mixture.classes:
         if labels is None:
-            raise ValueError(
-                f"Expected labels for a density of {density.classes} classes. Received: labels=None. Try labels=…."
-            )
-        labels = inputs.labels(labels, density.classes, len(codes))
-        groups = [codes[labels == label] for label in range(density.classes)]
+            raise ValueError(f"Expected labels for a prior of {mixture.classes} classes. Received: labels=None. Try labels=….")
+        labels = inputs.labels(labels, mixture.classes, len(codes))
+        groups = [codes[labels == label] for label in range(mixture.classes)]
     else:
         groups = [codes]
     spread = _spread(groups)
-    parts = [_mixture(group, density.components, seed, spread) for group in groups]
+    parts = [_mixture(group, mixture.components, seed, spread) for group in groups]
     shares = np.array([len(group) for group in groups]) / len(codes)
     proportions, means, covariances = (np.stack(column) for column in zip(*parts, strict=True))
-    density.assign(shares[:, None] * proportions, means, covariances)
+    mixture.assign(shares[:, None] * proportions, means, covariances)
 
 
 def _spread(groups: list[np.ndarray]) -> np.ndarray:

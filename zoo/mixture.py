@@ -1,4 +1,4 @@
-"""Densities over codes, from which `generate` draws."""
+"""Gaussian mixtures as priors over codes."""
 
 import math
 
@@ -6,18 +6,22 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp, ndtr
 
 from zoo import noise
 from zoo.inputs import integers, is_tensor
+from zoo.priors import Prior
 from zoo.registry import register
 
+NEGLIGIBLE = 1e-9  # share of a component in a conditional below which it is left out
 
-@register("density", "mixture")
-class Mixture(keras.layers.Layer):
-    """A Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k; with classes, one mixture per class.
+
+@register("prior", "mixture")
+class Mixture(Prior):
+    """A Gaussian mixture Σₘ πₘ N(μₘ, Lₘ Lₘᵀ) over codes in R^k, fitted after training; with classes, one mixture per class.
 
     The variables have their final size from the start and hold a standard normal until `assign` is called, so a model can be
-    saved and exported before and after its density is fitted.
+    saved and exported before and after its prior is fitted.
 
     Args:
         components: number M of Gaussians, per class if there are classes.
@@ -28,7 +32,7 @@ class Mixture(keras.layers.Layer):
     """
 
     def __init__(self, components: int = 10, classes: int = 0, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(**kwargs)
         self.components = components
         self.classes = classes
 
@@ -56,19 +60,16 @@ class Mixture(keras.layers.Layer):
         In a graph, which cannot raise, an unknown label becomes C, which is out of range.
 
         Raises:
-            ValueError: no classes; a label outside [0, C), or of a class without rows when the density was fitted.
+            ValueError: no classes; a label outside [0, C), or of a class without rows when the prior was fitted.
         """
         if not self.classes:
-            raise ValueError(
-                "Expected a density with classes. Received: classes=0. "
-                "Try density=zoo.Mixture(classes=C), and training.fit_density(model, x, labels)."
-            )
+            return super().known(label)
         if not is_tensor(label):
             label = ops.convert_to_numpy(integers(label, 0, self.classes - 1))
             empty = ~np.isin(label, self.fitted)
             if empty.any():
                 raise ValueError(
-                    f"Expected classes that had rows when the density was fitted. Received: {label[empty][0]} in row "
+                    f"Expected classes that had rows when the prior was fitted. Received: {label[empty][0]} in row "
                     f"{empty.argmax()}. Try one of {', '.join(map(str, self.fitted))}."
                 )
         label = integers(label)
@@ -100,9 +101,57 @@ class Mixture(keras.layers.Layer):
         constant = ops.log(ops.maximum(ops.reshape(self.proportions, (-1,)), 1e-30)) - volume - 0.5 * k * math.log(2 * math.pi)
         return ops.logsumexp(constant[:, None] - 0.5 * ops.sum(ops.square(standard), axis=1), axis=0)
 
+    def conditional(self, before: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
+        """As `Prior.conditional`. Given the dimensions before it, the j-th is distributed as a mixture of normals, of which
+        those with a share below 1e-9 are left out.
+
+        That takes M · G values of the normal distribution function a row. A coder with bits back can be far quicker: it draws a
+        component by its `responsibilities`, codes the dimensions under the one Gaussian, and then the component.
+        """
+        j, count = before.shape[1], len(before)
+        before = before if j else np.zeros((1, 0))  # the first dimension is distributed alike in all rows
+        proportions, means, scales = self._values()
+        weights, standard = _weighed(proportions, means[:, :j], scales[:, :j, :j], before)  # (M, B), (M, j, B)
+        centre = (means[:, j, None] + (scales[:, j : j + 1, :j] @ standard)[:, 0]).T  # (B, M)
+        shares = np.exp(weights - logsumexp(weights, axis=0)).T
+        row, component = np.nonzero(shares > NEGLIGIBLE)
+        inside = (np.asarray(edges, "float64") - centre[row, component, None]) / scales[component, j, j, None]  # (pairs, G - 1)
+        below = shares[row, component, None] * np.pad(ndtr(inside), [[0, 0], [0, 1]], constant_values=1.0)  # (pairs, G)
+        below = np.add.reduceat(below, np.searchsorted(row, np.arange(len(before))), axis=0)  # (B, G)
+        cells = np.diff(below / below[:, -1:], prepend=0.0)
+        return cells if j else np.repeat(cells, count, axis=0)
+
+    def responsibilities(self, codes: np.ndarray) -> np.ndarray:
+        """The probabilities p(component | code) for codes `(B, k)`, float64 `(B, C M)`, whose rows sum to 1."""
+        weights, _ = _weighed(*self._values(), codes)
+        return np.exp(weights - logsumexp(weights, axis=0)).T
+
+    def gaussians(self, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The means `(B, k)` and the factors L `(B, k, k)` of components `(B,)` in [0, C M), float64."""
+        _, means, scales = self._values()
+        return means[component], scales[component]
+
+    def _values(self):
+        """Proportions `(C M,)`, means `(C M, k)` and factors `(C M, k, k)` in NumPy, float64."""
+        k = self.means.shape[-1]
+        values = (ops.convert_to_numpy(each).astype("float64") for each in (self.proportions, self.means, self.scales))
+        return tuple(each.reshape(-1, *shape) for each, shape in zip(values, ((), (k,), (k, k)), strict=True))
+
     def get_config(self) -> dict:
         return {**super().get_config(), "components": self.components, "classes": self.classes}
 
     def _constant(self, name: str, value: np.ndarray):
         initializer = lambda shape, dtype=None: ops.convert_to_tensor(value, dtype=dtype)  # noqa: E731
         return self.add_weight(shape=value.shape, initializer=initializer, trainable=False, name=name)
+
+
+def _weighed(
+    proportions: np.ndarray, means: np.ndarray, scales: np.ndarray, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For codes `(B, j)` and components of j dimensions: log(πₘ N(code; μₘ, Lₘ Lₘᵀ)) up to a constant, `(M, B)`, and
+    L⁻¹ (code − μ), `(M, j, B)`."""
+    standard = np.linalg.inv(scales) @ (codes[:, None] - means).transpose(1, 2, 0)  # (M, j, B)
+    volume = np.log(np.diagonal(scales, axis1=1, axis2=2)).sum(axis=1)  # (M,)
+    with np.errstate(divide="ignore"):  # components of proportion 0
+        constant = np.log(proportions) - volume
+    return constant[:, None] - 0.5 * np.square(standard).sum(axis=1), standard

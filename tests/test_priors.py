@@ -1,0 +1,111 @@
+"""Priors over codes: draws and the probabilities that a coder needs are those of log p."""
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture
+
+import training
+import zoo
+from training.fitting.priors import fit_to_codes
+
+SEEDS = np.arange(20_000, dtype="int32")
+
+
+def test_before_it_is_fitted_it_is_a_standard_normal():
+    mixture = zoo.Mixture(3)
+    mixture.build((None, 4))
+    codes = np.asarray(mixture(SEEDS))
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(np.cov(codes.T), np.eye(4), atol=0.06)
+
+
+def test_draws_have_the_moments_of_the_codes_that_it_was_fitted_to():
+    rng = np.random.default_rng(0)
+    left = rng.multivariate_normal([-4, 0], [[1.0, 0.8], [0.8, 1.0]], 3000)
+    right = rng.multivariate_normal([6, 3], [[0.3, -0.1], [-0.1, 0.2]], 1000)
+    codes = np.concatenate([left, right]).astype("float32")
+    model = zoo.dense_autoencoder((8,), 2, (4,), prior=zoo.Mixture(2))
+    fit_to_codes(model, codes)
+    drawn = np.asarray(model.prior(SEEDS))
+    assert np.mean(drawn[:, 0] > 2) == np.clip(np.mean(drawn[:, 0] > 2), 0.23, 0.27)  # a quarter is on the right
+    np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), rtol=0.05)
+
+
+def test_log_prob_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    codes = np.concatenate([rng.normal(size=(400, 3)), 5 + 0.3 * rng.normal(size=(200, 3))])
+    mixture = GaussianMixture(2, random_state=0).fit(codes)
+    ours = zoo.Mixture(2)
+    ours.build((None, 3))
+    ours.assign(mixture.weights_, mixture.means_, mixture.covariances_)
+    np.testing.assert_allclose(ours.log_prob(codes[:50].astype("float32")), mixture.score_samples(codes[:50]), rtol=1e-3)
+
+
+def _correlated() -> zoo.Mixture:
+    """A mixture over codes in R³, each of whose Gaussians has correlated dimensions; one has the proportion 0."""
+    mixture = zoo.Mixture(3)
+    mixture.build((None, 3))
+    root = np.random.default_rng(0).normal(size=(3, 3, 3))
+    mixture.assign([0.4, 0.6, 0.0], [[-1, 0, 2], [1, 1, 0], [9, 9, 9]], root @ root.transpose(0, 2, 1) + 0.3 * np.eye(3))
+    return mixture
+
+
+def _normal() -> zoo.StandardNormal:
+    normal = zoo.StandardNormal()
+    normal.build((None, 3))
+    return normal
+
+
+@pytest.mark.parametrize("prior", [_normal(), _correlated()], ids=["normal", "mixture"])
+def test_probabilities_of_cells_are_those_of_the_density(prior):
+    codes, edges = np.asarray(prior(SEEDS[:200]), "float64"), np.arange(-12.0, 12.0, 0.01)
+    total = 0.0
+    for j in range(3):
+        cells = prior.conditional(codes[:, :j], edges)
+        np.testing.assert_allclose(cells.sum(axis=1), 1.0, rtol=1e-12)
+        total += np.log(cells[np.arange(200), np.searchsorted(edges, codes[:, j])] / 0.01)
+    np.testing.assert_allclose(total, prior.log_prob(codes.astype("float32")), atol=0.05)
+
+
+def test_components_of_a_mixture_are_told_by_the_code():
+    mixture, codes = _correlated(), np.random.default_rng(1).normal(size=(50, 3))
+    shares = mixture.responsibilities(codes)  # (50, 3)
+    joint = np.full((50, 3), -np.inf)
+    for component in (0, 1):
+        means, scales = mixture.gaussians(np.full(50, component))
+        density = multivariate_normal(means[0], scales[0] @ scales[0].T)
+        joint[:, component] = np.log([0.4, 0.6][component]) + density.logpdf(codes)
+    np.testing.assert_allclose(shares, np.exp(joint - logsumexp(joint, axis=1, keepdims=True)), rtol=1e-5)
+    assert not shares[:, 2].any()
+
+
+def test_each_class_has_a_mixture_of_its_own():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [300, 600, 100])
+    codes = (10.0 * labels[:, None] + rng.normal(size=(1000, 2))).astype("float32")
+    model = zoo.dense_autoencoder((8,), 2, (4,), prior=zoo.Mixture(2, classes=3))
+    with pytest.raises(ValueError, match="Expected labels"):
+        fit_to_codes(model, codes)
+    fit_to_codes(model, codes, labels)
+    for label in (0, 1, 2):
+        drawn = np.asarray(model.prior(SEEDS[:2000], np.full(2000, label)))
+        np.testing.assert_allclose(drawn.mean(axis=0), 10 * label, atol=0.3)
+    nearest = np.round(np.asarray(model.prior(SEEDS)).mean(axis=1) / 10)
+    np.testing.assert_allclose(np.bincount(nearest.astype(int)) / len(SEEDS), [0.3, 0.6, 0.1], atol=0.02)
+
+
+def test_few_rows_get_few_components():
+    model = zoo.dense_autoencoder((32,), 6, (4,), prior=zoo.Mixture(10))
+    fit_to_codes(model, np.random.default_rng(0).normal(size=(75, 6)))
+    assert np.count_nonzero(np.asarray(model.prior.proportions)) == 2
+    assert np.isfinite(np.asarray(model.generate(SEEDS[:100]))).all()
+
+
+def test_a_model_fitted_in_python_gets_its_prior(digits):
+    model = zoo.pca(digits, 4)
+    training.fit_prior(model, digits)
+    drawn = np.asarray(model.prior(SEEDS))
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(np.asarray(model.encode(digits)).T), rtol=0.2, atol=0.1)

@@ -1,0 +1,1 @@
+"""Compression with a model: files of data as short as the model finds the data probable."""
