@@ -27,7 +27,6 @@ from zoo.transformer import Transformer
 from zoo.vocabulary import Vocabulary
 
 __all__ = [
-    "Histograms",
     "LARGEST_COVARIANCE",
     "Autoencoder",
     "Bernoulli",
@@ -38,6 +37,7 @@ __all__ = [
     "Finite",
     "Gaussian",
     "HideCells",
+    "Histograms",
     "Likelihood",
     "LinearAutoencoder",
     "LogisticMixture",

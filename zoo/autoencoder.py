@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from zoo import inputs, noise
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
+from zoo.entropy import Histograms
 from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood, require_finite
@@ -46,6 +47,7 @@ class Autoencoder(Model):
         scaling: a layer with an `inverse` and a `log_volume`, `zoo.Standardize` say, from the units of the data to those in
             which the model computes and is judged. Verbs take and return the units of the data.
         ranks: the distribution of scores that the verb `typicality` compares with; it is fitted after training.
+        entropy: the distribution of rounded codes that lossy compression codes with; it is fitted after training.
         overcomplete: allow k ≥ d, although the model may then learn just the identity.
 
     Verbs take rows in any form that `zoo.inputs.array` takes: arrays, lists, tables, tensors. 8-bit integers are always scaled
@@ -61,7 +63,10 @@ class Autoencoder(Model):
 
     parts: ClassVar = {
         name: name
-        for name in (*("encoder", "bottleneck", "decoder", "likelihood", "prior"), *("corruption", "scaling", "ranks"))
+        for name in (
+            *("encoder", "bottleneck", "decoder", "likelihood", "prior"),
+            *("corruption", "scaling", "ranks", "entropy"),
+        )
     }
     settings: ClassVar = ("overcomplete",)
 
@@ -75,6 +80,7 @@ class Autoencoder(Model):
         corruption: keras.layers.Layer | None = None,
         scaling: keras.layers.Layer | None = None,
         ranks: Ranks | None = None,
+        entropy: Histograms | None = None,
         overcomplete: bool = False,
         **kwargs,
     ):
@@ -87,6 +93,7 @@ class Autoencoder(Model):
         self.corruption = corruption
         self.scaling = scaling
         self.ranks = ranks
+        self.entropy = entropy
         self.overcomplete = overcomplete
 
         self.shape = known_shape(encoder)
@@ -118,6 +125,8 @@ class Autoencoder(Model):
                 part.build((None, *self.shape))
         if self.ranks is not None and not self.ranks.built:
             self.ranks.build((None,))
+        if self.entropy is not None and not self.entropy.built:
+            self.entropy.build((None, self.bottleneck.length))
         features = self.decoder.compute_output_shape(codes)
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)

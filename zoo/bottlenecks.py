@@ -28,6 +28,7 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
     """
 
     prior = False  # whether the cost is relative to a standard normal prior
+    discrete = False  # whether codes are whole numbers, or entries of a codebook, already
 
     def __init__(self, k: int, outputs: int | None = None, activation: str = "linear", use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)
@@ -44,6 +45,11 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
         """Features `(B, …)` through the projection, in the compute dtype."""
         return self.projection(ops.reshape(features, (-1, math.prod(features.shape[1:]))))
 
+    @property
+    def length(self) -> int:
+        """m, how many whole numbers stand for a code."""
+        return self.k
+
     @abc.abstractmethod
     def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """Features `(B, …)` to the code that stands for them, `(B, k)`, deterministically."""
@@ -51,6 +57,15 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
     def snap(self, codes: keras.KerasTensor) -> keras.KerasTensor:
         """The nearest codes `(B, k)` that the bottleneck can produce."""
         return codes
+
+    def numbers(self, codes: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
+        """Codes `(B, k)` to the whole numbers that stand for them in a compressed file, int32 `(B, m)`: codes divided by steps,
+        `(m,)`, and rounded, so m = k, unless codes are discrete."""
+        return ops.cast(ops.round(codes / steps), "int32")
+
+    def numbered(self, numbers: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
+        """The codes `(B, k)`, float32, that numbers `(B, m)` stand for."""
+        return ops.cast(numbers, "float32") * steps
 
     def get_config(self) -> dict:
         return {**super().get_config(), "k": self.k}

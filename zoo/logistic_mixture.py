@@ -76,10 +76,10 @@ class LogisticMixture(Levels):
 
 
 def log_bin(offset: keras.KerasTensor, scale: keras.KerasTensor) -> keras.KerasTensor:
-    """log(σ((o + ½) / s) − σ((o − ½) / s)): the mass of a logistic distribution in a bin of width 1 around the offset o from its
+    """log(σ((o + ½) / s) − σ((o − ½) / s)): the mass of a logistic distribution in a bin of width 1, at the offset o from its
     mean.
 
-    It is σ((½ + o) / s) σ((½ − o) / s) (1 − exp(−1 / s)), in which no nearly equal numbers are subtracted.
+    It is computed as σ((½ + o) / s) σ((½ − o) / s) (1 − exp(−1 / s)), in which no nearly equal numbers are subtracted.
     """
     ends = ops.log_sigmoid((0.5 + offset) / scale) + ops.log_sigmoid((0.5 - offset) / scale)
     return ends + ops.log(-ops.expm1(-1.0 / scale))

@@ -32,6 +32,8 @@ class VectorQuantized(Bottleneck):
     When not in training, a code costs tokens · log K nats, −log p(code) under a uniform prior, so `score` is a bound.
     """
 
+    discrete = True
+
     def __init__(
         self,
         tokens: int,
@@ -99,6 +101,17 @@ class VectorQuantized(Bottleneck):
     def indices(self, codes: keras.KerasTensor) -> keras.KerasTensor:
         """Codes `(B, k)` to the indices of their entries, `(B, tokens)`, int32: what a compressed file would store."""
         return self._nearest(ops.reshape(ops.cast(codes, "float32"), (-1, self.tokens, self.width)))
+
+    @property
+    def length(self) -> int:
+        return self.tokens
+
+    def numbers(self, codes: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
+        """As `indices`."""
+        return self.indices(codes)
+
+    def numbered(self, numbers: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.reshape(ops.take(self.codebook, numbers, axis=0), (-1, self.k))
 
     def get_config(self) -> dict:
         config = super().get_config()

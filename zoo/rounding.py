@@ -22,12 +22,14 @@ class Rounded(Bottleneck):
 
     Args:
         k: number of dimensions of the code. Those that are not worth their bits become constant.
-        rate: weight λ ≥ 0 of a bit in training, in nats: of two models, that with the larger λ has fewer bits and larger errors.
+        rate: weight λ ≥ 0 of a bit in training, in nats; the larger it is, the fewer the bits, and the larger the errors.
         logistics: number M of logistic distributions in the mixture of a dimension.
         seed: of the noise in training, an integer; drawn unless given.
 
     When not in training, a code costs R log 2 nats, so that `score` is a bound.
     """
+
+    discrete = True
 
     def __init__(self, k: int, rate: float = 0.1, logistics: int = 3, seed: int | None = None, **kwargs):
         super().__init__(k, **kwargs)

@@ -1,59 +1,106 @@
-"""The integer histograms with which rounded codes are compressed, fitted after training."""
+"""The histograms of whole numbers with which codes are compressed, fitted after training."""
 
+import keras
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
 import zoo
 from zoo import inputs
 from zoo.arguments import require_positive
-from zoo.entropy import PRECISION
+from zoo.entropy import TOTAL
 
-ROUNDS = 8  # of assigning rows to the cluster in which they take the fewest bits
-PRIOR = 16.0  # rows that the histogram of all rows counts for in that of a cluster
+ROUNDS = 10  # of assigning rows to the cluster in which they take the fewest bits
+BORROWED = 16.0  # rows of all data that a cluster's histograms count beside its own
+LEAST_ROWS = 100  # of a cluster, on the average
 PROBED = 1000  # rows at which the decoder's sensitivity is measured
 PROBE = 0.1  # by which codes are moved there, in standard deviations
 
 
-def fit_histograms(entropy: zoo.Histograms, numbers: np.ndarray, steps: np.ndarray, seed: int = 0) -> None:
-    """Fits histograms to whole numbers `(n, k)`: rows are in the cluster in which they take the fewest bits."""
-    lowest = _lowest(numbers, entropy.cells)
-    place = numbers - lowest
-    place = np.where((place < 0) | (place >= entropy.cells), entropy.cells, place)  # (n, k)
-    groups = min(entropy.clusters, max(1, len(numbers) // 100))
-    scaled = (numbers - numbers.mean(axis=0)) / np.maximum(numbers.std(axis=0).max(), 1e-6)
-    cluster = MiniBatchKMeans(groups, n_init=1, random_state=seed).fit_predict(scaled)
-    for _ in range(ROUNDS):
-        shares, tables = _frequencies(place, cluster, entropy)
-        entropy.assign(steps, lowest, shares, tables)
-        _, cluster = entropy.bits(numbers)
+def fit_entropy(model: zoo.Autoencoder, x: np.ndarray, added: float = 0.1, seed: int = 0) -> None:
+    """Fits what lossy compression codes with to data `(n, *shape)`: the steps to which codes are rounded, and histograms of the
+    whole numbers that they become. A model without an `entropy` gets one.
+
+    Args:
+        added: the squared error that rounding adds, in all, as a share of that of the reconstructions; codes that are discrete
+            already are not rounded.
+        seed: of the fit.
+
+    Raises:
+        ValueError: data that are not valid for the model; `added` not above 0.
+    """
+    x = inputs.rows(x, model.shape)
+    model.check(x)
+    codes = model.predict(x, batch_size=1000, verbose=0)["code"]
+    if model.entropy is None:
+        model.entropy = zoo.Histograms()
+        model.entropy.build((None, model.bottleneck.length))
+    fit_to_codes(model, x[:PROBED], codes, added, seed)
 
 
-def _lowest(numbers, cells):
-    low, high = numbers.min(axis=0), numbers.max(axis=0)
-    middle = np.round(np.median(numbers, axis=0)).astype("int64") - cells // 2
-    return np.where(high - low < cells, (low + high - cells + 1) // 2, middle)
-
-
-def _frequencies(place, cluster, entropy):
-    """Shares `(G,)` of clusters and tables `(G, k, N + 1)`, whole numbers."""
-    g, k, n = entropy.clusters, place.shape[1], entropy.cells + 1
-    flat = (cluster[:, None] * k + np.arange(k)) * n + place
-    counts = np.bincount(flat.ravel(), minlength=g * k * n).reshape(g, k, n).astype("float64")
-    whole = counts.sum(axis=0) + 0.5  # (k, N + 1)
-    whole /= whole.sum(axis=-1, keepdims=True)
-    shares = np.bincount(cluster, minlength=g) + 0.5
-    return whole_numbers(shares), whole_numbers(counts + PRIOR * whole)
-
-
-def whole_numbers(weights: np.ndarray) -> np.ndarray:
-    """Weights `(…, N)` above 0 to whole numbers of at least 1 that sum to 2^`PRECISION`, in proportion."""
-    total = 2**PRECISION - weights.shape[-1]
-    shares = weights / weights.sum(axis=-1, keepdims=True) * total
-    numbers = np.floor(shares).astype("int64") + 1
-    np.put_along_axis(
-        numbers,
-        largest := numbers.argmax(axis=-1)[..., None],
-        np.take_along_axis(numbers, largest, -1) + 2**PRECISION - numbers.sum(axis=-1, keepdims=True),
-        -1,
+def fit_to_codes(model: zoo.Autoencoder, x: np.ndarray, codes: np.ndarray, added: float = 0.1, seed: int = 0) -> None:
+    """As `fit_entropy`, but from codes `(n, k)`, and some data `(n, *shape)` at which steps are measured."""
+    require_positive(added=added)
+    inputs.require_some(codes)
+    steps = np.ones(model.bottleneck.length, "float32") if model.bottleneck.discrete else _steps(model, x, codes, added)
+    numbers = np.concatenate(
+        [_numpy(model.bottleneck.numbers(part, steps)) for part in np.array_split(codes, len(codes) // 1000 + 1)]
     )
-    return numbers.astype("int32")
+    fit_histograms(model.entropy, numbers, steps, seed)
+
+
+def fit_histograms(entropy: zoo.Histograms, numbers: np.ndarray, steps: np.ndarray, seed: int = 0) -> None:
+    """Fits histograms to whole numbers `(n, m)`. Clusters begin as those of k-means; then rows move to the cluster in which
+    they take the fewest bits, and histograms follow."""
+    lowest = _lowest(numbers, entropy.cells)
+    groups = int(np.clip(len(numbers) // LEAST_ROWS, 1, entropy.clusters))
+    cluster = MiniBatchKMeans(groups, n_init=1, random_state=seed).fit_predict(numbers.astype("float64"))
+    for _ in range(ROUNDS):
+        entropy.assign(steps, lowest, *_frequencies(entropy, numbers - lowest, cluster))
+        cluster = entropy.clustered(numbers)
+    entropy.assign(steps, lowest, *_frequencies(entropy, numbers - lowest, cluster))
+
+
+def _steps(model, x, codes, added) -> np.ndarray:
+    """Steps `(k,)` of which each adds the same error: Δ² / 12 times the squared length of the decoder's derivative."""
+    codes, whole = codes[: len(x)], codes.std(axis=0)
+    decoded = _numpy(model.decode(codes))
+    budget = added * np.mean(np.sum(np.square(x - decoded).reshape(len(x), -1), axis=1)) / codes.shape[1]
+    steps = np.empty_like(whole)
+    for j, deviation in enumerate(whole):
+        moved = codes + np.where(np.arange(codes.shape[1]) == j, max(PROBE * deviation, 1e-6), 0.0)
+        difference = (_numpy(model.decode(moved.astype("float32"))) - decoded).reshape(len(x), -1)
+        slope = np.mean(np.sum(np.square(difference), axis=1)) / max(PROBE * deviation, 1e-6) ** 2
+        steps[j] = np.sqrt(12 * budget / max(slope, 1e-12))
+    return np.minimum(steps, np.maximum(2 * np.abs(codes).max(axis=0), 1e-6))  # where nothing depends on a dimension
+
+
+def _lowest(numbers, cells) -> np.ndarray:
+    """The least number of each histogram: all numbers are within, or as many around the median as there is room for."""
+    low, high = numbers.min(axis=0), numbers.max(axis=0)
+    around = np.round(np.median(numbers, axis=0)).astype("int64") - cells // 2
+    return np.where(high - low < cells, (low + high - cells + 1) // 2, around)
+
+
+def _frequencies(entropy, places, cluster) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies of clusters `(G,)`, and of places and escapes in each, `(G, m, N + 1)`."""
+    g, m, n = entropy.clusters, places.shape[1], entropy.cells + 1
+    places = np.where((places < 0) | (places >= entropy.cells), entropy.cells, places)
+    flat = (cluster[:, None] * m + np.arange(m)) * n + places  # (n, m)
+    counts = np.bincount(flat.ravel(), minlength=g * m * n).reshape(g, m, n)
+    everywhere = counts.sum(axis=0) + 0.1  # (m, N + 1)
+    everywhere /= everywhere.sum(axis=-1, keepdims=True)
+    return whole_shares(np.bincount(cluster, minlength=g) + 0.1), whole_shares(counts + BORROWED * everywhere)
+
+
+def whole_shares(weights: np.ndarray) -> np.ndarray:
+    """Weights `(…, N)` above 0 as whole numbers of at least 1 that sum to `TOTAL`, nearly in proportion."""
+    shares = weights / weights.sum(axis=-1, keepdims=True)
+    numbers = 1 + np.floor(shares * (TOTAL - weights.shape[-1])).astype("int64")
+    most = numbers.argmax(axis=-1)[..., None]
+    rest = TOTAL - numbers.sum(axis=-1, keepdims=True)
+    np.put_along_axis(numbers, most, np.take_along_axis(numbers, most, -1) + rest, -1)
+    return numbers
+
+
+def _numpy(tensor) -> np.ndarray:
+    return keras.ops.convert_to_numpy(tensor)

@@ -71,7 +71,10 @@ class Stack:
             parts: into how many equal parts of successive numbers they are divided, to be popped one part after another; all
                 intervals must then be equally long.
         """
-        upper, probability = (np.concatenate(each) for each in zip(*_choices(distribution, numbers), strict=True))
+        choices = [*_choices(distribution, numbers)]
+        if not choices:  # no numbers, or one that is the only one possible
+            return
+        upper, probability = (np.concatenate(each) for each in zip(*choices, strict=True))
         if parts > 1:
             upper, probability = (_by_part(each, parts, distribution.size) for each in (upper, probability))
         self._coder.encode_reverse(upper.astype("int32"), self._model, probability)

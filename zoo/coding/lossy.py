@@ -1,0 +1,118 @@
+"""Coding with loss: the whole numbers to which codes are rounded, by the histograms that are stored in the model."""
+
+import numpy as np
+from keras import ops
+
+from zoo.autoencoder import Autoencoder
+from zoo.coding.mode import Mode
+from zoo.coding.stack import Distribution, Stack
+from zoo.entropy import TOTAL
+
+ZERO = 2**30  # what the number 0 is as one of the integers, which are not negative
+LENGTHS = 32  # of binary numbers, in the code of an escape
+ROWS = 1000  # that are encoded or decoded at once
+
+
+class Lossy(Mode):
+    """Rows as the decoder makes them of rounded codes. What is coded comes back to the bit; the pixels that the decoder makes
+    of it may differ between machines by its rounding errors."""
+
+    name = "lossy"
+    lossless = False
+
+    def __init__(self, model: Autoencoder, settings: dict):
+        super().__init__(model, settings)
+        require_entropy(model)
+        lowest, shares, frequencies = model.entropy.tables()
+        self._lowest, self._cells, self._length = lowest.astype("int64"), model.entropy.cells, len(lowest)
+        self._shares, self._cumulative = _cumulative(shares), _cumulative(frequencies)
+
+    @classmethod
+    def prepared(cls, model: Autoencoder, x: np.ndarray) -> "Lossy":
+        """As `Mode.prepared`."""
+        return cls(model, {})
+
+    def integers(self, x: np.ndarray) -> np.ndarray:
+        encoded = [self._numbers(x[start : start + ROWS]) for start in range(0, len(x), ROWS)]
+        numbers = np.concatenate(encoded) if encoded else np.empty((0, self._length), "int64")
+        if np.any(np.abs(numbers) >= ZERO // 2):
+            raise ValueError(f"Expected codes below {ZERO // 2} steps. Received: larger ones. Try training.fit_entropy anew.")
+        return numbers + ZERO
+
+    def values(self, integers: np.ndarray) -> np.ndarray:
+        steps, numbers = self.model.entropy.steps, (integers - ZERO).astype("int32")
+        starts = range(0, max(len(numbers), 1), ROWS)
+        codes = (self.model.bottleneck.numbered(numbers[start : start + ROWS], steps) for start in starts)
+        return np.concatenate([ops.convert_to_numpy(self.model.decode(part)) for part in codes])
+
+    def encode(self, integers: np.ndarray) -> bytes:
+        numbers = integers - ZERO
+        cluster, places = self.model.entropy.clustered(numbers), self.model.entropy.places(numbers)
+        escaped = (numbers - self._lowest)[places == self._cells]
+        above = escaped >= self._cells
+        distance = np.where(above, escaped - self._cells + 1, -escaped)
+        length = np.frexp(distance.astype("float64"))[1].astype("int64") - 1  # ⌊log₂ d⌋
+        stack = Stack(known=0)
+        stack.push(_rest(length), distance - 2**length)
+        stack.push(_uniform(len(length), 2 * LENGTHS), length + LENGTHS * above)
+        stack.push(self._places(cluster), places.ravel())
+        stack.push(self._clusters(len(numbers)), cluster)
+        return stack.words().astype("<u4").tobytes()
+
+    def decode(self, payload: bytes, rows: int) -> np.ndarray:
+        if len(payload) % 4:
+            raise ValueError("a chunk that is no stack of words")
+        stack = Stack(np.frombuffer(payload, "<u4"))
+        cluster = stack.pop(self._clusters(rows))
+        places = stack.pop(self._places(cluster)).reshape(rows, self._length)
+        escaped = places == self._cells
+        above, length = np.divmod(stack.pop(_uniform(int(escaped.sum()), 2 * LENGTHS)), LENGTHS)
+        distance = stack.pop(_rest(length)) + 2**length
+        places[escaped] = np.where(above > 0, self._cells - 1 + distance, -distance)
+        stack.require_known()
+        return places + self._lowest + ZERO
+
+    def probe(self) -> bytes:
+        numbers = np.arange(2 * self._length).reshape(2, -1) * 40_503 % (2 * self._cells) - self._cells // 2
+        return self.encode(self._lowest + numbers + ZERO)
+
+    def _numbers(self, x) -> np.ndarray:
+        codes = self.model.encode(x)
+        return ops.convert_to_numpy(self.model.bottleneck.numbers(codes, self.model.entropy.steps)).astype("int64")
+
+    def _clusters(self, rows: int) -> Distribution:
+        return Distribution(rows, 0, len(self._shares), lambda edges, places: self._shares[edges - 1] / TOTAL)
+
+    def _places(self, cluster: np.ndarray) -> Distribution:
+        """Of the places of rows in these clusters `(B,)`."""
+
+        def below(edges, at):
+            row, dimension = np.divmod(at, self._length)
+            return self._cumulative[cluster[row], dimension, edges - 1] / TOTAL
+
+        return Distribution(len(cluster) * self._length, 0, self._cells + 1, below)
+
+
+def require_entropy(model: Autoencoder) -> None:
+    """Raises ValueError unless a model has fitted histograms."""
+    if getattr(model, "entropy", None) is None or not model.entropy.fitted:
+        raise ValueError(
+            "Expected a model with histograms of rounded codes, to compress with loss. Received: none that are fitted. "
+            "Try --entropy=histograms in training, or training.fit_entropy(model, x)."
+        )
+
+
+def _cumulative(frequencies: np.ndarray) -> np.ndarray:
+    return np.cumsum(frequencies.astype("int64"), axis=-1).astype("float64")
+
+
+def _uniform(size: int, count: int) -> Distribution:
+    """Of whole numbers from 0 to below `count`, all equally frequent."""
+    return Distribution(size, 0, count, lambda edges, places: edges / count)
+
+
+def _rest(length: np.ndarray) -> Distribution:
+    """Of whole numbers from 0 to below 2 to the power of each length `(n,)`."""
+    return Distribution(
+        len(length), 0, 2 ** (LENGTHS - 1), lambda edges, places: np.minimum(edges / 2.0 ** length[places], 1.0)
+    )
