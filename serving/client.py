@@ -101,16 +101,12 @@ class Client:
         return self._call("score_cells", x)
 
     def score_code(self, x: ArrayLike) -> np.ndarray:
-        """Log-density of the codes in nats, `(B,)`; higher is more typical."""
+        """Log p of the codes under the prior, in nats, `(B,)`; higher is more typical."""
         return self._call("score_code", x)
 
     def generate_class(self, label: ArrayLike, seed: ArrayLike) -> np.ndarray:
         """New data `(B, *shape)` of the classes `(B,)`, one for each seed `(B,)`, by a model with class labels."""
         return self._call("generate_class", label, seed)
-
-    def generate_prior(self, seed: ArrayLike) -> np.ndarray:
-        """New data `(B, *shape)`, one for each seed `(B,)`, from the standard normal prior, by a variational autoencoder."""
-        return self._call("generate_prior", seed)
 
     def generate_given(self, x: Any, seed: ArrayLike) -> dict[str, np.ndarray]:
         """Rows of a table with their missing cells drawn, one for each seed `(B,)`."""

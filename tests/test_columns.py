@@ -304,11 +304,11 @@ def test_an_autoencoder_of_tables_may_be_variational():
     data, schema = _table()
     keras.utils.set_random_seed(0)
     model = _model(schema, zoo.Gaussian(4, seed=0), corruption=zoo.HideCells(seed=0))
-    assert {"generate_prior", "generate_given", "score_cells"} <= set(model.signatures())
+    assert {"generate", "generate_given", "score_cells"} <= set(model.signatures())
     model.compile(keras.optimizers.Adam(5e-3))
     history = model.fit(data, epochs=12, batch_size=100, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
-    drawn = model.generate_prior(np.arange(500))
+    drawn = model.generate(np.arange(500))
     assert abs(np.mean(drawn["height"]) - 170) < 4
     assert set(drawn["grade"]) <= {1.0, 2.0, 3.0, 4.0, 5.0}
 

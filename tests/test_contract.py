@@ -36,7 +36,7 @@ def _answers(model, x) -> dict[str, np.ndarray]:
 def test_answers_have_the_declared_shapes_and_types(model, x):
     signatures, answers = model.signatures(), _answers(model, x)
     assert {"encode", "decode", "reconstruct", "generate", "score", "score_code"} <= set(signatures)
-    assert ("vary" in signatures, "generate_prior" in signatures) == (model.bottleneck.prior,) * 2
+    assert ("vary" in signatures) == model.bottleneck.drawn
     assert ("generate_class" in signatures) == bool(model.prior.classes)
     for verb, answer in answers.items():
         (declared,) = signatures[verb].outputs.values()
@@ -64,7 +64,7 @@ def test_verbs_agree_with_each_other(model, x):
     outputs = model(x[:4])
     np.testing.assert_allclose(model.decode(model.encode(x[:4])), model.reconstruct(x[:4]), atol=1e-6)
     np.testing.assert_allclose(outputs["code"], model.encode(x[:4]), atol=1e-6)
-    if not model.bottleneck.prior:  # otherwise x is averaged over codes drawn from the posterior
+    if not model.bottleneck.drawn:  # otherwise x is averaged over codes drawn from the posterior
         np.testing.assert_allclose(outputs["x"], model.reconstruct(x[:4]), atol=1e-5)
     np.testing.assert_allclose(outputs["score"], model.score(x[:4]), rtol=1e-5)
 
@@ -101,7 +101,7 @@ def test_loss_falls_on_inputs_alone(name, x):
     assert history["squared_error"][-1] < history["squared_error"][0]
     evaluated = model.evaluate(x[:256], verbose=0, return_dict=True)
     np.testing.assert_allclose(evaluated["loss"], -np.mean(model.score(x[:256])), rtol=1e-4)
-    if model.bottleneck.prior:
+    if model.bottleneck.drawn:
         assert evaluated["kl"] > 0
         assert {"kl", "reconstruction", "squared_error", "loss"} == set(history)
     else:

@@ -195,7 +195,7 @@ def test_integers_and_priors_are_checked_by_row(model):
         model.generate(5)
     with pytest.raises(ValueError, match="Expected a prior with classes"):
         model.generate_class([0], [0])
-    with pytest.raises(ValueError, match="Expected a bottleneck with a prior for vary"):
+    with pytest.raises(ValueError, match="Expected a bottleneck that draws codes for vary"):
         model.vary(LEVELS[:1], [0])
 
 

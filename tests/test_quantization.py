@@ -28,14 +28,14 @@ def test_codes_are_the_nearest_entries():
     codes, cost = bottleneck(FEATURES)
     np.testing.assert_allclose(np.asarray(codes)[0].reshape(50, 3, 2), codebook[index], atol=1e-6)
     np.testing.assert_allclose(cost, 3 * np.log(4), rtol=1e-6)
-    np.testing.assert_array_equal(bottleneck.indices(FEATURES), index)
+    np.testing.assert_array_equal(bottleneck.symbols(FEATURES), index)
     np.testing.assert_allclose(bottleneck.snap(codes[0]), codes[0], atol=1e-6)
     assert bottleneck.bits == 6
 
 
 def test_the_codebook_follows_its_vectors():
     bottleneck = _bottleneck(decay=0.9)
-    before, index = np.asarray(bottleneck.sums), np.asarray(bottleneck.indices(FEATURES)).ravel()
+    before, index = np.asarray(bottleneck.sums), np.asarray(bottleneck.symbols(FEATURES)).ravel()
     bottleneck(FEATURES, training=True)
     vectors = FEATURES.reshape(-1, 2)
     sums = np.stack([vectors[index == j].sum(axis=0) for j in range(4)])
@@ -43,7 +43,7 @@ def test_the_codebook_follows_its_vectors():
     np.testing.assert_allclose(bottleneck.counts, 0.9 + 0.1 * np.bincount(index, minlength=4) / 150, rtol=1e-5)
     for _ in range(300):
         bottleneck(FEATURES, training=True)
-    index = np.asarray(bottleneck.indices(FEATURES)).ravel()
+    index = np.asarray(bottleneck.symbols(FEATURES)).ravel()
     centres = np.stack([vectors[index == j].mean(axis=0) for j in range(4)])
     np.testing.assert_allclose(bottleneck.codebook, centres, atol=0.05)  # k-means, online
 
@@ -80,7 +80,7 @@ def test_a_complete_model_uses_its_codebook(digits):
     )
     model.compile(keras.optimizers.Adam(3e-3))
     model.fit(digits, epochs=20, batch_size=64, verbose=0)
-    index = np.asarray(model.bottleneck.indices(model.encode(digits)))
+    index = np.asarray(model.bottleneck.symbols(model.encode(digits)))
     shares = np.bincount(index.ravel(), minlength=16) / index.size
     assert np.exp(-np.sum(shares * np.log(shares + 1e-12))) > 8
     error = np.square(digits - np.asarray(model.reconstruct(digits))).sum(axis=(1, 2, 3)).mean()

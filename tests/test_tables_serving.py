@@ -90,7 +90,7 @@ def server(directory):
 @pytest.fixture(scope="module")
 def expected(model) -> dict[str, dict[str, np.ndarray]]:
     """What every verb answers in Python, by the name of its output."""
-    arguments = {"decode": [CODE], "generate": [SEED], "generate_prior": [SEED], "generate_given": [ROWS, SEED]}
+    arguments = {"decode": [CODE], "generate": [SEED], "generate_given": [ROWS, SEED]}
     answers = {verb: getattr(model, verb)(*arguments.get(verb, [ROWS])) for verb in model.signatures()}
     return {
         verb: answer if isinstance(answer, dict) else dict.fromkeys(model.signatures()[verb].outputs, np.asarray(answer))

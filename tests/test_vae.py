@@ -89,14 +89,40 @@ def test_variations_come_from_the_posterior(factor_model):
     np.testing.assert_allclose(again[0], varied[7], atol=1e-5)
 
 
-def test_the_prior_and_the_density_are_two_signatures(factor_model):
-    codes = np.asarray(factor_model.encode(np.random.default_rng(4).normal(size=(500, 6))))
-    factor_model.prior.assign(np.full(10, 0.1), np.tile(codes.mean(axis=0) + 9, (10, 1)), np.tile(np.eye(2), (10, 1, 1)))
-    seeds = np.arange(3000)
-    weights, bias = factor_model.head.get_weights()
-    np.testing.assert_allclose(np.asarray(factor_model.generate_prior(seeds)).mean(axis=0), bias, atol=0.1)
-    shifted = (codes.mean(axis=0) + 9) @ weights + bias
-    np.testing.assert_allclose(np.asarray(factor_model.generate(seeds)).mean(axis=0), shifted, atol=0.1)
+def test_all_is_relative_to_the_prior_once_it_is_fitted():
+    """x = W a + b + noise, with a from a mixture, is distributed as a mixture too."""
+    keras.utils.set_random_seed(1)
+    model = zoo.Autoencoder(zoo.linear((6,)), zoo.Gaussian(2), zoo.linear(), zoo.SquaredError(), zoo.Mixture(2))
+    shares, means = [0.3, 0.7], np.float32([[2, 0], [-1, 1]])
+    covariances = np.float32([[[0.5, 0.2], [0.2, 0.4]], [[0.3, 0.0], [0.0, 1.5]]])
+    model.prior.assign(shares, means, covariances)
+    weights, bias = (np.asarray(w, "float64") for w in model.head.get_weights())  # (k, d), (d,)
+    x = 0.5 * np.random.default_rng(2).normal(size=(200, 6)).astype("float32")
+    parts = [
+        np.log(share) + multivariate_normal(mean @ weights + bias, weights.T @ covariance @ weights + 0.5 * np.eye(6)).logpdf(x)
+        for share, mean, covariance in zip(shares, means, covariances, strict=True)
+    ]
+    exact = logsumexp(parts, axis=0)
+    estimate = np.asarray(model.log_likelihood(x[:5], np.arange(5), 20_000))
+    np.testing.assert_allclose(estimate, exact[:5], atol=0.15)
+    outputs = model(x)
+    assert np.mean(outputs["score"]) < exact.mean()
+    np.testing.assert_allclose(outputs["score"], -np.asarray(outputs["kl"]) - outputs["reconstruction"], rtol=1e-4)
+    drawn = np.asarray(model.generate(np.arange(4000)))
+    np.testing.assert_allclose(drawn.mean(axis=0), np.dot(shares, means) @ weights + bias, atol=0.1)
+
+
+def test_training_goes_on_under_a_fitted_prior():
+    """The divergence from one Gaussian, which a mixture may be, has a closed form."""
+    bottleneck, prior = _bottleneck(seed=0), zoo.Mixture(1)
+    prior.build((None, 3))
+    np.testing.assert_allclose(bottleneck(FEATURES, training=True, prior=prior)[1][0], _kl(bottleneck).sum(axis=1), rtol=1e-4)
+    prior.assign([1.0], [[1.0, 0.0, -1.0]], 4 * np.eye(3)[None])
+    many = np.repeat(FEATURES, 5000, axis=0)
+    cost = np.asarray(bottleneck(many, training=True, prior=prior)[1][0]).reshape(6, 5000).mean(axis=1)
+    mean, log_variance = (np.asarray(part) for part in bottleneck.posterior(FEATURES))
+    kl = 0.5 * (((mean - [1, 0, -1]) ** 2 + np.exp(log_variance)) / 4 - 1 - log_variance + np.log(4)).sum(axis=1)
+    np.testing.assert_allclose(cost, kl, atol=0.1)
 
 
 def test_a_discretized_gaussian_is_a_distribution_over_the_levels():

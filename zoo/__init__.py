@@ -1,6 +1,7 @@
 """Autoencoders as free combinations of encoder, bottleneck, decoder and likelihood, on any Keras backend."""
 
 from zoo.autoencoder import Autoencoder
+from zoo.autoregressive import Autoregressive
 from zoo.bodies import conv, conv_decoder, dense, linear
 from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
@@ -29,6 +30,7 @@ from zoo.vocabulary import Vocabulary
 __all__ = [
     "LARGEST_COVARIANCE",
     "Autoencoder",
+    "Autoregressive",
     "Bernoulli",
     "Bottleneck",
     "ColumnInputs",

@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs, noise
+from zoo.autoregressive import Autoregressive
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
 from zoo.entropy import Histograms
@@ -41,7 +42,8 @@ class Autoencoder(Model):
         bottleneck: layer from features `(B, …)` to codes `(S, B, k)` and their cost in nats `(S, B)`.
         decoder: h without its projection: any Keras model that takes `(B, k)`.
         likelihood: of x given its reconstruction; it also owns the last layer.
-        prior: of the codes; `generate` draws from it. A mixture of ten Gaussians, to be fitted after training, unless given.
+        prior: of the codes, which `generate` draws from. Unless given, it is a mixture of ten Gaussians, or `Autoregressive`
+            where codes consist of entries of a codebook; both are fitted after training.
         corruption: a layer applied to the input of the encoder in training, such as `keras.layers.GaussianNoise(0.3)`, for a
             denoising autoencoder; the likelihood is that of the clean input.
         scaling: a layer with an `inverse` and a `log_volume`, `zoo.Standardize` say, from the units of the data to those in
@@ -55,7 +57,7 @@ class Autoencoder(Model):
 
     `fit(x)` takes only inputs and minimizes −log p, averaged over examples, plus the regularizers of the parts. Calling the
     model on x returns a dict of batch-first tensors from one pass: `code`, `x` (the reconstruction, averaged over drawn codes),
-    `score`, `reconstruction` (−log p(x | code)) and, if codes have a prior, `kl`; `fit` reports the last two.
+    `score`, `reconstruction` (−log p(x | code)) and, if codes are drawn, `kl`; `fit` then reports the last two.
 
     Raises:
         ValueError: the encoder's input shape is unknown; k ≥ d without `overcomplete`.
@@ -89,7 +91,7 @@ class Autoencoder(Model):
         self.bottleneck = bottleneck
         self.decoder = decoder
         self.likelihood = likelihood
-        self.prior = prior if prior is not None else Mixture()
+        self.prior = prior or (Autoregressive() if bottleneck.discrete else Mixture())
         self.corruption = corruption
         self.scaling = scaling
         self.ranks = ranks
@@ -105,18 +107,24 @@ class Autoencoder(Model):
                 f"would win. Received: k={self.k}, d={self.dimensions} (shape {self.shape}). "
                 "Try a smaller k, or overcomplete=True if that is what you want."
             )
+        if self.prior.discrete != bottleneck.discrete:
+            names, better = ("indices", "zoo.Autoregressive()") if bottleneck.discrete else ("codes in R^k", "zoo.Mixture()")
+            raise ValueError(
+                f"Expected a prior over {names}, for {type(bottleneck).__name__}. Received: {type(self.prior).__name__}. "
+                f"Try prior={better}."
+            )
         self.squared_error = keras.metrics.Mean(name="squared_error")
         self.scaled_error = None if scaling is None else keras.metrics.Mean(name="scaled_error")
-        parts = ("reconstruction", "kl") if bottleneck.prior else ()
+        parts = ("reconstruction", "kl") if bottleneck.drawn else ()
         self._nats = {name: keras.metrics.Mean(name=name) for name in parts}
         self._mean_loss = PerExample(name="mean")
-        self._keyed = "key" in inspect.signature(bottleneck.call).parameters
+        self._taken = [*inspect.signature(bottleneck.call).parameters]
         self._build_parts()
 
     def _build_parts(self):
         features = self.encoder.compute_output_shape((None, *self.shape))
         codes = (None, self.k)
-        inputs = {self.bottleneck: features, self.decoder: codes, self.prior: codes}
+        inputs = {self.bottleneck: features, self.decoder: codes, self.prior: self.bottleneck.symbol_shape}
         for part, shape in inputs.items():
             if not part.built:  # parts read from a file are built
                 part.build(shape)
@@ -126,7 +134,7 @@ class Autoencoder(Model):
         if self.ranks is not None and not self.ranks.built:
             self.ranks.build((None,))
         if self.entropy is not None and not self.entropy.built:
-            self.entropy.build((None, self.bottleneck.length))
+            self.entropy.build(self.bottleneck.symbol_shape[:2])
         features = self.decoder.compute_output_shape(codes)
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)
@@ -160,7 +168,7 @@ class Autoencoder(Model):
 
         Their codes are drawn from the prior; a mixture is a standard normal until it is fitted (`training.fit_prior`).
         """
-        return self.decode(self.prior(integers(seed)))
+        return self.decode(self._codes(integers(seed)))
 
     def generate_class(self, label: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
         """New data `(B, *shape)` of the classes `(B,)`, int32 in [0, C), if the prior has classes.
@@ -168,25 +176,21 @@ class Autoencoder(Model):
         Raises:
             ValueError: the prior has no classes; a class outside [0, C), or one without rows when it was fitted.
         """
-        return self.decode(self.prior(integers(seed), self.prior.known(label)))
-
-    def generate_prior(self, seed: ArrayLike) -> keras.KerasTensor:
-        """As `generate`, but from the standard normal prior, if the bottleneck has one."""
-        self._require_prior("generate_prior")
-        return self.decode(noise.normal(integers(seed), self.k))
+        return self.decode(self._codes(integers(seed), self.prior.known(label)))
 
     def vary(self, x: ArrayLike, seed: ArrayLike) -> keras.KerasTensor:
-        """A variation of each x `(B, *shape)`: decoded from a draw of its posterior, by its seed `(B,)`; if the bottleneck
-        has a prior."""
-        self._require_prior("vary")
+        """A variation of each x `(B, *shape)`: decoded from a draw of its posterior q(code | x), by its seed `(B,)`; if codes
+        are drawn. The prior has no part in it."""
+        self._require_drawn("vary")
         features = applied(self.encoder, self._scaled(x))
         draws = noise.normal(integers(seed), self.k, stream=3)
         return self.decode(self.bottleneck.draw(features, draws[None])[0][0])
 
     def score(self, x: ArrayLike) -> keras.KerasTensor:
-        """log p(x) or a bound on it in nats, `(B,)`: higher is more typical.
+        """log p(x), of x as `generate` draws it, or a bound on it in nats, `(B,)`: higher is more typical.
 
-        If codes are drawn, the draws of a row depend only on its values, so its score is the same in every batch.
+        Codes that are drawn cost log q(code | x) − log p(code), those of entries −log p(indices), under the prior. The draws
+        of a row depend only on its values, so its score is the same in every batch.
         """
         return self(float_rows(x, self.shape), training=False)["score"]
 
@@ -206,10 +210,10 @@ class Autoencoder(Model):
 
         It detects what `score` does not: an example that is easy to reconstruct, but whose code is unlike those of the data.
         """
-        return self.prior.log_prob(self.encode(x))
+        return self._score_of(self.encode(x))
 
     def log_likelihood(self, x: ArrayLike, seed: ArrayLike, samples: int) -> keras.KerasTensor:
-        """An estimate of log p(x) `(B,)` in nats, with codes drawn from the posterior, if the bottleneck has a prior.
+        """An estimate of log p(x) `(B,)` in nats, with codes drawn from the posterior, if they are drawn.
 
         It is the importance-weighted bound of Burda et al. (2016), which rises to log p(x) with the number of samples.
 
@@ -218,11 +222,11 @@ class Autoencoder(Model):
             seed: one per row, `(B,)`.
             samples: codes drawn for each row.
         """
-        self._require_prior("log_likelihood")
+        self._require_drawn("log_likelihood")
         x = self._scaled(x)
         draws = ops.reshape(noise.normal(integers(seed), samples * self.k, stream=4), (-1, samples, self.k))
         features = applied(self.encoder, x)
-        codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)))  # (S, B, k), (S, B, k)
+        codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)), self.prior)  # (S, B, k), (S, B, k)
         log_weight = self._log_prob(x, self._judged(codes)) - ops.sum(cost, axis=-1)  # (S, B)
         return ops.logsumexp(log_weight, axis=0) - math.log(samples)
 
@@ -241,8 +245,7 @@ class Autoencoder(Model):
             verbs["typicality"] = Signature({"x": x}, {"typicality": Tensor((None,))})
         if self.prior.classes:
             verbs["generate_class"] = Signature({"label": integer, "seed": integer}, {"x": x})
-        if self.bottleneck.prior:
-            verbs["generate_prior"] = Signature({"seed": integer}, {"x": x})
+        if self.bottleneck.drawn:
             verbs["vary"] = Signature({"x": x, "seed": integer}, {"x": x})
         return verbs
 
@@ -252,7 +255,8 @@ class Autoencoder(Model):
         x = self._scaled(x)
         seen = x if self.corruption is None else self.corruption(x, training=training)
         features = applied(self.encoder, seen, training)
-        parameters, cost = self._coded(x, features, training)
+        codes, cost = self._coded(x, features, training)  # (S, B, k), (S, B)
+        parameters = self._judged(codes, training)  # (S, B, *shape)
         log_prob = self._log_prob(x, parameters)  # (S, B)
         outputs = {
             "code": ops.cast(self.bottleneck.encode(features), "float32"),
@@ -260,8 +264,8 @@ class Autoencoder(Model):
             "score": self._bound(log_prob, cost),
             "reconstruction": -ops.mean(log_prob, axis=0),
         }
-        if self.bottleneck.prior:
-            outputs["kl"] = ops.sum(self.bottleneck.kl(features), axis=-1)
+        if self.bottleneck.drawn:
+            outputs["kl"] = self.bottleneck.kl(features, codes, self.prior)
         return outputs
 
     def center(self, x: ArrayLike) -> None:
@@ -394,10 +398,19 @@ class Autoencoder(Model):
         return inputs.opened(x, self.shape)
 
     def _coded(self, x, features, training=False):
-        """Parameters `(S, B, …)` of the codes that features `(B, …)` of scaled x lead to, and the codes' cost `(S, B)`."""
-        key = {"key": self._key(x)} if self._keyed and not training else {}  # in training, a seed generator is used
-        codes, cost = self.bottleneck(features, training=training, **key)  # (S, B, k), (S, B)
-        return self._judged(codes, training), cost
+        """The codes `(S, B, k)` that features `(B, …)` of scaled x lead to, and their cost `(S, B)`."""
+        given = {"prior": self.prior} if "prior" in self._taken else {}
+        if "key" in self._taken and not training:  # in training, a seed generator is used
+            given["key"] = self._key(x)
+        return self.bottleneck(features, training=training, **given)
+
+    def _codes(self, seed, *label):
+        """Codes `(B, k)` drawn from the prior."""
+        return self.bottleneck.codes(self.prior(seed, *label))
+
+    def _score_of(self, codes):
+        """log p(code) under the prior, `(B,)`, for codes `(B, k)`."""
+        return self.prior.log_prob(self.bottleneck.symbols(codes))
 
     def _bound(self, log_prob, cost):
         """The average over draws of p · exp(−cost), in nats `(B,)`, for log p and costs `(S, B)`."""
@@ -429,9 +442,9 @@ class Autoencoder(Model):
         flat = self._parameters(ops.reshape(codes, (-1, self.k)), training)  # (S * B, *shape)
         return ops.reshape(flat, (codes.shape[0], -1, *flat.shape[1:]))
 
-    def _require_prior(self, verb: str) -> None:
-        if not self.bottleneck.prior:
+    def _require_drawn(self, verb: str) -> None:
+        if not self.bottleneck.drawn:
             raise ValueError(
-                f"Expected a bottleneck with a prior for {verb}. Received: {type(self.bottleneck).__name__}. "
+                f"Expected a bottleneck that draws codes for {verb}. Received: {type(self.bottleneck).__name__}. "
                 f"Try one of {', '.join(self.signatures())}, or zoo.Gaussian({self.k})."
             )

@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo import noise
 from zoo.arguments import require_amount, require_whole
+from zoo.priors import Prior
 from zoo.registry import Activation, Steps, register
 
 LOG_VARIANCE = 12.0  # log-variances of posteriors are clipped to ± this, before exp overflows
@@ -19,7 +20,10 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
     Called on features `(B, …)`, it returns S codes for every input, `(S, B, k)`, and their cost in nats `(S, B)`:
     log q(code | x) − log p(code) or its mean, so that log p(x | code) − cost is a bound on log p(x) when not in training. In
     training the cost is what the loss should contain. The call may also take `key`, a seed for each row, int32 `(B,)`, that
-    determines its draws when not in training.
+    determines its draws when not in training, and `prior`, that of the model.
+
+    Codes that are `drawn` from a posterior q(code | x) can be drawn again: such a bottleneck has `draw` and `kl` as `Gaussian`
+    has them. Codes that are `discrete` consist of entries of a codebook, and the prior is one of their indices.
 
     Args:
         k: dimensions of the code.
@@ -27,8 +31,9 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
         activation, use_bias: of the projection.
     """
 
-    prior = False  # whether the cost is relative to a standard normal prior
-    discrete = False  # whether codes are whole numbers, or entries of a codebook, already
+    drawn = False
+    discrete = False
+    whole = False  # whether `symbols` are whole numbers
 
     def __init__(self, k: int, outputs: int | None = None, activation: str = "linear", use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)
@@ -45,11 +50,6 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
         """Features `(B, …)` through the projection, in the compute dtype."""
         return self.projection(ops.reshape(features, (-1, math.prod(features.shape[1:]))))
 
-    @property
-    def length(self) -> int:
-        """m, how many whole numbers stand for a code."""
-        return self.k
-
     @abc.abstractmethod
     def encode(self, features: keras.KerasTensor) -> keras.KerasTensor:
         """Features `(B, …)` to the code that stands for them, `(B, k)`, deterministically."""
@@ -58,14 +58,18 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
         """The nearest codes `(B, k)` that the bottleneck can produce."""
         return codes
 
-    def numbers(self, codes: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
-        """Codes `(B, k)` to the whole numbers that stand for them in a compressed file, int32 `(B, m)`: codes divided by steps,
-        `(m,)`, and rounded, so m = k, unless codes are discrete."""
-        return ops.cast(ops.round(codes / steps), "int32")
+    @property
+    def symbol_shape(self) -> tuple[int | None, ...]:
+        """The shape of `symbols`, `(None, k)`; of discrete ones that of their one-hot rows, `(None, tokens, entries)`."""
+        return None, self.k
 
-    def numbered(self, numbers: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
-        """The codes `(B, k)`, float32, that numbers `(B, m)` stand for."""
-        return ops.cast(numbers, "float32") * steps
+    def symbols(self, codes: keras.KerasTensor) -> keras.KerasTensor:
+        """What the prior is a distribution of: codes `(B, k)` as they are, or the indices that a discrete code consists of."""
+        return codes
+
+    def codes(self, symbols: keras.KerasTensor) -> keras.KerasTensor:
+        """The codes `(B, k)` that consist of `symbols`."""
+        return symbols
 
     def get_config(self) -> dict:
         return {**super().get_config(), "k": self.k}
@@ -103,12 +107,16 @@ class Deterministic(Bottleneck):
 
 @register("bottleneck", "gaussian", slots={"evaluation": "likelihood"}, fixed=["evaluation"])
 class Gaussian(Bottleneck):
-    """Codes drawn from q(a | x) = N(μ(x), σ²(x)), with a standard normal prior: the VAE (Kingma and Welling, 2014).
+    """Codes drawn from q(a | x) = N(μ(x), σ²(x)): the VAE (Kingma and Welling, 2014).
+
+    They cost the KL divergence from the prior: in closed form while that is a standard normal, as an unfitted mixture is; else
+    log q(a | x) − log p(a) of the draws.
 
     Args:
         k: number of dimensions of the code.
         beta: weight of the KL divergence in training (Higgins et al., 2017); with 1 the loss is the bound on log p(x).
-        free_bits: nats per dimension, averaged over the batch, that cost nothing in training (Kingma et al., 2016).
+        free_bits: nats per dimension, averaged over the batch, that cost nothing in training (Kingma et al., 2016). Under a
+            prior whose dimensions depend on each other, each counts for an equal part of the cost.
         warmup: training steps during which the weight of the KL divergence rises from 0 to `beta`.
         samples: number S of codes drawn per input; above 1 the loss is the importance-weighted bound (Burda et al., 2016).
         seed: of the noise in training, an integer; drawn unless given.
@@ -117,7 +125,7 @@ class Gaussian(Bottleneck):
     every batch.
     """
 
-    prior = True
+    drawn = True
 
     def __init__(
         self,
@@ -146,7 +154,11 @@ class Gaussian(Bottleneck):
             self.step = self.add_weight(shape=(), initializer="zeros", name="step", **settings)
 
     def call(
-        self, features: keras.KerasTensor, training: bool | None = None, key: keras.KerasTensor | None = None
+        self,
+        features: keras.KerasTensor,
+        training: bool | None = None,
+        key: keras.KerasTensor | None = None,
+        prior: Prior | None = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         if training:
             shape = (self.samples, ops.shape(features)[0], self.k)
@@ -155,7 +167,7 @@ class Gaussian(Bottleneck):
             key = noise.key(ops.cast(features, "float32")) if key is None else key
             draws = noise.normal(key, self.samples * self.k, stream=2)  # (B, S k)
             draws = ops.transpose(ops.reshape(draws, (-1, self.samples, self.k)), (1, 0, 2))  # (S, B, k)
-        codes, cost = self.draw(features, draws)  # (S, B, k), (S, B, k)
+        codes, cost = self.draw(features, draws, prior)  # (S, B, k), (S, B, k)
         if not training:
             return codes, ops.sum(cost, axis=-1)
         if self.free_bits:
@@ -171,23 +183,48 @@ class Gaussian(Bottleneck):
         mean, log_variance = ops.split(ops.cast(self.project(features), "float32"), 2, axis=-1)
         return mean, ops.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE)
 
-    def draw(self, features: keras.KerasTensor, draws: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Codes `(S, B, k)` from standard normal `draws`, and their cost per dimension: for S = 1 the KL divergence, in closed
-        form, otherwise log q(a | x) − log p(a)."""
+    def draw(
+        self, features: keras.KerasTensor, draws: keras.KerasTensor, prior: Prior | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Codes `(S, B, k)` from standard normal `draws`, and their cost per dimension, of the same shape, relative to the
+        prior, a standard normal unless given: log q(a | x) − log p(a), or for S = 1 the KL divergence where it has a closed
+        form."""
         mean, log_variance = self.posterior(features)
         codes = mean + ops.exp(0.5 * log_variance) * draws
-        if draws.shape[0] == 1:
-            return codes, _kl(mean, log_variance)[None]
-        return codes, 0.5 * (ops.square(codes) - ops.square(draws) - log_variance)
 
-    def kl(self, features: keras.KerasTensor) -> keras.KerasTensor:
-        """KL(q(a | x) ‖ p(a)) in nats per dimension, `(B, k)`."""
-        return _kl(*self.posterior(features))
+        def of_each():
+            if draws.shape[0] == 1:
+                return _kl(mean, log_variance)[None]
+            return 0.5 * (ops.square(codes) - ops.square(draws) - log_variance)
+
+        def of_all():
+            cost = self._log_posterior(codes, mean, log_variance) - prior.log_prob(codes)  # (S, B)
+            return ops.repeat(cost[..., None], self.k, axis=-1) / self.k
+
+        return codes, of_each() if prior is None else ops.cond(prior.standard(), of_each, of_all)
+
+    def kl(self, features: keras.KerasTensor, codes: keras.KerasTensor, prior: Prior) -> keras.KerasTensor:
+        """KL(q(a | x) ‖ p(a)) in nats, `(B,)`: in closed form for a standard normal prior, else the mean over codes `(S, B, k)`
+        that were drawn from q."""
+        mean, log_variance = self.posterior(features)
+
+        def exact():
+            return ops.sum(_kl(mean, log_variance), axis=-1)
+
+        def estimated():
+            return ops.mean(self._log_posterior(codes, mean, log_variance) - prior.log_prob(codes), axis=0)
+
+        return ops.cond(prior.standard(), exact, estimated)
 
     def get_config(self) -> dict:
         config = {"beta": self.beta, "free_bits": self.free_bits, "warmup": self.warmup, "samples": self.samples}
         config["seed"] = self.seed
         return {**super().get_config(), **config}
+
+    def _log_posterior(self, codes, mean, log_variance):
+        """log q(a | x) of codes `(S, B, k)`, `(S, B)`."""
+        squares = ops.square(codes - mean) * ops.exp(-log_variance)
+        return -0.5 * ops.sum(squares + log_variance + math.log(2 * math.pi), axis=-1)
 
     def _weight(self):
         if not self.warmup:

@@ -47,6 +47,14 @@ class Histograms(keras.layers.Layer):
     def fitted(self) -> bool:
         return bool(np.all(ops.convert_to_numpy(self.shares) > 0))
 
+    def numbers(self, symbols: ArrayLike) -> np.ndarray:
+        """Symbols of codes `(n, m)`, divided by the steps and rounded, int64."""
+        return np.rint(np.asarray(symbols, "float64") / ops.convert_to_numpy(self.steps)).astype("int64")
+
+    def symbols(self, numbers: np.ndarray) -> np.ndarray:
+        """The symbols `(n, m)`, float32, that whole numbers stand for."""
+        return numbers.astype("float32") * ops.convert_to_numpy(self.steps)
+
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`lowest`, `shares` and `frequencies` as NumPy arrays.
 

@@ -5,11 +5,9 @@ import math
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike
 from scipy.special import logsumexp, ndtr
 
 from zoo import noise
-from zoo.inputs import integers, is_tensor
 from zoo.priors import Prior
 from zoo.registry import register
 
@@ -49,34 +47,6 @@ class Mixture(Prior):
         self.means.assign(np.reshape(means, self.means.shape))
         self.scales.assign(np.reshape(np.linalg.cholesky(covariances), self.scales.shape))
 
-    @property
-    def fitted(self) -> np.ndarray:
-        """The classes that can be drawn from: those with rows when it was fitted, or all before that."""
-        return np.flatnonzero(ops.convert_to_numpy(self.proportions).any(axis=-1))
-
-    def known(self, label: ArrayLike) -> keras.KerasTensor:
-        """Checks labels `(B,)` of classes to draw from; returns them as int32.
-
-        In a graph, which cannot raise, an unknown label becomes C, which is out of range.
-
-        Raises:
-            ValueError: no classes; a label outside [0, C), or of a class without rows when the prior was fitted.
-        """
-        if not self.classes:
-            return super().known(label)
-        if not is_tensor(label):
-            label = ops.convert_to_numpy(integers(label, 0, self.classes - 1))
-            empty = ~np.isin(label, self.fitted)
-            if empty.any():
-                raise ValueError(
-                    f"Expected classes that had rows when the prior was fitted. Received: {label[empty][0]} in row "
-                    f"{empty.argmax()}. Try one of {', '.join(map(str, self.fitted))}."
-                )
-        label = integers(label)
-        inside = (label >= 0) & (label < self.classes)
-        drawn = ops.any(self.proportions > 0, axis=-1)  # (C,)
-        return ops.where(inside & ops.take(drawn, ops.where(inside, label, 0), axis=0), label, self.classes)
-
     def call(self, seed: keras.KerasTensor, label: keras.KerasTensor | None = None) -> keras.KerasTensor:
         k = self.means.shape[-1]
         # (1, C M), or (B, M)
@@ -92,14 +62,23 @@ class Mixture(Prior):
         return mean + ops.einsum("bij,bj->bi", scale, noise.normal(seed, k))
 
     def log_prob(self, codes: keras.KerasTensor) -> keras.KerasTensor:
-        """log Σₘ πₘ N(code; μₘ, Lₘ Lₘᵀ) in nats, `(B,)`, for codes `(B, k)`; over all classes, if there are any."""
-        k = self.means.shape[-1]
+        """log Σₘ πₘ N(code; μₘ, Lₘ Lₘᵀ) in nats, `(…)`, for codes `(…, k)`; over all classes, if there are any."""
+        k, shape = self.means.shape[-1], ops.shape(codes)[:-1]
+        codes = ops.reshape(codes, (-1, k))  # (B, k)
         means, scales = ops.reshape(self.means, (-1, k)), ops.reshape(self.scales, (-1, k, k))  # (M, k), (M, k, k)
         difference = ops.transpose(codes[None] - means[:, None], (0, 2, 1))  # (M, k, B)
         standard = ops.linalg.solve_triangular(scales, difference, lower=True)  # (M, k, B)
         volume = ops.sum(ops.log(ops.diagonal(scales, axis1=-2, axis2=-1)), axis=-1)  # (M,)
         constant = ops.log(ops.maximum(ops.reshape(self.proportions, (-1,)), 1e-30)) - volume - 0.5 * k * math.log(2 * math.pi)
-        return ops.logsumexp(constant[:, None] - 0.5 * ops.sum(ops.square(standard), axis=1), axis=0)
+        log_prob = ops.logsumexp(constant[:, None] - 0.5 * ops.sum(ops.square(standard), axis=1), axis=0)  # (B,)
+        return ops.reshape(log_prob, shape)
+
+    def available(self) -> keras.KerasTensor:
+        return ops.any(self.proportions > 0, axis=-1)
+
+    def standard(self) -> bool | keras.KerasTensor:
+        normal = ops.equal(self.scales, ops.eye(self.means.shape[-1]))
+        return ops.logical_and(ops.all(normal), ops.all(ops.equal(self.means, 0.0)))
 
     def conditional(self, before: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
         """As `Prior.conditional`. Given the dimensions before it, the j-th is distributed as a mixture of normals, of which

@@ -7,12 +7,13 @@ from keras import ops
 
 from zoo.arguments import require_amount, require_whole
 from zoo.bottlenecks import Bottleneck
+from zoo.priors import Prior
 from zoo.registry import register
 
 LEAST = 1e-12  # least moving average of an entry, as a share of 1 / K; it avoids 0 / 0
 
 
-@register("bottleneck", "vector_quantized")
+@register("bottleneck", "vector_quantized", slots={"prior": "autoregressive"})
 class VectorQuantized(Bottleneck):
     """Codes of `tokens` vectors, each the nearest entry of a codebook: the VQ-VAE (van den Oord et al., 2017).
 
@@ -29,10 +30,12 @@ class VectorQuantized(Bottleneck):
             With 0, unused entries stay as they are.
         seed: of the initial codebook and the restarts, an integer; drawn unless given.
 
-    When not in training, a code costs tokens · log K nats, −log p(code) under a uniform prior, so `score` is a bound.
+    When not in training, a code costs −log p(indices) under the prior, so `score` is a bound. In training it costs
+    tokens · log K nats, as under a uniform prior: no gradient passes through the choice of entries.
     """
 
     discrete = True
+    whole = True
 
     def __init__(
         self,
@@ -80,12 +83,17 @@ class VectorQuantized(Bottleneck):
         self.counts = self.add_weight(shape=(self.entries,), initializer=constant, name="counts", **settings)
         self.sums = self.add_weight(shape=(self.entries, self.width), initializer=random, name="sums", **settings)
 
-    def call(self, features: keras.KerasTensor, training: bool | None = None) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    def call(
+        self, features: keras.KerasTensor, training: bool | None = None, prior: Prior | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         vectors = self._vectors(features)  # (B, tokens, width)
         index = self._nearest(vectors)
         nearest = ops.take(self.codebook, index, axis=0)  # (B, tokens, width)
-        cost = ops.full_like(vectors[:, 0, 0], self.tokens * math.log(self.entries))  # (B,)
         codes = nearest
+        if prior is None or training:
+            cost = ops.full_like(vectors[:, 0, 0], self.tokens * math.log(self.entries))  # (B,)
+        else:
+            cost = -prior.log_prob(index)
         if training:
             self._follow(ops.stop_gradient(vectors), index)
             cost += self.commitment * ops.sum(ops.square(vectors - ops.stop_gradient(nearest)), axis=(1, 2))
@@ -96,22 +104,18 @@ class VectorQuantized(Bottleneck):
         return self.snap(self.project(features))
 
     def snap(self, codes: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.reshape(ops.take(self.codebook, self.indices(codes), axis=0), (-1, self.k))
-
-    def indices(self, codes: keras.KerasTensor) -> keras.KerasTensor:
-        """Codes `(B, k)` to the indices of their entries, `(B, tokens)`, int32: what a compressed file would store."""
-        return self._nearest(ops.reshape(ops.cast(codes, "float32"), (-1, self.tokens, self.width)))
+        return self.codes(self.symbols(codes))
 
     @property
-    def length(self) -> int:
-        return self.tokens
+    def symbol_shape(self) -> tuple[int | None, ...]:
+        return None, self.tokens, self.entries
 
-    def numbers(self, codes: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
-        """As `indices`."""
-        return self.indices(codes)
+    def symbols(self, codes: keras.KerasTensor) -> keras.KerasTensor:
+        """Codes `(B, k)` to the indices of their entries, `(B, tokens)`, int32."""
+        return self._nearest(ops.reshape(ops.cast(codes, "float32"), (-1, self.tokens, self.width)))
 
-    def numbered(self, numbers: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.reshape(ops.take(self.codebook, numbers, axis=0), (-1, self.k))
+    def codes(self, symbols: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.reshape(ops.take(self.codebook, symbols, axis=0), (-1, self.k))
 
     def get_config(self) -> dict:
         config = super().get_config()

@@ -29,7 +29,7 @@ class Rounded(Bottleneck):
     When not in training, a code costs R log 2 nats, so that `score` is a bound.
     """
 
-    discrete = True
+    whole = True
 
     def __init__(self, k: int, rate: float = 0.1, logistics: int = 3, seed: int | None = None, **kwargs):
         super().__init__(k, **kwargs)

@@ -93,10 +93,6 @@ class TableAutoencoder(Autoencoder):
         """New rows, one for each int32 seed `(B,)`: codes drawn from the prior, cells from the likelihood of each column."""
         return self._rows(self._generate(seed))
 
-    def generate_prior(self, seed: ArrayLike) -> Raw:
-        """As `generate`, but with codes from the standard normal prior, if the bottleneck has one."""
-        return self._rows(self._generate_prior(seed))
-
     def generate_given(self, rows: Any, seed: ArrayLike) -> Raw:
         """Rows with their missing cells drawn, one for each int32 seed `(B,)`; the others are given back as they are.
 
@@ -125,7 +121,7 @@ class TableAutoencoder(Autoencoder):
 
     def score_code(self, rows: Any) -> keras.KerasTensor:
         """log p(g(rows)) in nats, `(B,)`, under the prior: higher is more typical."""
-        return self.prior.log_prob(self.encode(rows))
+        return self._score_of(self.encode(rows))
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb: a tensor `(None,)` for each column, texts as strings, numbers as float64.
@@ -147,13 +143,11 @@ class TableAutoencoder(Autoencoder):
         }
         if self.ranks is not None:
             verbs["typicality"] = Signature(columns, {"typicality": Tensor((None,))})
-        if self.bottleneck.prior:
-            verbs["generate_prior"] = Signature({"seed": integer}, columns)
         return verbs
 
     def tensors(self, verb: str) -> Callable:
         """The function behind a verb that takes cells `(B, C)` in place of the columns, and returns cells."""
-        own = {"score_code": lambda cells: self.prior.log_prob(self._encode(cells)), "typicality": self._typicality}
+        own = {"score_code": lambda cells: self._score_of(self._encode(cells)), "typicality": self._typicality}
         return own.get(verb) or getattr(self, f"_{verb}")
 
     # The verbs on cells
@@ -171,11 +165,7 @@ class TableAutoencoder(Autoencoder):
         return ops.where(ops.isnan(cells), self._reconstruct_all(cells), cells)
 
     def _generate(self, seed):
-        return self._drawn(self.prior(integers(seed)), *self._noise(integers(seed)))
-
-    def _generate_prior(self, seed):
-        self._require_prior("generate_prior")
-        return self._drawn(noise.normal(integers(seed), self.k), *self._noise(integers(seed)))
+        return self._drawn(self._codes(integers(seed)), *self._noise(integers(seed)))
 
     def _generate_given(self, cells, seed):
         free, shape = ops.isnan(cells), (-1, SWEEPS, cells.shape[1])
@@ -191,8 +181,8 @@ class TableAutoencoder(Autoencoder):
         return ops.fori_loop(0, SWEEPS, sweep, cells)
 
     def _score(self, cells):
-        parameters, cost = self._coded(cells, applied(self.encoder, cells))
-        return self._bound(self.likelihood.log_prob(cells, parameters), cost)
+        codes, cost = self._coded(cells, applied(self.encoder, cells))
+        return self._bound(self.likelihood.log_prob(cells, self._judged(codes)), cost)
 
     def _typicality(self, cells):
         return self.ranks(self._score(cells))
@@ -227,16 +217,15 @@ class TableAutoencoder(Autoencoder):
 
     def call(self, x: ArrayLike, training: bool | None = None) -> dict[str, keras.KerasTensor]:
         """A dict of batch-first tensors for cells `(B, C)`: `objective` and `imputation`, of cells that were hidden; outside
-        training also `code`, `x` (the cells to expect) and `score`; if codes have a prior, `kl`."""
+        training also `code`, `x` (the cells to expect) and `score`."""
         x = float_rows(x, self.shape)
         outputs = self._judged_hidden(x, training)
         if not training:
-            parameters, cost = self._coded(x, applied(self.encoder, x))
+            codes, cost = self._coded(x, applied(self.encoder, x))
+            parameters = self._judged(codes)
             expected = ops.mean(self.likelihood.mean(parameters), axis=0)
             score = self._bound(self.likelihood.log_prob(x, parameters), cost)
             outputs |= {"code": self._encode(x), "x": expected, "score": score}
-        if self.bottleneck.prior:
-            outputs["kl"] = ops.sum(self.bottleneck.kl(applied(self.encoder, x, training)), axis=-1)
         return outputs
 
     def _judged_hidden(self, x, training):
@@ -254,8 +243,8 @@ class TableAutoencoder(Autoencoder):
             x = ops.tile(x, (MASKS, 1))
             seen = ops.where(draws < SHARE, np.nan, x)
         hidden = ops.cast(ops.logical_and(ops.isnan(seen), ops.logical_not(ops.isnan(x))), "float32")
-        parameters, cost = self._coded(x, applied(self.encoder, seen, training), training)
-        losses = self.likelihood.losses(x, parameters)  # (S, B, C)
+        codes, cost = self._coded(x, applied(self.encoder, seen, training), training)
+        losses = self.likelihood.losses(x, self._judged(codes, training))  # (S, B, C)
         objective = self._bound(-ops.sum(losses * (hidden + visible * (1.0 - hidden)), axis=-1), cost)
         imputation = ops.sum(ops.mean(losses, axis=0) * hidden, axis=-1) / ops.maximum(ops.sum(hidden, axis=-1), 1.0)
         sets = 1 if training else MASKS

@@ -18,6 +18,7 @@ from training.data.splits import Data, Split
 from training.evaluation import generation
 from training.experiments.experiment import Experiment
 from training.progress import stage
+from zoo import noise
 from zoo.arguments import require_whole
 from zoo.registry import register
 
@@ -114,7 +115,7 @@ def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, fl
 
 @register("evaluation", "likelihood")
 class Bound:
-    """The likelihood of the test split, for models with a prior.
+    """The likelihood of the test split, for models whose codes are drawn.
 
     Args:
         nll_samples: number of codes per test example in the estimate of log p(x); 0: only the bound is computed.
@@ -126,12 +127,12 @@ class Bound:
 
 
 def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> dict[str, float]:
-    """The likelihood of the test split under a model with a prior, in nats per example; empty for models without a prior.
+    """The likelihood of the test split under a model whose codes are drawn, in nats per example; empty for other models.
 
     These are the metrics of `elbo` and, if `nll_samples` > 0, `nll/NUMBER_samples_BINARIZATION`: −log p(x) by importance
     sampling, an upper bound in expectation; and `nll/bits_per_dimension…`, the same in bits, if grey levels are modelled.
     """
-    if not model.bottleneck.prior:
+    if not model.bottleneck.drawn:
         return {}
     metrics, samples = elbo(model, data, experiment), experiment.get("evaluation.nll_samples", 0)
     if samples:
@@ -183,18 +184,25 @@ def active_units(codes: np.ndarray) -> np.ndarray:
 
 
 def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
-    """For a vector-quantized model: the bits of a code, and the perplexity exp(entropy) of the entries in codes `(n, k)`."""
-    if not hasattr(model.bottleneck, "indices"):
+    """For a vector-quantized model: the bits of a code, at most and under the prior, −log₂ p(indices), and the perplexity
+    exp(entropy) of the entries in codes `(n, k)`."""
+    if not model.bottleneck.discrete:
         return {}
-    counts = np.bincount(numpy(model.bottleneck.indices(codes)).ravel(), minlength=model.bottleneck.entries)
-    return {"codebook/perplexity": float(np.exp(entropy(counts))), "codebook/bits": model.bottleneck.bits}
+    indices = numpy(model.bottleneck.symbols(codes))
+    counts = np.bincount(indices.ravel(), minlength=model.bottleneck.entries)
+    return {
+        "codebook/perplexity": float(np.exp(entropy(counts))),
+        "codebook/bits": model.bottleneck.bits,
+        "codebook/prior_bits": -float(np.mean(_batched(model.prior.log_prob, indices), dtype="float64") / np.log(2)),
+    }
 
 
 def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, codes: np.ndarray) -> dict[str, float]:
     """Compares generated examples with the test split, in the features of the data set's classifier; empty without one.
 
-    `frechet_CLASSIFIER/…`: the Fréchet distance of examples from `generate`; from the standard normal prior (`prior`) or, for
-    models without one, a single Gaussian fitted to the codes (`gaussian`); and from PCA of equal k with a single Gaussian.
+    `frechet_CLASSIFIER/…`: the Fréchet distance of examples from `generate`; from a standard normal distribution of codes
+    (`normal`), if codes are drawn, or else a single Gaussian fitted to them (`gaussian`); and from PCA of equal k with a single
+    Gaussian.
     `generate/precision` and `generate/recall`. `copying/…`: the distance to the nearest training example.
     `generate_class/agreement`: how often the classifier finds the requested class.
     """
@@ -205,8 +213,8 @@ def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, c
     count = min(len(test), GENERATED)
     seeds = np.arange(count, dtype="int32")
     examples = {"generate": _batched(model.generate, seeds)}
-    if model.bottleneck.prior:
-        examples["prior"] = _batched(model.generate_prior, seeds)
+    if model.bottleneck.drawn:
+        examples["normal"] = _batched(lambda seeds: model.decode(noise.normal(seeds, model.k)), seeds)
     else:
         examples["gaussian"] = _batched(model.decode, _gaussian(codes, count))
     if pca:

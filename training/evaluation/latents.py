@@ -31,11 +31,11 @@ def length(decoded: np.ndarray) -> np.ndarray:
 def manifold(model: zoo.Autoencoder, codes: np.ndarray, steps: int = 20) -> np.ndarray:
     """A decoded grid `(steps, steps, *shape)` of two-dimensional codes, the top row first.
 
-    The grid lines are quantiles: of the standard normal prior if there is one (Kingma and Welling, 2014, figure 4), otherwise
-    of each dimension of the codes `(n, 2)`.
+    The grid lines are quantiles: of a standard normal distribution if codes are drawn (Kingma and Welling, 2014, figure 4),
+    otherwise of each dimension of the codes `(n, 2)`.
     """
     shares = np.linspace(0, 1, steps + 2)[1:-1]
-    lines = np.tile(norm.ppf(shares), (2, 1)) if model.bottleneck.prior else np.quantile(codes, shares, axis=0).T  # (2, steps)
+    lines = np.tile(norm.ppf(shares), (2, 1)) if model.bottleneck.drawn else np.quantile(codes, shares, axis=0).T  # (2, steps)
     across, up = np.meshgrid(lines[0], lines[1][::-1])
     return decode(model, np.stack([across, up], axis=-1))
 

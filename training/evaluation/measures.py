@@ -34,7 +34,7 @@ _WORDS = {  # how the parts of a key are named, by the groups of the patterns be
     "data": {"as_is": "not binarized"} | {f"{kind}_binarization": f"{kind} binarization" for kind in ("static", "dynamic")},
     "drawn": {
         "generate": "generated examples",
-        "prior": "draws from the standard normal prior",
+        "normal": "draws from a standard normal distribution of codes",
         "gaussian": "draws from a single Gaussian over the codes",
         "pca_gaussian": "PCA with a single Gaussian over the codes",
     },
@@ -75,6 +75,7 @@ _MEASURES = {
     "active_units": Measure("active units", "dimensions", ""),
     "codebook/perplexity": Measure("used entries of the codebook, perplexity", "entries", HIGHER),
     "codebook/bits": Measure("size of a code", "bits", ""),
+    "codebook/prior_bits": Measure("size of a code under the prior", "bits", LOWER),
     "frechet_(?P<judge>.+)/(?P<drawn>[a-z_]+)": Measure("Fréchet distance in features of {judge}, {drawn}", "", LOWER),
     "generate/precision": Measure("generated examples that are like real ones, precision", SHARE, HIGHER),
     "generate/recall": Measure("real examples that are like generated ones, recall", SHARE, HIGHER),

@@ -35,7 +35,7 @@ def evaluate(
     pca = Pca(data, model.k)
     metrics["pca/imputation"] = imputation(pca, data.test, experiment.seed, model)["imputation/score"]
     metrics["test/score"] = arrays.average(data.test, model.score)
-    if model.bottleneck.prior:
+    if model.bottleneck.drawn:
         metrics["active_units"] = int(np.sum(arrays.active_units(arrays.encode(model, data.test)["codes"])))
     encoded = {name: arrays.encode(model, split) for name, split in data.splits.items()}
     columns = {f"{split}_{name}": column for split, part in encoded.items() for name, column in part.items()}

@@ -15,6 +15,8 @@ SHORT = {  # short names for settings whose last name is ambiguous or unclear, w
     "activation": ("body.activation",),
     "code_activation": ("bottleneck.activation",),
     "depth": ("body.depth", "model.depth"),
+    "dropout": ("body.dropout", "model.dropout"),
+    "epochs": ("training.epochs",),
     "kl_warmup": ("bottleneck.warmup",),
     "mixture": ("prior.components",),
     "noise": ("corruption.highest",),

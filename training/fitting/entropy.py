@@ -33,7 +33,7 @@ def fit_entropy(model: zoo.Autoencoder, x: np.ndarray, added: float = 0.1, seed:
     codes = model.predict(x, batch_size=1000, verbose=0)["code"]
     if model.entropy is None:
         model.entropy = zoo.Histograms()
-        model.entropy.build((None, model.bottleneck.length))
+        model.entropy.build(model.bottleneck.symbol_shape[:2])
     fit_to_codes(model, x[:PROBED], codes, added, seed)
 
 
@@ -41,10 +41,9 @@ def fit_to_codes(model: zoo.Autoencoder, x: np.ndarray, codes: np.ndarray, added
     """As `fit_entropy`, but from codes `(n, k)`, and some data `(n, *shape)` at which steps are measured."""
     require_positive(added=added)
     inputs.require_some(codes)
-    steps = np.ones(model.bottleneck.length, "float32") if model.bottleneck.discrete else _steps(model, x, codes, added)
-    numbers = np.concatenate(
-        [_numpy(model.bottleneck.numbers(part, steps)) for part in np.array_split(codes, len(codes) // 1000 + 1)]
-    )
+    symbols = _numpy(model.bottleneck.symbols(codes))
+    steps = np.ones(symbols.shape[1], "float32") if model.bottleneck.whole else _steps(model, x, codes, added)
+    numbers = np.rint(symbols / steps).astype("int64")
     fit_histograms(model.entropy, numbers, steps, seed)
 
 

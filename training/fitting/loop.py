@@ -12,12 +12,13 @@ import zoo
 from training.data.splits import Data, pipeline_errors
 from training.experiments.experiment import Experiment
 from training.fitting.callbacks import Best, Checkpoint, Progress
-from training.run import Run
+from training.run import Run, trained
 from zoo.arguments import require_amount, require_positive, require_whole
 from zoo.registry import register
 
 SECONDS_BETWEEN = 0.5  # checkpoints
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
+COUNTED = ("step",)  # weights that count the steps of training, which a model that is not trained lacks
 ADVICE = "the same command with a lower --learning_rate, which resumes after the last good epoch"
 
 
@@ -105,6 +106,38 @@ class ClosedForm:
         with pipeline_errors():
             begun = time.perf_counter()
             model.solve(batch["x"] for batch in data.train.batches())
+        return [], time.perf_counter() - begun
+
+
+@register("optimizer", "pretrained")
+class Pretrained:
+    """The weights of a trained autoencoder of the same parts, to which only a prior is fitted, and what else is fitted after
+    training.
+
+    Args:
+        pretrained: the autoencoder: name of a preset, or folder of a preset or of a run.
+    """
+
+    def __init__(self, pretrained: str):
+        self.pretrained = pretrained
+
+    def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
+        """As the function `fit`.
+
+        Raises:
+            ValueError: no such model, or one of other parts.
+        """
+        source, begun = trained(self.pretrained), time.perf_counter()
+        for part in ("encoder", "bottleneck", "decoder", "head"):
+            weights = [each for each in getattr(source, part, source).weights if each.name not in COUNTED]
+            own = [each for each in getattr(model, part).weights if each.name not in COUNTED]
+            if [each.shape for each in weights] != [each.shape for each in own]:
+                raise ValueError(
+                    f"Expected an autoencoder of the same parts. Received: {self.pretrained} with another {part}. "
+                    f"Try the settings that it was trained with."
+                )
+            for variable, value in zip(own, weights, strict=True):
+                variable.assign(value)
         return [], time.perf_counter() - begun
 
 

@@ -2,11 +2,13 @@
 
 import warnings
 
+import keras
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 import zoo
+from training.fitting.autoregressive import fit_autoregressive
 from zoo import inputs
 
 MOST_CODES = 20_000  # most rows that a mixture is fitted to
@@ -18,7 +20,7 @@ def fit_prior(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None =
     `train` does this for a run. A model trained with `fit` or `solve` needs it before `generate` gives meaningful examples.
 
     Args:
-        labels: `(n,)`, integers in [0, C), if the model's prior has C classes; every class gets its own mixture.
+        labels: `(n,)`, integers in [0, C), if the model's prior has C classes; each is learnt by itself.
         seed: of the fit.
 
     Raises:
@@ -38,26 +40,26 @@ def fit_to_codes(model: zoo.Autoencoder, codes: np.ndarray, labels: np.ndarray |
     inputs.require_some(codes)
     if not np.isfinite(codes).all():
         raise ValueError("Expected finite codes. Received: NaN or Inf. Try a model whose training did not diverge.")
-    if isinstance(model.prior, zoo.Mixture):
-        fit_mixture(model.prior, codes, labels, seed)
+    prior = model.prior
+    if prior.classes:
+        if labels is None:
+            raise ValueError(f"Expected labels for a prior of {prior.classes} classes. Received: labels=None. Try labels=….")
+        labels = inputs.labels(labels, prior.classes, len(codes))
+    else:
+        labels = None
+    if isinstance(prior, zoo.Mixture):
+        fit_mixture(prior, codes, labels, seed)
+    elif isinstance(prior, zoo.Autoregressive):
+        fit_autoregressive(prior, keras.ops.convert_to_numpy(model.bottleneck.symbols(codes)), labels, seed)
 
 
-def fit_mixture(mixture: zoo.Mixture, codes: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-    """Fits a mixture to codes `(n, k)` by expectation maximization.
+def fit_mixture(mixture: zoo.Mixture, codes: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> None:
+    """Fits a mixture to codes `(n, k)`, with labels `(n,)` if it has classes, by expectation maximization.
 
     With few rows, fewer components are fitted than the model has; the others get the proportion 0. So does a class without
     rows, which `generate_class` then refuses. A single row gets a Gaussian with the average covariance of the classes.
-
-    Raises:
-        ValueError: missing labels, or labels out of range.
     """
-    if mixture.classes:
-        if labels is None:
-            raise ValueError(f"Expected labels for a prior of {mixture.classes} classes. Received: labels=None. Try labels=….")
-        labels = inputs.labels(labels, mixture.classes, len(codes))
-        groups = [codes[labels == label] for label in range(mixture.classes)]
-    else:
-        groups = [codes]
+    groups = [codes] if labels is None else [codes[labels == label] for label in range(mixture.classes)]
     spread = _spread(groups)
     parts = [_mixture(group, mixture.components, seed, spread) for group in groups]
     shares = np.array([len(group) for group in groups]) / len(codes)

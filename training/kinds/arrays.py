@@ -68,7 +68,7 @@ class Arrays(Kind):
         corruption = experiment.part("corruption")
         if corruption:
             corruption = experiment.make("corruption", seed=derived(experiment.seed, corruption.name))
-        kind = zoo.LinearAutoencoder if experiment.part("training") is None else zoo.Autoencoder
+        kind = zoo.LinearAutoencoder if experiment["optimizer"] == "closed_form" else zoo.Autoencoder
         model = kind(
             encoder,
             bottleneck,
@@ -84,11 +84,11 @@ class Arrays(Kind):
         return model
 
     def _prior(self, experiment: Experiment, data: Data, k: int) -> zoo.Prior:
-        """With a mixture for each class, unless that is too large."""
+        """With all classes, unless a mixture for each is too large."""
         classes = len(data.classes or ())
-        if classes * experiment.get("prior.components", 1) * k**2 > LARGEST_MIXTURE:
+        if classes * experiment.get("prior.components", 0) * k**2 > LARGEST_MIXTURE:
             classes = 0
-        return experiment.make("prior", classes=classes)
+        return experiment.make("prior", classes=classes, seed=derived(experiment.seed, "prior"))
 
     def prepare(self, model: zoo.Autoencoder, data: Data) -> None:
         if model.scaling is not None:

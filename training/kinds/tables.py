@@ -95,7 +95,7 @@ class Tables(Arrays):
                 zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
 
     def after_fit(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> None:
-        if model.has_linear_path and experiment["training.keep"] == "best":
+        if model.has_linear_path and experiment.get("training.keep") == "best":
             with stage("averaging with the linear start"):
                 start = [keras.ops.convert_to_numpy(weight) for weight in self.build(experiment, data).trainable_variables]
                 held_out = evaluation.cells(data.held_out, JUDGED)

@@ -44,7 +44,7 @@ def figures(run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, flo
         yield _manifold(model, shades, train)
     yield _between(model, shades, train, codes, labels)
     yield _neighbours(data, shades, x, train, codes, labels)
-    if model.bottleneck.prior:
+    if model.bottleneck.drawn:
         yield Entry(
             "active_units",
             "Active units",
@@ -109,7 +109,7 @@ def _reconstructions(run: Run, model: zoo.Autoencoder, shades: Shades, x: np.nda
 
 
 def _manifold(model: zoo.Autoencoder, shades: Shades, train: np.ndarray) -> Entry:
-    source = "the standard normal prior" if model.bottleneck.prior else "each dimension of the codes"
+    source = "a standard normal distribution" if model.bottleneck.drawn else "each dimension of the codes"
     return Entry(
         "manifold",
         "The plane of codes, decoded",
@@ -187,7 +187,7 @@ def _samples(model: zoo.Autoencoder, data: Data, shades: Shades, x: np.ndarray) 
             "Decoded draws from the prior of each class.",
             pictures.mosaic(shades(made.reshape(-1, SHOWN, *made.shape[1:])), [data.classes[label] for label in shown]),
         )
-    if model.bottleneck.prior:
+    if model.bottleneck.drawn:
         rows = np.repeat(x[: SHOWN // 2], SHOWN - 1, axis=0)
         varied = evaluation.numpy(model.vary(rows, np.arange(len(rows), dtype="int32")))
         varied = varied.reshape(-1, SHOWN - 1, *x.shape[1:])

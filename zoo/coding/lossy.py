@@ -40,9 +40,11 @@ class Lossy(Mode):
         return numbers + ZERO
 
     def values(self, integers: np.ndarray) -> np.ndarray:
-        steps, numbers = self.model.entropy.steps, (integers - ZERO).astype("int32")
-        starts = range(0, max(len(numbers), 1), ROWS)
-        codes = (self.model.bottleneck.numbered(numbers[start : start + ROWS], steps) for start in starts)
+        symbols = self.model.entropy.symbols(integers - ZERO)
+        if self.model.bottleneck.discrete:
+            symbols = symbols.astype("int32")
+        starts = range(0, max(len(symbols), 1), ROWS)
+        codes = (self.model.bottleneck.codes(symbols[start : start + ROWS]) for start in starts)
         return np.concatenate([ops.convert_to_numpy(self.model.decode(part)) for part in codes])
 
     def encode(self, integers: np.ndarray) -> bytes:
@@ -77,8 +79,8 @@ class Lossy(Mode):
         return self.encode(self._lowest + numbers + ZERO)
 
     def _numbers(self, x) -> np.ndarray:
-        codes = self.model.encode(x)
-        return ops.convert_to_numpy(self.model.bottleneck.numbers(codes, self.model.entropy.steps)).astype("int64")
+        symbols = self.model.bottleneck.symbols(self.model.encode(x))
+        return self.model.entropy.numbers(ops.convert_to_numpy(symbols))
 
     def _clusters(self, rows: int) -> Distribution:
         return Distribution(rows, 0, len(self._shares), lambda edges, places: self._shares[edges - 1] / TOTAL)
