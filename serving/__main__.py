@@ -1,4 +1,4 @@
-"""python -m serving export | serve | check"""
+"""python -m serving export | serve | check | compress | decompress | inspect"""
 
 import argparse
 import sys
@@ -44,7 +44,9 @@ def _run(arguments: list[str] | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m serving", description="Export and serve trained models.")
+    parser = argparse.ArgumentParser(
+        "python -m serving", description="Export and serve trained models, and compress data with them."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     export = commands.add_parser("export", help="write the model of a run to DIR/MODEL/VERSION")
@@ -66,7 +68,35 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="serve DIR, send one request to every verb, and stop")
     check.add_argument("directory", metavar="DIR")
     check.set_defaults(command=_check)
+    _add_compression(commands)
     return parser
+
+
+def _add_compression(commands) -> None:
+    compress = commands.add_parser("compress", help="write data to a file that the model makes short, without loss")
+    compress.add_argument("model", help="a preset, or the folder of a preset or a run")
+    compress.add_argument("inputs", nargs="+", metavar="INPUT", help=".npy and .npz files, folders of pictures")
+    compress.add_argument("output", metavar="OUTPUT", help="path of the file, such as digits.laz")
+    compress.add_argument(
+        "--portable",
+        type=_truth,
+        default=True,
+        metavar="TRUE|FALSE",
+        help="read on any machine; false is faster (default: true)",
+    )
+    compress.set_defaults(command=_compress)
+
+    decompress = commands.add_parser("decompress", help="write the data of such a file, as they were")
+    decompress.add_argument("file", metavar="FILE")
+    decompress.add_argument("output", metavar="OUTPUT", help="path of an .npy file, or of a new folder for pictures")
+    decompress.add_argument("--model", help="with which it was written; the preset that the file names unless given")
+    decompress.add_argument("--rows", metavar="START:STOP", help="only these; of the others no more is decoded than must be")
+    decompress.add_argument("--salvage", action="store_true", help="leave out chunks that are damaged")
+    decompress.set_defaults(command=_decompress)
+
+    inspect = commands.add_parser("inspect", help="say what such a file holds")
+    inspect.add_argument("file", metavar="FILE")
+    inspect.set_defaults(command=_inspect)
 
 
 def _type(name: str, default):
@@ -106,6 +136,28 @@ def _check(options) -> None:
     from serving.check import check
 
     check(options.directory)
+
+
+def _compress(options) -> None:
+    from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
+    from serving.compression import compress
+
+    print(compress(options.model, options.inputs, options.output, options.portable))
+
+
+def _decompress(options) -> None:
+    from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
+    from serving.compression import decompress, interval
+
+    rows = interval(options.rows) if options.rows else None
+    print(decompress(options.file, options.output, options.model, rows, options.salvage))
+
+
+def _inspect(options) -> None:
+    from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
+    from serving.compression import inspect
+
+    print(inspect(options.file))
 
 
 if __name__ == "__main__":

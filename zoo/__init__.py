@@ -5,6 +5,7 @@ from zoo.autoregressive import Autoregressive
 from zoo.bodies import conv, conv_decoder, dense, linear
 from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
+from zoo.compression import Salvaged, decompress, salvage
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
 from zoo.entropy import Histograms
 from zoo.finite import Finite
@@ -51,6 +52,7 @@ __all__ = [
     "RandomNoise",
     "Ranks",
     "Rounded",
+    "Salvaged",
     "Signature",
     "SquaredError",
     "StandardNormal",
@@ -64,6 +66,7 @@ __all__ = [
     "coder",
     "conv",
     "conv_decoder",
+    "decompress",
     "dense",
     "dense_autoencoder",
     "linear",
@@ -72,6 +75,7 @@ __all__ = [
     "load",
     "pca",
     "register",
+    "salvage",
     "sample",
     "save_preset",
     "start_as_regression",

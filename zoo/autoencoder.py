@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -229,6 +230,25 @@ class Autoencoder(Model):
         codes, cost = self.bottleneck.draw(features, ops.transpose(draws, (1, 0, 2)), self.prior)  # (S, B, k), (S, B, k)
         log_weight = self._log_prob(x, self._judged(codes)) - ops.sum(cost, axis=-1)  # (S, B)
         return ops.logsumexp(log_weight, axis=0) - math.log(samples)
+
+    def bits(self, x: ArrayLike) -> keras.KerasTensor:
+        """How many bits each x `(B, *shape)` takes in a file of `compress`, ideally: its score, as a code length, `(B,)`.
+
+        Raises:
+            ValueError: a model with which data cannot be compressed without loss.
+        """
+        from zoo.coding import bits_back  # which imports this module
+
+        bits_back.require_lossless(self)
+        return -self.score(x) / math.log(2)
+
+    def compress(
+        self, x: ArrayLike, name: str | None = None, portable: bool = True, progress: Callable[[int, int], None] | None = None
+    ) -> bytes:
+        """A file of data `(n, *shape)`: see `zoo.compression.compress`; `zoo.decompress` gives the data back, to the bit."""
+        from zoo import compression  # which imports this module
+
+        return compression.compress(self, x, name, portable, progress)
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb."""

@@ -8,11 +8,11 @@ chosen z. So a row costs log q(z | x) − log p(x | z) − log p(z), on the aver
 from collections.abc import Iterator
 
 import numpy as np
-from keras import ops
 
 from zoo.autoencoder import Autoencoder
 from zoo.bottlenecks import Gaussian
 from zoo.coding import codes, networks
+from zoo.coding.levels import Levels
 from zoo.coding.mode import Mode
 from zoo.coding.stack import Distribution, Stack
 from zoo.likelihoods import Discrete
@@ -20,6 +20,7 @@ from zoo.likelihoods import Discrete
 PROBED = 256  # rows by which settings are chosen
 MOST = 256  # rows that are coded at once
 PROBE = 3  # rows of the probe
+MARGIN, SLOWEST = 0.8, 0.02  # of the growth of batches, in rows for each row that is coded
 KNOWN = 64  # known words of a stack, at first; twice as many where these do not do
 
 
@@ -33,7 +34,8 @@ class BitsBack(Mode):
         super().__init__(model, settings)
         self._network = networks.Portable(model) if settings["network"] == "portable" else networks.Native(model)
         self._grid = codes.Grid(np.array(settings["exponents"]), settings["bits"])
-        self._prior = codes.NormalPrior(self._grid)
+        self._prior = codes.prior(model.prior, self._grid)
+        self._levels = Levels(model.likelihood.levels, settings["dtype"])
 
     @classmethod
     def prepared(cls, model: Autoencoder, x: np.ndarray, portable: bool = True) -> "BitsBack":
@@ -44,17 +46,26 @@ class BitsBack(Mode):
         """
         require_lossless(model)
         network = (networks.Portable if portable else networks.Native)(model)
-        rows = _values(_levels(model, x[:: -(-len(x) // PROBED) or 1]), model.likelihood.levels)
-        mean, log_variance = network.posterior(rows)
-        grid = codes.Grid.around(mean, np.exp(0.5 * log_variance))
-        settings = {"network": network.name, "exponents": grid.exponents.tolist(), "bits": grid.bits}
-        return cls(model, {**settings, "growth": 0.5})
+        levels = Levels.of(x, model.likelihood.levels)
+        integers = levels.numbers(x[:: -(-len(x) // PROBED) or 1])
+        grid = codes.Grid(np.zeros(model.k, int), 4)
+        if len(integers):
+            mean, log_variance = network.posterior(_inputs(integers, levels.count))
+            grid = codes.Grid.around(mean, np.exp(0.5 * log_variance))
+        settings = {"network": network.name, "dtype": levels.dtype, "exponents": grid.exponents.tolist(), "bits": grid.bits}
+        mode = cls(model, {**settings, "growth": 1.0})
+        mode.settings["growth"] = mode._growth(integers)
+        return mode
+
+    @property
+    def parallel(self) -> bool:
+        return self.settings["network"] == "portable"
 
     def integers(self, x: np.ndarray) -> np.ndarray:
-        return _levels(self.model, x)
+        return self._levels.numbers(x)
 
     def values(self, integers: np.ndarray) -> np.ndarray:
-        return _values(integers, self.model.likelihood.levels)
+        return self._levels.rows(integers)
 
     def encode(self, integers: np.ndarray) -> bytes:
         known = KNOWN
@@ -87,6 +98,18 @@ class BitsBack(Mode):
             self._prior.push(stack, cells)
         return stack
 
+    def _growth(self, integers: np.ndarray) -> float:
+        """How many rows can be coded at once for each that is on the stack, so that there are bits to choose their codes by."""
+        if not len(integers):
+            return 1.0
+        stack = Stack(known=-(-len(integers) * self.model.k * self._grid.bits // 32) + KNOWN)
+        before = stack.bits
+        cells = self._posterior(integers).pop(stack)
+        taken = before - stack.bits
+        self._push(stack, cells, integers)
+        self._prior.push(stack, cells)
+        return float(np.clip(round(MARGIN * (stack.bits - before) / taken, 2), SLOWEST, 1.0))
+
     def _batches(self, rows: int) -> Iterator[slice]:
         """Which rows are coded together: few at first, while the stack has few bits to choose their codes by."""
         done = 0
@@ -96,7 +119,7 @@ class BitsBack(Mode):
             done += count
 
     def _posterior(self, integers: np.ndarray) -> codes.Posterior:
-        return codes.Posterior(self._grid, *self._network.posterior(self.values(integers)))
+        return codes.Posterior(self._grid, *self._network.posterior(_inputs(integers, self._levels.count)))
 
     def _push(self, stack: Stack, cells: np.ndarray, integers: np.ndarray) -> None:
         stack.push(self._data(cells), integers.ravel())
@@ -134,12 +157,6 @@ def require_lossless(model: Autoencoder) -> None:
         )
 
 
-def _values(levels: np.ndarray, count: int) -> np.ndarray:
+def _inputs(levels: np.ndarray, count: int) -> np.ndarray:
+    """Levels as the encoder takes them, whatever dtype the rows have."""
     return levels.astype("float32") / np.float32(count - 1)
-
-
-def _levels(model: Autoencoder, x: np.ndarray) -> np.ndarray:
-    """The numbers of the levels of x `(n, *shape)`, int64; ValueError if a value is on none."""
-    n = model.likelihood.levels - 1
-    x = ops.convert_to_numpy(x)
-    return np.rint(np.clip(x, 0.0, 1.0) * n).astype("int64")

@@ -9,14 +9,14 @@ import math
 from decimal import Decimal
 from typing import NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
-from zoo import density
 from zoo.coding import curves
 from zoo.coding.curves import DIGITS
 from zoo.coding.stack import Distribution, Stack
+from zoo.mixture import Mixture
+from zoo.priors import Prior, StandardNormal
 
 CELLS = 4  # of a posterior's standard deviation, in each dimension on the average; finer ones gain nothing
 SPREAD = 8.0  # standard deviations of posteriors that the cells reach to
@@ -193,24 +193,28 @@ class _Given:
         self._place += 1
 
 
-def prior(layer: keras.layers.Layer, grid: Grid) -> NormalPrior | MixturePrior:
+def prior(found: Prior, grid: Grid) -> NormalPrior | MixturePrior:
     """What codes on a grid are pushed and popped under.
 
     Raises:
         ValueError: a prior of another kind.
     """
-    if isinstance(layer, density.Mixture):
-        k = layer.means.shape[-1]
-        proportions, means, scales = (
-            np.asarray(ops.convert_to_numpy(each), "float64").reshape(-1, *shape)
-            for each, shape in ((layer.proportions, ()), (layer.means, (k,)), (layer.scales, (k, k)))
+    if isinstance(found, StandardNormal):
+        return NormalPrior(grid)
+    if not isinstance(found, Mixture):
+        raise ValueError(
+            f"Expected a prior of codes that can be coded without loss: StandardNormal or Mixture. Received: "
+            f"{type(found).__name__}. Try --prior=mixture, or --lossy."
         )
-        here = proportions > 0
-        return MixturePrior(grid, proportions[here], means[here], scales[here])
-    raise ValueError(
-        f"Expected a prior of codes that can be coded: StandardNormal or Mixture. Received: {type(layer).__name__}. "
-        "Try another --prior."
+    k = found.means.shape[-1]
+    proportions, means, scales = (
+        np.asarray(ops.convert_to_numpy(each), "float64").reshape(-1, *shape)
+        for each, shape in ((found.proportions, ()), (found.means, (k,)), (found.scales, (k, k)))
     )
+    if not means.any() and (scales == np.eye(k)).all():  # not fitted
+        return NormalPrior(grid)
+    here = proportions > 0
+    return MixturePrior(grid, proportions[here], means[here], scales[here])
 
 
 def _shares(weights: np.ndarray) -> Distribution:

@@ -22,7 +22,7 @@ ValueAndSlope = Callable[[Decimal], tuple[Decimal, Decimal]]
 
 class Curve:
     """A function on float64 arrays of any shape: cubic pieces through its values and slopes at multiples of 1 / 64, whose error
-    is h⁴ / 384 of the fourth derivative, about 1e-10. Outside [low, high] it goes on as a straight line.
+    is h⁴ / 384 of the fourth derivative, below 1e-9. Outside [low, high] it goes on as a straight line.
 
     Args:
         function: value and slope at a decimal number.

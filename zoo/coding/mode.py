@@ -26,6 +26,11 @@ class Mode(abc.ABC):
         self.model = model
         self.settings = settings
 
+    @property
+    def parallel(self) -> bool:
+        """Whether several chunks may be coded at once, in threads."""
+        return True
+
     @classmethod
     @abc.abstractmethod
     def prepared(cls, model: Autoencoder, x: np.ndarray, **wishes) -> "Mode":
@@ -45,7 +50,7 @@ class Mode(abc.ABC):
 
     @abc.abstractmethod
     def values(self, integers: np.ndarray) -> np.ndarray:
-        """The rows `(n, *shape)` that integers stand for."""
+        """The rows `(n, *shape)` that integers stand for, in the dtype of the rows that were coded, if the mode is lossless."""
 
     @abc.abstractmethod
     def encode(self, integers: np.ndarray) -> bytes:

@@ -1,0 +1,196 @@
+"""Files of data, compressed with a model and back: `python -m serving compress`, `decompress` and `inspect`."""
+
+import contextlib
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import zoo
+from training.run import trained
+from zoo import compression, files, presets
+from zoo.autoencoder import Autoencoder
+
+MODES = {1: ("L", "1"), 3: ("RGB",)}  # Pillow's, by channels
+PICTURES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".jpg", ".jpeg")
+ZSTD_LEVEL = 19
+
+
+def compress(model: str, inputs: Sequence[str], output: str, portable: bool = True) -> str:
+    """Writes a compressed file of arrays and folders of pictures, one after another.
+
+    Args:
+        model: a preset's name, or the folder of a preset or of a run.
+        inputs: `.npy` and `.npz` files, and folders of pictures that have the model's height, width and channels.
+        output: path of the file.
+        portable: as `zoo.compression.compress`.
+
+    Returns:
+        What was written, and how that compares, in lines.
+
+    Raises:
+        ValueError: no such model or input; rows that cannot be compressed without loss.
+    """
+    coder = trained(model)
+    parts = [_rows(pathlib.Path(each), coder) for each in inputs]
+    dtypes = {part.dtype.name for part in parts}
+    if len(dtypes) > 1:
+        raise ValueError(f"Expected inputs of one dtype. Received: {', '.join(sorted(dtypes))}. Try a file for each.")
+    x = np.concatenate(parts)
+    with _progress("compressing") as progress:
+        data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, progress)
+    files.write(output, lambda new: new.write_bytes(data))
+    return "\n".join(_comparison(coder, model, x, data, output))
+
+
+def decompress(file: str, output: str, model: str | None = None, rows: slice | None = None, salvage: bool = False) -> str:
+    """Writes the rows of a compressed file: as a `.npy` file or, where the path has no such ending, as a folder of pictures,
+    which are numbered.
+
+    Args:
+        model: as in `compress`; the preset that the file names unless given.
+        rows: only these.
+        salvage: leave out what is damaged, and say so on stderr.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: a damaged file, another model; rows that are no pictures for a folder.
+    """
+    data, coder = pathlib.Path(file).read_bytes(), trained(model) if model else None
+    if salvage:
+        saved = compression.salvage(data, coder)
+        for problem in saved.damaged.values():
+            print(problem, file=sys.stderr)
+        x, numbers = saved.x, saved.rows
+    else:
+        with _progress("decompressing") as progress:
+            x = compression.decompress(data, coder, rows, progress)
+        numbers = np.arange(len(x)) + (rows.start or 0 if rows else 0)
+    if pathlib.Path(output).suffix == ".npy":
+        files.write(output, lambda new: _save(new, x))
+    else:
+        _write_pictures(pathlib.Path(output), x, numbers)
+    return f"Wrote {output}: {len(x):,} rows of shape {x.shape[1:]}, {x.dtype}"
+
+
+def inspect(file: str) -> str:
+    """What a compressed file says of itself, in lines."""
+    said = compression.inspect(pathlib.Path(file).read_bytes())
+    chunks, settings = said.pop("chunks"), said.pop("settings")
+    lines = [f"{name + ':':<14}{value}" for name, value in {**said, **settings}.items()]
+    lines += [
+        f"chunk {number}: rows {each['first']:,} to {each['first'] + each['rows'] - 1:,}, {each['bytes']:,} bytes"
+        + ("" if each["whole"] else ", damaged")
+        for number, each in enumerate(chunks)
+    ]
+    return "\n".join(lines)
+
+
+def interval(text: str) -> slice:
+    """The rows that `START:STOP` means, each of which may be left out.
+
+    Raises:
+        ValueError: another form.
+    """
+    start, colon, stop = text.partition(":")
+    if not colon or not all(part.isdecimal() or not part for part in (start, stop)):
+        raise ValueError(f"Expected START:STOP. Received: {text}. Try 0:1000.")
+    return slice(*(int(part) if part else None for part in (start, stop)))
+
+
+def _rows(path: pathlib.Path, model: Autoencoder) -> np.ndarray:
+    if path.is_dir():
+        return _pictures(path, model.shape)
+    with files.reading(path, "an .npy or .npz file, or a folder of pictures", "numpy.save"):
+        arrays = np.load(path, allow_pickle=False)
+        x = arrays if isinstance(arrays, np.ndarray) else arrays["x" if "x" in arrays.files else arrays.files[0]]
+    return x[..., None] if x.ndim == len(model.shape) and model.shape[-1] == 1 else x
+
+
+def _pictures(folder: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+    """All pictures in a folder, sorted by path, uint8 `(n, *shape)`. Others than of that size are refused: what changed them
+    would be a loss."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+    if not paths or len(shape) != 3:
+        raise ValueError(f"Expected pictures of shape {shape}. Received: {len(paths)} in {folder}. Try an .npy file.")
+    return np.stack([_picture(path, shape) for path in paths])
+
+
+def _picture(path: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
+    expected = f"a picture of {shape[1]} x {shape[0]} pixels and {shape[2]} channels"
+    with files.reading(path, expected, "one that is"), Image.open(path) as picture:
+        if picture.mode not in MODES[shape[2]] or picture.size != shape[1::-1]:
+            raise ValueError(f"{picture.size[0]} x {picture.size[1]}, {picture.mode}")
+        return np.asarray(picture.convert(MODES[shape[2]][0])).reshape(shape)
+
+
+def _write_pictures(folder: pathlib.Path, x: np.ndarray, numbers: np.ndarray) -> None:
+    if x.ndim != 4 or x.shape[-1] not in MODES or x.dtype not in ("uint8", "bool"):
+        raise ValueError(f"Expected the path of an .npy file. Received: {folder}. Try {folder}.npy.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"Expected a new folder, or an empty one. Received: {folder}. Try another.")
+    pixels = x.astype("uint8") * 255 if x.dtype == bool else x
+    place = files.resolved(folder)
+    with files.beside(place) as new:
+        new.mkdir()
+        for number, each in zip(numbers.tolist(), pixels, strict=True):
+            Image.fromarray(each[..., 0] if each.shape[-1] == 1 else each).save(new / f"{number:06d}.png")
+        files.replace_folder(new, place)
+
+
+def _save(path: pathlib.Path, x: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        np.save(file, x)
+
+
+def _comparison(coder: Autoencoder, model: str, x: np.ndarray, data: bytes, output: str) -> list[str]:
+    size, ideal = len(data), float(np.sum(_bits(coder, x))) / 8
+    lines = [f"Wrote {output}: {len(x):,} rows in {size:,} bytes, {8 * size / x.size:.4f} bits a value"]
+    lines.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
+    other = _zstd(x)
+    if other is None:
+        return [*lines, "pip install zstandard to compare with zstd"]
+    own = _model_bytes(coder, model)
+    lines.append(f"zstd -{ZSTD_LEVEL}: {other:,} bytes, {other / size:.2f} times as many")
+    gain = (other - size) / max(len(x), 1)
+    even = f"from {int(np.ceil(own / gain)):,} rows on" if gain > 0 else "never"
+    return [*lines, f"the model: {own:,} bytes; with it, the file is the smaller one {even}"]
+
+
+def _bits(coder: Autoencoder, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.asarray(coder.bits(part)) for part in np.array_split(x, max(1, len(x) // 1000))])
+
+
+def _zstd(x: np.ndarray) -> int | None:
+    """Bytes of the same data under zstd, packed to bits where there are two levels, if that is shorter."""
+    try:
+        import zstandard
+    except ImportError:
+        return None
+    forms = [x.tobytes()]
+    if len(np.unique(x[:100])) <= 2 and len(np.unique(x)) <= 2:
+        forms.append(np.packbits(x > 0).tobytes())
+    return min(len(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(form)) for form in forms)
+
+
+def _model_bytes(coder: Autoencoder, model: str) -> int:
+    folder = presets.FOLDER / model if model in zoo.list() else pathlib.Path(model)
+    stored = folder / presets.WEIGHTS
+    return stored.stat().st_size if stored.exists() else 4 * coder.count_params()
+
+
+@contextlib.contextmanager
+def _progress(task: str) -> Iterator[Callable[[int, int], None]]:
+    with tqdm(desc=task, unit="row", leave=False, dynamic_ncols=True) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress

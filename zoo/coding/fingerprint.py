@@ -1,0 +1,39 @@
+"""Which model a file was written with."""
+
+import hashlib
+import json
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.autoencoder import Autoencoder
+
+CODING = ("encoder", "bottleneck", "decoder", "likelihood", "prior", "scaling")  # the parts that decide what a file holds
+HEAD = "head"
+# Of a configuration, what has no part in what a trained model computes, or is written otherwise by other versions of Keras
+IGNORED = ("initializer", "regularizer", "constraint", "name", "module", "dtype", "trainable", "config", "seed", "schema")
+
+
+def fingerprint(model: Autoencoder) -> str:
+    """SHA-256 of the configuration and the weights that coding depends on, in hexadecimal digits."""
+    parts = {name: part for name in CODING if (part := getattr(model, name, None)) is not None}
+    hashed = hashlib.sha256()
+    for name, part in parts.items():
+        described = _plain(keras.saving.serialize_keras_object(part))
+        hashed.update(json.dumps([name, described], sort_keys=True).encode())
+    for part in (*parts.values(), getattr(model, HEAD)):
+        for weight in getattr(part, "weights", ()):
+            value = np.asarray(ops.convert_to_numpy(weight), "<f4")
+            hashed.update(repr(value.shape).encode() + np.ascontiguousarray(value).tobytes())
+    return hashed.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A configuration without what is ignored; that of an object is its class and its settings."""
+    if isinstance(value, dict):
+        inner = value.get("config")
+        settings = {key: _plain(each) for key, each in value.items() if each is not None and not key.endswith(IGNORED)}
+        return settings | {"": _plain(inner)} if isinstance(inner, dict) and "class_name" in value else settings
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
