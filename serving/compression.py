@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import zoo
 from training.run import trained
-from zoo import compression, files, presets
+from zoo import compression, files, inputs, presets
 from zoo.autoencoder import Autoencoder
 
 MODES = {1: ("L", "1"), 3: ("RGB",)}  # Pillow's, by channels
@@ -20,14 +20,14 @@ PICTURES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".
 ZSTD_LEVEL = 19
 
 
-def compress(model: str, inputs: Sequence[str], output: str, portable: bool = True) -> str:
+def compress(model: str, inputs: Sequence[str], output: str, portable: bool = True, lossy: bool = False) -> str:
     """Writes a compressed file of arrays and folders of pictures, one after another.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.
         inputs: `.npy` and `.npz` files, and folders of pictures that have the model's height, width and channels.
         output: path of the file.
-        portable: as `zoo.compression.compress`.
+        portable, lossy: as `zoo.compression.compress`.
 
     Returns:
         What was written, and how that compares, in lines.
@@ -42,9 +42,9 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
         raise ValueError(f"Expected inputs of one dtype. Received: {', '.join(sorted(dtypes))}. Try a file for each.")
     x = np.concatenate(parts)
     with _progress("compressing") as progress:
-        data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, progress)
+        data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, lossy, progress)
     files.write(output, lambda new: new.write_bytes(data))
-    return "\n".join(_comparison(coder, model, x, data, output))
+    return "\n".join(_comparison(coder, model, x, data, output, lossy))
 
 
 def decompress(file: str, output: str, model: str | None = None, rows: slice | None = None, salvage: bool = False) -> str:
@@ -149,10 +149,14 @@ def _save(path: pathlib.Path, x: np.ndarray) -> None:
         np.save(file, x)
 
 
-def _comparison(coder: Autoencoder, model: str, x: np.ndarray, data: bytes, output: str) -> list[str]:
-    size, ideal = len(data), float(np.sum(_bits(coder, x))) / 8
+def _comparison(coder: Autoencoder, model: str, x: np.ndarray, data: bytes, output: str, lossy: bool) -> list[str]:
+    size = len(data)
     lines = [f"Wrote {output}: {len(x):,} rows in {size:,} bytes, {8 * size / x.size:.4f} bits a value"]
-    lines.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
+    if lossy:
+        lines.append(f"signal-to-noise ratio: {_decibels(x, compression.decompress(data, coder)):.2f} dB of the peak 1")
+    else:
+        ideal = float(np.sum(_bits(coder, x))) / 8
+        lines.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
     other = _zstd(x)
     if other is None:
         return [*lines, "pip install zstandard to compare with zstd"]
@@ -165,6 +169,12 @@ def _comparison(coder: Autoencoder, model: str, x: np.ndarray, data: bytes, outp
 
 def _bits(coder: Autoencoder, x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.asarray(coder.bits(part)) for part in np.array_split(x, max(1, len(x) // 1000))])
+
+
+def _decibels(x: np.ndarray, again: np.ndarray) -> float:
+    """−10 log₁₀ of the mean squared error of rows, which are 1 at most."""
+    error = np.mean(np.square(inputs.scaled(x) - inputs.scaled(again)), dtype="float64") if x.size else 0.0
+    return float(-10 * np.log10(max(error, 1e-30)))
 
 
 def _zstd(x: np.ndarray) -> int | None:

@@ -243,12 +243,18 @@ class Autoencoder(Model):
         return -self.score(x) / math.log(2)
 
     def compress(
-        self, x: ArrayLike, name: str | None = None, portable: bool = True, progress: Callable[[int, int], None] | None = None
+        self,
+        x: ArrayLike,
+        name: str | None = None,
+        portable: bool = True,
+        lossy: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> bytes:
-        """A file of data `(n, *shape)`: see `zoo.compression.compress`; `zoo.decompress` gives the data back, to the bit."""
+        """A file of data `(n, *shape)`: see `zoo.compression.compress`; `zoo.decompress` gives the data back, to the bit unless
+        it is `lossy`."""
         from zoo import compression  # which imports this module
 
-        return compression.compress(self, x, name, portable, progress)
+        return compression.compress(self, x, name, portable, lossy, progress)
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb."""

@@ -17,10 +17,11 @@ from zoo.coding import container, levels
 from zoo.coding.bits_back import BitsBack
 from zoo.coding.container import Container
 from zoo.coding.fingerprint import fingerprint
+from zoo.coding.lossy import Lossy
 from zoo.coding.mode import Mode
 
 CHUNK = 1024  # rows
-MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack,)}
+MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack, Lossy)}
 SHOWN = 12  # digits of a fingerprint in an error
 
 Progress = Callable[[int, int], None]  # rows that are done, and all rows
@@ -35,7 +36,12 @@ class Salvaged(NamedTuple):
 
 
 def compress(
-    model: Autoencoder, x: ArrayLike, name: str | None = None, portable: bool = True, progress: Progress | None = None
+    model: Autoencoder,
+    x: ArrayLike,
+    name: str | None = None,
+    portable: bool = True,
+    lossy: bool = False,
+    progress: Progress | None = None,
 ) -> bytes:
     """A file that holds rows x `(n, *shape)`, from which `decompress` makes the same rows again, to the bit.
 
@@ -44,13 +50,16 @@ def compress(
         name: of the model, which is written into the file; that of the preset, if it is one.
         portable: whether every machine can read the file. Otherwise those can that compute as this one does, which takes less
             time, and any layers will do.
+        lossy: whether the file holds the rounded codes of the rows alone, of which `decompress` makes what the model decodes of
+            them. Every machine can read such a file, and finds the same rows but for the rounding errors of its decoder.
         progress: is told how many rows are done.
 
     Raises:
-        ValueError: a model that cannot compress without loss, or rows that would not come back as they are.
+        ValueError: a model that cannot compress without loss, or rows that would not come back as they are; with `lossy`, a
+            model whose rounded codes have no histograms (`training.fit_entropy`).
     """
     x = levels.rows(x, model.shape)
-    mode = BitsBack.prepared(model, x, portable=portable)
+    mode = Lossy.prepared(model, x) if lossy else BitsBack.prepared(model, x, portable=portable)
     integers = mode.integers(x)
     parts = [integers[start : start + CHUNK] for start in range(0, len(integers), CHUNK)]
     chunks, done = [], 0
@@ -88,7 +97,7 @@ def decompress(
         done += len(part)
         if progress:
             progress(done, total)
-    integers = np.concatenate(parts) if parts else mode.integers(mode.values(np.zeros((0, *file.head["shape"]), "int64")))
+    integers = np.concatenate(parts) if parts else np.zeros((0, *mode.form), "int64")
     offset = file.entries[numbers[0]].first if numbers else 0
     return mode.values(integers[first - offset : last - offset])
 
@@ -101,7 +110,7 @@ def salvage(data: bytes, model: Autoencoder | None = None) -> Salvaged:
     """
     file = container.read(data)
     mode = _opened(file, model)
-    parts, numbers, damaged = [np.zeros((0, *file.head["shape"]), "int64")], [np.zeros(0, "int64")], {}
+    parts, numbers, damaged = [np.zeros((0, *mode.form), "int64")], [np.zeros(0, "int64")], {}
     for number, entry in enumerate(file.entries):
         try:
             parts.append(_decoded(file, mode, number))
@@ -138,7 +147,7 @@ def _head(mode: Mode, name: str) -> dict:
     return {
         "mode": mode.name,
         "model": name,
-        "fingerprint": fingerprint(mode.model),
+        "fingerprint": fingerprint(mode.model, mode.parts),
         "shape": list(mode.model.shape),
         "digest": _digest(mode),
         "made": _machine(),
@@ -163,10 +172,10 @@ def _opened(file: Container, model: Autoencoder | None) -> Mode:
         )
     if model is None:
         model = _preset(head)
-    elif fingerprint(model) != head["fingerprint"]:
+    elif (found := fingerprint(model, MODES[head["mode"]].parts)) != head["fingerprint"]:
         raise ValueError(
             f"Expected the model that the file was written with, {_named(head)}. Received: another, of fingerprint "
-            f"{fingerprint(model)[:SHOWN]}. Try that model, with the weights that it had."
+            f"{found[:SHOWN]}. Try that model, with the weights that it had."
         )
     mode = MODES[head["mode"]](model, head["settings"])
     if _digest(mode) != head["digest"]:
@@ -178,9 +187,10 @@ def _opened(file: Container, model: Autoencoder | None) -> Mode:
 
 
 def _preset(head: dict) -> Autoencoder:
+    parts = MODES[head["mode"]].parts
     for name in sorted(presets.list(), key=lambda name: name != head["model"]):
         model = presets.load(name)
-        if isinstance(model, Autoencoder) and fingerprint(model) == head["fingerprint"]:
+        if isinstance(model, Autoencoder) and fingerprint(model, parts) == head["fingerprint"]:
             return model
     raise ValueError(
         f"Expected a file of one of the presets, zoo.list(), or its model. Received: one of {_named(head)}. Try "

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo.arguments import require_whole
+from zoo.arguments import require_positive, require_whole
 from zoo.registry import register
 
 TOTAL = 2**16  # of the frequencies in a histogram
@@ -22,13 +22,16 @@ class Histograms(keras.layers.Layer):
     Args:
         cells: number N of whole numbers in a histogram.
         clusters: number G of clusters: rows that are alike share histograms.
+        distortion: squared error that rounding adds, in all, as a share of that of reconstructions; the larger, the fewer the
+            bits. It has no meaning for codes that are whole numbers, or entries of a codebook, already.
     """
 
-    def __init__(self, cells: int = 64, clusters: int = 32, **kwargs):
+    def __init__(self, cells: int = 64, clusters: int = 32, distortion: float = 0.1, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         require_whole(2, cells=cells)
         require_whole(1, clusters=clusters)
-        self.cells, self.clusters = cells, clusters
+        require_positive(distortion=distortion)
+        self.cells, self.clusters, self.distortion = cells, clusters, distortion
 
     def build(self, input_shape: tuple) -> None:
         m = input_shape[-1]
@@ -90,7 +93,7 @@ class Histograms(keras.layers.Layer):
         return costs
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "cells": self.cells, "clusters": self.clusters}
+        return {**super().get_config(), "cells": self.cells, "clusters": self.clusters, "distortion": self.distortion}
 
     def _constant(self, name: str, shape: tuple[int, ...], dtype: str):
         return self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name, dtype=dtype, autocast=False)

@@ -6,7 +6,6 @@ from sklearn.cluster import MiniBatchKMeans
 
 import zoo
 from zoo import inputs
-from zoo.arguments import require_positive
 from zoo.entropy import TOTAL
 
 ROUNDS = 10  # of assigning rows to the cluster in which they take the fewest bits
@@ -16,35 +15,33 @@ PROBED = 1000  # rows at which the decoder's sensitivity is measured
 PROBE = 0.1  # by which codes are moved there, in standard deviations
 
 
-def fit_entropy(model: zoo.Autoencoder, x: np.ndarray, added: float = 0.1, seed: int = 0) -> None:
+def fit_entropy(model: zoo.Autoencoder, x: np.ndarray, seed: int = 0) -> None:
     """Fits what lossy compression codes with to data `(n, *shape)`: the steps to which codes are rounded, and histograms of the
-    whole numbers that they become. A model without an `entropy` gets one.
+    whole numbers that they become. A model without an `entropy` gets `zoo.Histograms()`.
+
+    `train` does this for a run with --entropy=histograms.
 
     Args:
-        added: the squared error that rounding adds, in all, as a share of that of the reconstructions; codes that are discrete
-            already are not rounded.
         seed: of the fit.
 
     Raises:
-        ValueError: data that are not valid for the model; `added` not above 0.
+        ValueError: data that are not valid for the model.
     """
     x = inputs.rows(x, model.shape)
     model.check(x)
-    codes = model.predict(x, batch_size=1000, verbose=0)["code"]
+    x = _numpy(x)
     if model.entropy is None:
         model.entropy = zoo.Histograms()
+    if not model.entropy.built:
         model.entropy.build(model.bottleneck.symbol_shape[:2])
-    fit_to_codes(model, x[:PROBED], codes, added, seed)
+    fit_entropy_to_codes(model, x[:PROBED], model.predict(x, batch_size=1000, verbose=0)["code"], seed)
 
 
-def fit_to_codes(model: zoo.Autoencoder, x: np.ndarray, codes: np.ndarray, added: float = 0.1, seed: int = 0) -> None:
-    """As `fit_entropy`, but from codes `(n, k)`, and some data `(n, *shape)` at which steps are measured."""
-    require_positive(added=added)
-    inputs.require_some(codes)
+def fit_entropy_to_codes(model: zoo.Autoencoder, x: np.ndarray, codes: np.ndarray, seed: int = 0) -> None:
+    """As `fit_entropy`, but from codes `(n, k)`, and the first rows that these are of, `(m, *shape)`."""
     symbols = _numpy(model.bottleneck.symbols(codes))
-    steps = np.ones(symbols.shape[1], "float32") if model.bottleneck.whole else _steps(model, x, codes, added)
-    numbers = np.rint(symbols / steps).astype("int64")
-    fit_histograms(model.entropy, numbers, steps, seed)
+    steps = np.ones(symbols.shape[1], "float32") if model.bottleneck.whole else _steps(model, x, codes)
+    fit_histograms(model.entropy, np.rint(symbols / steps).astype("int64"), steps, seed)
 
 
 def fit_histograms(entropy: zoo.Histograms, numbers: np.ndarray, steps: np.ndarray, seed: int = 0) -> None:
@@ -59,11 +56,11 @@ def fit_histograms(entropy: zoo.Histograms, numbers: np.ndarray, steps: np.ndarr
     entropy.assign(steps, lowest, *_frequencies(entropy, numbers - lowest, cluster))
 
 
-def _steps(model, x, codes, added) -> np.ndarray:
+def _steps(model, x, codes) -> np.ndarray:
     """Steps `(k,)` of which each adds the same error: Δ² / 12 times the squared length of the decoder's derivative."""
     codes, whole = codes[: len(x)], codes.std(axis=0)
     decoded = _numpy(model.decode(codes))
-    budget = added * np.mean(np.sum(np.square(x - decoded).reshape(len(x), -1), axis=1)) / codes.shape[1]
+    budget = model.entropy.distortion * np.mean(np.sum(np.square(x - decoded).reshape(len(x), -1), axis=1)) / codes.shape[1]
     steps = np.empty_like(whole)
     for j, deviation in enumerate(whole):
         moved = codes + np.where(np.arange(codes.shape[1]) == j, max(PROBE * deviation, 1e-6), 0.0)

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from zoo.autoencoder import Autoencoder
+from zoo.coding.fingerprint import ROUNDING
 from zoo.coding.mode import Mode
 from zoo.coding.stack import Distribution, Stack
 from zoo.entropy import TOTAL
@@ -19,6 +20,7 @@ class Lossy(Mode):
 
     name = "lossy"
     lossless = False
+    parts = ROUNDING
 
     def __init__(self, model: Autoencoder, settings: dict):
         super().__init__(model, settings)
@@ -29,8 +31,12 @@ class Lossy(Mode):
 
     @classmethod
     def prepared(cls, model: Autoencoder, x: np.ndarray) -> "Lossy":
-        """As `Mode.prepared`."""
-        return cls(model, {})
+        """As `Mode.prepared`. Rows of 8-bit integers become such rows again, others float32."""
+        return cls(model, {"dtype": "uint8" if x.dtype == "uint8" else "float32"})
+
+    @property
+    def form(self) -> tuple[int, ...]:
+        return (self._length,)
 
     def integers(self, x: np.ndarray) -> np.ndarray:
         encoded = [self._numbers(x[start : start + ROWS]) for start in range(0, len(x), ROWS)]
@@ -45,7 +51,8 @@ class Lossy(Mode):
             symbols = symbols.astype("int32")
         starts = range(0, max(len(symbols), 1), ROWS)
         codes = (self.model.bottleneck.codes(symbols[start : start + ROWS]) for start in starts)
-        return np.concatenate([ops.convert_to_numpy(self.model.decode(part)) for part in codes])
+        x = np.concatenate([ops.convert_to_numpy(self.model.decode(part)) for part in codes])
+        return np.rint(np.clip(x, 0.0, 1.0) * 255).astype("uint8") if self.settings["dtype"] == "uint8" else x
 
     def encode(self, integers: np.ndarray) -> bytes:
         numbers = integers - ZERO
@@ -73,6 +80,10 @@ class Lossy(Mode):
         places[escaped] = np.where(above > 0, self._cells - 1 + distance, -distance)
         stack.require_known()
         return places + self._lowest + ZERO
+
+    def bits(self, integers: np.ndarray) -> np.ndarray:
+        """The bits that each row's integers take, ideally, `(n,)`."""
+        return self.model.entropy.bits(integers - ZERO)
 
     def probe(self) -> bytes:
         numbers = np.arange(2 * self._length).reshape(2, -1) * 40_503 % (2 * self._cells) - self._cells // 2
