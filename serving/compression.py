@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import zstandard
 from PIL import Image
 from tqdm import tqdm
 
@@ -158,8 +159,6 @@ def _comparison(coder: Autoencoder, model: str, x: np.ndarray, data: bytes, outp
         ideal = float(np.sum(_bits(coder, x))) / 8
         lines.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
     other = _zstd(x)
-    if other is None:
-        return [*lines, "pip install zstandard to compare with zstd"]
     own = _model_bytes(coder, model)
     lines.append(f"zstd -{ZSTD_LEVEL}: {other:,} bytes, {other / size:.2f} times as many")
     gain = (other - size) / max(len(x), 1)
@@ -177,12 +176,8 @@ def _decibels(x: np.ndarray, again: np.ndarray) -> float:
     return float(-10 * np.log10(max(error, 1e-30)))
 
 
-def _zstd(x: np.ndarray) -> int | None:
+def _zstd(x: np.ndarray) -> int:
     """Bytes of the same data under zstd, packed to bits where there are two levels, if that is shorter."""
-    try:
-        import zstandard
-    except ImportError:
-        return None
     forms = [x.tobytes()]
     if len(np.unique(x[:100])) <= 2 and len(np.unique(x)) <= 2:
         forms.append(np.packbits(x > 0).tobytes())

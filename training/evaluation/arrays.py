@@ -203,8 +203,8 @@ def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
 
 def rounded(model: zoo.Autoencoder, split: Split) -> dict[str, float]:
     """What lossy compression of a split comes to: `lossy/bits` of a rounded code, averaged over examples, and the same divided
-    by d, `lossy/bits_per_value`; `lossy/squared_error` of what is decoded of it, and `lossy/psnr`, −10 log₁₀ of the mean squared
-    error of a value, in dB of the peak 1."""
+    by d, `lossy/bits_per_value`; `lossy/squared_error` of what is decoded of it; and `lossy/psnr`, −10 log₁₀ of the same
+    divided by d, in dB of the peak 1."""
     mode, bits, error = Lossy(model, {"dtype": "float32"}), 0.0, 0.0
     for rows in split.batches(BATCH):
         integers = mode.integers(rows["x"])

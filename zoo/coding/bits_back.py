@@ -33,8 +33,8 @@ class BitsBack(Mode):
     def __init__(self, model: Autoencoder, settings: dict):
         super().__init__(model, settings)
         self._network = networks.Portable(model) if settings["network"] == "portable" else networks.Native(model)
-        self._grid = codes.Grid(np.array(settings["exponents"]), settings["bits"])
-        self._prior = codes.prior(model.prior, self._grid)
+        self.grid = codes.Grid(np.array(settings["exponents"]), settings["bits"])
+        self.prior = codes.prior(model.prior, self.grid)
         self._levels = Levels(model.likelihood.levels, settings["dtype"])
 
     @classmethod
@@ -79,9 +79,9 @@ class BitsBack(Mode):
         stack = Stack(np.frombuffer(payload, "<u4"))
         integers = np.empty((rows, *self.model.shape), "int64")
         for part in reversed([*self._batches(rows)]):
-            cells = self._prior.pop(stack, part.stop - part.start)
-            integers[part] = self._pop(stack, cells)
-            self._posterior(integers[part]).push(stack, cells)
+            cells = self.prior.pop(stack, part.stop - part.start)
+            integers[part] = stack.pop(self.data(cells)).reshape(len(cells), *self.model.shape)
+            self.posterior(integers[part]).push(stack, cells)
         stack.require_known()
         return integers
 
@@ -93,21 +93,21 @@ class BitsBack(Mode):
     def _encoded(self, integers: np.ndarray, known: int) -> Stack:
         stack = Stack(known=known)
         for part in self._batches(len(integers)):
-            cells = self._posterior(integers[part]).pop(stack)
-            self._push(stack, cells, integers[part])
-            self._prior.push(stack, cells)
+            cells = self.posterior(integers[part]).pop(stack)
+            stack.push(self.data(cells), integers[part].ravel())
+            self.prior.push(stack, cells)
         return stack
 
     def _growth(self, integers: np.ndarray) -> float:
         """How many rows can be coded at once for each that is on the stack, so that there are bits to choose their codes by."""
         if not len(integers):
             return 1.0
-        stack = Stack(known=-(-len(integers) * self.model.k * self._grid.bits // 32) + KNOWN)
+        stack = Stack(known=-(-len(integers) * self.model.k * self.grid.bits // 32) + KNOWN)
         before = stack.bits
-        cells = self._posterior(integers).pop(stack)
+        cells = self.posterior(integers).pop(stack)
         taken = before - stack.bits
-        self._push(stack, cells, integers)
-        self._prior.push(stack, cells)
+        stack.push(self.data(cells), integers.ravel())
+        self.prior.push(stack, cells)
         return float(np.clip(round(MARGIN * (stack.bits - before) / taken, 2), SLOWEST, 1.0))
 
     def _batches(self, rows: int) -> Iterator[slice]:
@@ -118,19 +118,14 @@ class BitsBack(Mode):
             yield slice(done, done + count)
             done += count
 
-    def _posterior(self, integers: np.ndarray) -> codes.Posterior:
-        return codes.Posterior(self._grid, *self._network.posterior(_inputs(integers, self._levels.count)))
+    def posterior(self, integers: np.ndarray) -> codes.Posterior:
+        """Of the codes of rows of levels `(B, *shape)`."""
+        return codes.Posterior(self.grid, *self._network.posterior(_inputs(integers, self._levels.count)))
 
-    def _push(self, stack: Stack, cells: np.ndarray, integers: np.ndarray) -> None:
-        stack.push(self._data(cells), integers.ravel())
-
-    def _pop(self, stack: Stack, cells: np.ndarray) -> np.ndarray:
-        return stack.pop(self._data(cells)).reshape(len(cells), *self.model.shape)
-
-    def _data(self, cells: np.ndarray) -> Distribution:
+    def data(self, cells: np.ndarray) -> Distribution:
         """Of the levels of rows, given the cells of their codes `(B, k)`."""
         likelihood = self.model.likelihood
-        parameters = self._network.parameters(self._grid.middles(cells))  # (B, *shape), or (B, *shape, p)
+        parameters = self._network.parameters(self.grid.middles(cells))  # (B, *shape), or (B, *shape, p)
         flat = parameters.reshape(-1, likelihood.parameters) if likelihood.parameters > 1 else parameters.ravel()
 
         def below(edges, places):
