@@ -11,7 +11,7 @@ import training
 import zoo
 from serving.__main__ import main
 from training.fitting.entropy import fit_histograms, whole_shares
-from zoo.coding.lossy import ZERO, Lossy
+from zoo.coding.rounded import ZERO, Rounded
 from zoo.entropy import TOTAL
 
 SHAPE = (8, 8, 1)
@@ -46,7 +46,7 @@ def test_whole_numbers_have_the_probabilities_of_a_mixture_of_logistic_distribut
     np.testing.assert_allclose(mass.sum(axis=0), 1.0, atol=1e-6)
     codes = np.stack([numbers, numbers], axis=1).astype("float32")
     likely = mass.min(axis=1) > 1e-5  # elsewhere, SciPy's differences are of nearly equal numbers
-    np.testing.assert_allclose(np.asarray(bottleneck.bits(codes))[likely], -np.log2(mass).sum(axis=1)[likely], rtol=1e-3)
+    np.testing.assert_allclose(np.asarray(bottleneck.bits(codes))[likely], -np.log2(mass[likely]).sum(axis=1), rtol=1e-3)
 
 
 def test_the_rate_buys_errors_with_bits(model, digits):
@@ -76,13 +76,13 @@ def test_clusters_save_bits_where_rows_are_of_kinds():
     kind = random.integers(0, 3, 3_000)
     numbers = np.rint(random.normal(20.0 * (kind[:, None] == np.arange(3)), 1.0, (3_000, 3))).astype("int64")
     bits = []
-    for clusters in (1, 4):
+    for clusters in (1, 3):
         histograms = zoo.Histograms(64, clusters)
         histograms.build((None, 3))
         fit_histograms(histograms, numbers[:2_000], np.ones(3))
         bits.append(histograms.bits(numbers[2_000:]).mean())
     entropy = 3 * 2.05 + np.log2(3)  # of normal distributions, discretized, and of the kinds
-    assert bits[1] == pytest.approx(entropy, rel=0.05) and bits[1] < 0.85 * bits[0]
+    assert bits[1] == pytest.approx(entropy, rel=0.05) and bits[1] < 0.9 * bits[0]
 
 
 def test_a_lossy_file_holds_the_rounded_codes_in_as_many_bits_as_the_histograms_say(model, digits):
@@ -90,7 +90,7 @@ def test_a_lossy_file_holds_the_rounded_codes_in_as_many_bits_as_the_histograms_
     file = model.compress(x, lossy=True)
     again = zoo.decompress(file, model)
     np.testing.assert_allclose(again, model.reconstruct(x), atol=1e-5)
-    mode = Lossy(model, {"dtype": "float32"})
+    mode = Rounded(model, {"dtype": "float32"})
     numbers = mode.integers(x)
     payload = mode.encode(numbers)
     assert 8 * len(payload) == pytest.approx(mode.bits(numbers).sum(), rel=0.01, abs=64)
@@ -100,7 +100,7 @@ def test_a_lossy_file_holds_the_rounded_codes_in_as_many_bits_as_the_histograms_
 
 
 def test_numbers_outside_the_histograms_come_back(model):
-    mode, random = Lossy(model, {"dtype": "float32"}), np.random.default_rng(0)
+    mode, random = Rounded(model, {"dtype": "float32"}), np.random.default_rng(0)
     numbers = ZERO + np.rint(random.standard_cauchy((300, 8)) * 50).astype("int64")
     numbers[0, :2] = ZERO + 2**28, ZERO - 2**28
     payload = mode.encode(numbers)
@@ -123,6 +123,15 @@ def test_codes_of_any_model_can_be_rounded(bottleneck, digits):
         np.square((x - each) / 255).sum(axis=(1, 2, 3)).mean() for each in (again.astype("float32"), _best(model, x))
     )
     assert least - 0.01 < error < 1.3 * least
+
+
+def test_entries_are_coded_by_the_prior_where_there_are_no_histograms(digits):
+    model = _model(zoo.VectorQuantized(6, 16, 2), digits, 3, prior=zoo.Autoregressive(16, 1, 2, epochs=2))
+    sizes = [len(model.compress(digits[:300], lossy=True))]
+    training.fit_prior(model, digits[:1500])
+    file = model.compress(digits[:300], lossy=True)
+    np.testing.assert_allclose(zoo.decompress(file, model), model.reconstruct(digits[:300]), atol=1e-5)
+    assert len(file) < sizes[0] - 300 * 6 * 0.05 and zoo.decompress(model.compress(digits[:0], lossy=True), model).shape[0] == 0
 
 
 def _best(model, x) -> np.ndarray:

@@ -16,12 +16,13 @@ from zoo.autoencoder import Autoencoder
 from zoo.coding import container, levels
 from zoo.coding.bits_back import BitsBack
 from zoo.coding.container import Container
+from zoo.coding.entries import Entries
 from zoo.coding.fingerprint import fingerprint
-from zoo.coding.lossy import Lossy
 from zoo.coding.mode import Mode
+from zoo.coding.rounded import Rounded
 
 CHUNK = 1024  # rows
-MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack, Lossy)}
+MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack, Rounded, Entries)}
 SHOWN = 12  # digits of a fingerprint in an error
 
 Progress = Callable[[int, int], None]  # rows that are done, and all rows
@@ -51,7 +52,8 @@ def compress(
         portable: whether every machine can read the file. Otherwise those can that compute as this one does, which takes less
             time, and any layers will do.
         lossy: whether the file holds the rounded codes of the rows alone, of which `decompress` makes what the model decodes of
-            them. Every machine can read such a file, and finds the same rows but for the rounding errors of its decoder.
+            them. With a model that has histograms of these (`training.fit_entropy`) every machine can read the file, and finds
+            the same rows but for the rounding errors of its decoder. Without, vector-quantized codes are coded by the prior.
         progress: is told how many rows are done.
 
     Raises:
@@ -59,7 +61,7 @@ def compress(
             model whose rounded codes have no histograms (`training.fit_entropy`).
     """
     x = levels.rows(x, model.shape)
-    mode = Lossy.prepared(model, x) if lossy else BitsBack.prepared(model, x, portable=portable)
+    mode = _lossy(model).prepared(model, x) if lossy else BitsBack.prepared(model, x, portable=portable)
     integers = mode.integers(x)
     parts = [integers[start : start + CHUNK] for start in range(0, len(integers), CHUNK)]
     chunks, done = [], 0
@@ -141,6 +143,11 @@ def _is_whole(file: Container, number: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _lossy(model: Autoencoder) -> type[Mode]:
+    """The mode in which a model codes with loss."""
+    return Entries if isinstance(model, Autoencoder) and model.entropy is None and model.bottleneck.discrete else Rounded
 
 
 def _head(mode: Mode, name: str) -> dict:

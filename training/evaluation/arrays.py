@@ -20,7 +20,7 @@ from training.experiments.experiment import Experiment
 from training.progress import stage
 from zoo import noise
 from zoo.arguments import require_whole
-from zoo.coding.lossy import Lossy
+from zoo.coding.rounded import Rounded
 from zoo.registry import register
 
 BATCH = 1000
@@ -205,7 +205,7 @@ def rounded(model: zoo.Autoencoder, split: Split) -> dict[str, float]:
     """What lossy compression of a split comes to: `lossy/bits` of a rounded code, averaged over examples, and the same divided
     by d, `lossy/bits_per_value`; `lossy/squared_error` of what is decoded of it; and `lossy/psnr`, −10 log₁₀ of the same
     divided by d, in dB of the peak 1."""
-    mode, bits, error = Lossy(model, {"dtype": "float32"}), 0.0, 0.0
+    mode, bits, error = Rounded(model, {"dtype": "float32"}), 0.0, 0.0
     for rows in split.batches(BATCH):
         integers = mode.integers(rows["x"])
         bits += float(np.sum(mode.bits(integers)))

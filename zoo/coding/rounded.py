@@ -14,11 +14,11 @@ LENGTHS = 32  # of binary numbers, in the code of an escape
 ROWS = 1000  # that are encoded or decoded at once
 
 
-class Lossy(Mode):
+class Rounded(Mode):
     """Rows as the decoder makes them of rounded codes. What is coded comes back to the bit; the pixels that the decoder makes
     of it may differ between machines by its rounding errors."""
 
-    name = "lossy"
+    name = "rounded"
     lossless = False
     parts = ROUNDING
 
@@ -30,43 +30,28 @@ class Lossy(Mode):
         self._shares, self._cumulative = _cumulative(shares), _cumulative(frequencies)
 
     @classmethod
-    def prepared(cls, model: Autoencoder, x: np.ndarray) -> "Lossy":
+    def prepared(cls, model: Autoencoder, x: np.ndarray) -> "Rounded":
         """As `Mode.prepared`. Rows of 8-bit integers become such rows again, others float32."""
-        return cls(model, {"dtype": "uint8" if x.dtype == "uint8" else "float32"})
+        return cls(model, {"dtype": dtype_of(x)})
 
     @property
     def form(self) -> tuple[int, ...]:
         return (self._length,)
 
     def integers(self, x: np.ndarray) -> np.ndarray:
-        encoded = [self._numbers(x[start : start + ROWS]) for start in range(0, len(x), ROWS)]
-        numbers = np.concatenate(encoded) if encoded else np.empty((0, self._length), "int64")
+        numbers = self.model.entropy.numbers(symbols(self.model, x))
         if np.any(np.abs(numbers) >= ZERO // 2):
             raise ValueError(f"Expected codes below {ZERO // 2} steps. Received: larger ones. Try training.fit_entropy anew.")
         return numbers + ZERO
 
     def values(self, integers: np.ndarray) -> np.ndarray:
-        symbols = self.model.entropy.symbols(integers - ZERO)
-        if self.model.bottleneck.discrete:
-            symbols = symbols.astype("int32")
-        starts = range(0, max(len(symbols), 1), ROWS)
-        codes = (self.model.bottleneck.codes(symbols[start : start + ROWS]) for start in starts)
-        x = np.concatenate([ops.convert_to_numpy(self.model.decode(part)) for part in codes])
-        return np.rint(np.clip(x, 0.0, 1.0) * 255).astype("uint8") if self.settings["dtype"] == "uint8" else x
+        found = self.model.entropy.symbols(integers - ZERO)
+        found = found.astype("int32") if self.model.bottleneck.discrete else found
+        return decoded(self.model, found, self.settings["dtype"])
 
     def encode(self, integers: np.ndarray) -> bytes:
         numbers = integers - ZERO
-        cluster, places = self.model.entropy.clustered(numbers), self.model.entropy.places(numbers)
-        escaped = (numbers - self._lowest)[places == self._cells]
-        above = escaped >= self._cells
-        distance = np.where(above, escaped - self._cells + 1, -escaped)
-        length = np.frexp(distance.astype("float64"))[1].astype("int64") - 1  # ⌊log₂ d⌋
-        stack = Stack(known=0)
-        stack.push(_rest(length), distance - 2**length)
-        stack.push(_uniform(len(length), 2 * LENGTHS), length + LENGTHS * above)
-        stack.push(self._places(cluster), places.ravel())
-        stack.push(self._clusters(len(numbers)), cluster)
-        return stack.words().astype("<u4").tobytes()
+        return self._encoded(numbers, self.model.entropy.clustered(numbers))
 
     def decode(self, payload: bytes, rows: int) -> np.ndarray:
         if len(payload) % 4:
@@ -87,11 +72,20 @@ class Lossy(Mode):
 
     def probe(self) -> bytes:
         numbers = np.arange(2 * self._length).reshape(2, -1) * 40_503 % (2 * self._cells) - self._cells // 2
-        return self.encode(self._lowest + numbers + ZERO)
+        return self._encoded(self._lowest + numbers, np.arange(2) % len(self._shares))
 
-    def _numbers(self, x) -> np.ndarray:
-        symbols = self.model.bottleneck.symbols(self.model.encode(x))
-        return self.model.entropy.numbers(ops.convert_to_numpy(symbols))
+    def _encoded(self, numbers: np.ndarray, cluster: np.ndarray) -> bytes:
+        places = self.model.entropy.places(numbers)
+        escaped = (numbers - self._lowest)[places == self._cells]
+        above = escaped >= self._cells
+        distance = np.where(above, escaped - self._cells + 1, -escaped)
+        length = np.frexp(distance.astype("float64"))[1].astype("int64") - 1  # ⌊log₂ d⌋
+        stack = Stack(known=0)
+        stack.push(_rest(length), distance - 2**length)
+        stack.push(_uniform(len(length), 2 * LENGTHS), length + LENGTHS * above)
+        stack.push(self._places(cluster), places.ravel())
+        stack.push(self._clusters(len(numbers)), cluster)
+        return stack.words().astype("<u4").tobytes()
 
     def _clusters(self, rows: int) -> Distribution:
         return Distribution(rows, 0, len(self._shares), lambda edges, places: self._shares[edges - 1] / TOTAL)
@@ -113,6 +107,27 @@ def require_entropy(model: Autoencoder) -> None:
             "Expected a model with histograms of rounded codes, to compress with loss. Received: none that are fitted. "
             "Try --entropy=histograms in training, or training.fit_entropy(model, x)."
         )
+
+
+def symbols(model: Autoencoder, x: np.ndarray) -> np.ndarray:
+    """The symbols `(n, m)` of the codes of rows x `(n, *shape)`."""
+    starts = range(0, max(len(x), 1), ROWS)
+    return np.concatenate(
+        [ops.convert_to_numpy(model.bottleneck.symbols(model.encode(x[start : start + ROWS]))) for start in starts]
+    )
+
+
+def decoded(model: Autoencoder, symbols: np.ndarray, dtype: str) -> np.ndarray:
+    """What the codes that consist of symbols `(n, m)` are decoded to, float32, or uint8 from 0 to 255."""
+    starts = range(0, max(len(symbols), 1), ROWS)
+    codes = (model.bottleneck.codes(symbols[start : start + ROWS]) for start in starts)
+    x = np.concatenate([ops.convert_to_numpy(model.decode(part)) for part in codes])
+    return np.rint(np.clip(x, 0.0, 1.0) * 255).astype(dtype) if dtype == "uint8" else x
+
+
+def dtype_of(x: np.ndarray) -> str:
+    """The dtype of what is decoded: rows of 8-bit integers become such rows again."""
+    return "uint8" if x.dtype == "uint8" else "float32"
 
 
 def _cumulative(frequencies: np.ndarray) -> np.ndarray:
