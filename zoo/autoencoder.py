@@ -135,7 +135,7 @@ class Autoencoder(Model):
         if self.ranks is not None and not self.ranks.built:
             self.ranks.build((None,))
         if self.entropy is not None and not self.entropy.built:
-            self.entropy.build(self.bottleneck.symbol_shape[:2])
+            self.entropy.build(self.bottleneck.symbol_shape)
         features = self.decoder.compute_output_shape(codes)
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)

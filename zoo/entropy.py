@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo.arguments import require_positive, require_whole
+from zoo.arguments import require_amount, require_positive, require_whole
 from zoo.registry import register
 
 TOTAL = 2**16  # of the frequencies in a histogram
@@ -20,7 +20,7 @@ class Histograms(keras.layers.Layer):
     one machine has coded every other decodes. `training.fit_entropy` fits them to training data.
 
     Args:
-        cells: number N of whole numbers in a histogram.
+        cells: number N of whole numbers in a histogram; of codes that consist of entries, all entries have a cell.
         clusters: number G of clusters: rows that are alike share histograms.
         distortion: squared error that rounding adds, in all, as a share of that of reconstructions; the larger, the fewer the
             bits. It has no meaning for codes that are whole numbers, or entries of a codebook, already.
@@ -30,15 +30,17 @@ class Histograms(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         require_whole(2, cells=cells)
         require_whole(1, clusters=clusters)
+        require_amount(below=TOTAL // 2, cells=cells, clusters=clusters)
         require_positive(distortion=distortion)
         self.cells, self.clusters, self.distortion = cells, clusters, distortion
 
     def build(self, input_shape: tuple) -> None:
-        m = input_shape[-1]
+        m = input_shape[1]
+        self.size = input_shape[2] if len(input_shape) == 3 else self.cells  # N
         self.steps = self._constant("steps", (m,), "float32")
         self.lowest = self._constant("lowest", (m,), "int32")
         self.shares = self._constant("shares", (self.clusters,), "int32")  # sum TOTAL
-        self.frequencies = self._constant("frequencies", (self.clusters, m, self.cells + 1), "int32")  # the last: an escape
+        self.frequencies = self._constant("frequencies", (self.clusters, m, self.size + 1), "int32")  # the last: an escape
 
     def assign(self, steps: ArrayLike, lowest: ArrayLike, shares: ArrayLike, frequencies: ArrayLike) -> None:
         """Sets the steps of rounding `(m,)`, the least number of each histogram `(m,)`, and frequencies, whole numbers above 0
@@ -72,8 +74,8 @@ class Histograms(keras.layers.Layer):
         """The bits of whole numbers `(n, m)`, `(n,)`."""
         lowest, _, _ = self.tables()
         places = numbers.astype("int64") - lowest
-        outside = (places < 0) | (places >= self.cells)
-        return self._costs(numbers).min(axis=1) + np.where(outside, escape_bits(places, self.cells), 0).sum(axis=1)
+        outside = (places < 0) | (places >= self.size)
+        return self._costs(numbers).min(axis=1) + np.where(outside, escape_bits(places, self.size), 0).sum(axis=1)
 
     def clustered(self, numbers: np.ndarray) -> np.ndarray:
         """The cluster in which each row of whole numbers `(n, m)` takes the fewest bits, int64 `(n,)`."""
@@ -82,7 +84,7 @@ class Histograms(keras.layers.Layer):
     def places(self, numbers: np.ndarray) -> np.ndarray:
         """The places of whole numbers `(n, m)` in their histograms, int64; N is an escape."""
         places = numbers.astype("int64") - self.tables()[0]
-        return np.where((places < 0) | (places >= self.cells), self.cells, places)
+        return np.where((places < 0) | (places >= self.size), self.size, places)
 
     def _costs(self, numbers) -> np.ndarray:
         """Bits `(n, G)` in each cluster, without those that follow escapes."""
@@ -99,8 +101,8 @@ class Histograms(keras.layers.Layer):
         return self.add_weight(shape=shape, initializer="zeros", trainable=False, name=name, dtype=dtype, autocast=False)
 
 
-def escape_bits(places: np.ndarray, cells: int) -> np.ndarray:
-    """The bits that follow an escape, of places outside 0 … `cells` − 1: 6 for the side and for b = ⌊log₂ d⌋, d ≥ 1 being the
+def escape_bits(places: np.ndarray, size: int) -> np.ndarray:
+    """The bits that follow an escape, of places outside 0 … `size` − 1: 6 for the side and for b = ⌊log₂ d⌋, d ≥ 1 being the
     distance from the histogram, and b for the rest of d."""
-    distance = np.maximum(np.where(places < 0, -places, places - cells + 1), 1)
+    distance = np.maximum(np.where(places < 0, -places, places - size + 1), 1)
     return 6 + np.floor(np.log2(distance))

@@ -25,15 +25,17 @@ def fit_entropy(model: zoo.Autoencoder, x: np.ndarray, seed: int = 0) -> None:
         seed: of the fit.
 
     Raises:
-        ValueError: data that are not valid for the model.
+        ValueError: a model of tables; data that are not valid for the model.
     """
+    if isinstance(model, zoo.TableAutoencoder):
+        raise ValueError("Expected a model of arrays. Received: one of tables. Try compress without --lossy.")
     x = inputs.rows(x, model.shape)
     model.check(x)
     x = _numpy(x)
     if model.entropy is None:
         model.entropy = zoo.Histograms()
     if not model.entropy.built:
-        model.entropy.build(model.bottleneck.symbol_shape[:2])
+        model.entropy.build(model.bottleneck.symbol_shape)
     fit_entropy_to_codes(model, x[:PROBED], model.predict(x, batch_size=1000, verbose=0)["code"], seed)
 
 
@@ -47,7 +49,7 @@ def fit_entropy_to_codes(model: zoo.Autoencoder, x: np.ndarray, codes: np.ndarra
 def fit_histograms(entropy: zoo.Histograms, numbers: np.ndarray, steps: np.ndarray, seed: int = 0) -> None:
     """Fits histograms to whole numbers `(n, m)`. Clusters begin as those of k-means; then rows move to the cluster in which
     they take the fewest bits, and histograms follow."""
-    lowest = _lowest(numbers, entropy.cells)
+    lowest = _lowest(numbers, entropy.size)
     groups = int(np.clip(len(numbers) // LEAST_ROWS, 1, entropy.clusters))
     cluster = MiniBatchKMeans(groups, n_init=1, random_state=seed).fit_predict(numbers.astype("float64"))
     for _ in range(ROUNDS):
@@ -58,29 +60,31 @@ def fit_histograms(entropy: zoo.Histograms, numbers: np.ndarray, steps: np.ndarr
 
 def _steps(model, x, codes) -> np.ndarray:
     """Steps `(k,)` of which each adds the same error: Δ² / 12 times the squared length of the decoder's derivative."""
-    codes, whole = codes[: len(x)], codes.std(axis=0)
+    farthest, moves = np.abs(codes).max(axis=0), np.maximum(PROBE * codes.std(axis=0), 1e-6)
+    codes = codes[: len(x)]
     decoded = _numpy(model.decode(codes))
-    budget = model.entropy.distortion * np.mean(np.sum(np.square(x - decoded).reshape(len(x), -1), axis=1)) / codes.shape[1]
-    steps = np.empty_like(whole)
-    for j, deviation in enumerate(whole):
-        moved = codes + np.where(np.arange(codes.shape[1]) == j, max(PROBE * deviation, 1e-6), 0.0)
-        difference = (_numpy(model.decode(moved.astype("float32"))) - decoded).reshape(len(x), -1)
-        slope = np.mean(np.sum(np.square(difference), axis=1)) / max(PROBE * deviation, 1e-6) ** 2
-        steps[j] = np.sqrt(12 * budget / max(slope, 1e-12))
-    return np.minimum(steps, np.maximum(2 * np.abs(codes).max(axis=0), 1e-6))  # where nothing depends on a dimension
+    budget = model.entropy.distortion * _squared(x - decoded) / len(moves)
+    slopes = [_squared(_numpy(model.decode(codes + move)) - decoded) / move.max() ** 2 for move in np.diag(moves)]
+    steps = np.sqrt(12 * budget / np.maximum(slopes, 1e-12))
+    return np.minimum(steps, np.maximum(2 * farthest, 1e-6)).astype("float32")  # nothing may depend on a dimension
 
 
-def _lowest(numbers, cells) -> np.ndarray:
+def _squared(difference) -> float:
+    """The squared error of an example, averaged over them."""
+    return float(np.mean(np.sum(np.square(difference).reshape(len(difference), -1), axis=1)))
+
+
+def _lowest(numbers, size) -> np.ndarray:
     """The least number of each histogram: all numbers are within, or as many around the median as there is room for."""
     low, high = numbers.min(axis=0), numbers.max(axis=0)
-    around = np.round(np.median(numbers, axis=0)).astype("int64") - cells // 2
-    return np.where(high - low < cells, (low + high - cells + 1) // 2, around)
+    around = np.round(np.median(numbers, axis=0)).astype("int64") - size // 2
+    return np.where(high - low < size, (low + high - size + 1) // 2, around)
 
 
 def _frequencies(entropy, places, cluster) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies of clusters `(G,)`, and of places and escapes in each, `(G, m, N + 1)`."""
-    g, m, n = entropy.clusters, places.shape[1], entropy.cells + 1
-    places = np.where((places < 0) | (places >= entropy.cells), entropy.cells, places)
+    g, m, n = entropy.clusters, places.shape[1], entropy.size + 1
+    places = np.where((places < 0) | (places >= entropy.size), entropy.size, places)
     flat = (cluster[:, None] * m + np.arange(m)) * n + places  # (n, m)
     counts = np.bincount(flat.ravel(), minlength=g * m * n).reshape(g, m, n)
     everywhere = counts.sum(axis=0) + 0.1  # (m, N + 1)

@@ -26,7 +26,7 @@ class Rounded(Mode):
         super().__init__(model, settings)
         require_entropy(model)
         lowest, shares, frequencies = model.entropy.tables()
-        self._lowest, self._cells, self._length = lowest.astype("int64"), model.entropy.cells, len(lowest)
+        self._lowest, self._size, self._length = lowest.astype("int64"), model.entropy.size, len(lowest)
         self._shares, self._cumulative = _cumulative(shares), _cumulative(frequencies)
 
     @classmethod
@@ -59,10 +59,10 @@ class Rounded(Mode):
         stack = Stack(np.frombuffer(payload, "<u4"))
         cluster = stack.pop(self._clusters(rows))
         places = stack.pop(self._places(cluster)).reshape(rows, self._length)
-        escaped = places == self._cells
+        escaped = places == self._size
         above, length = np.divmod(stack.pop(_uniform(int(escaped.sum()), 2 * LENGTHS)), LENGTHS)
         distance = stack.pop(_rest(length)) + 2**length
-        places[escaped] = np.where(above > 0, self._cells - 1 + distance, -distance)
+        places[escaped] = np.where(above > 0, self._size - 1 + distance, -distance)
         stack.require_known()
         return places + self._lowest + ZERO
 
@@ -71,14 +71,14 @@ class Rounded(Mode):
         return self.model.entropy.bits(integers - ZERO)
 
     def probe(self) -> bytes:
-        numbers = np.arange(2 * self._length).reshape(2, -1) * 40_503 % (2 * self._cells) - self._cells // 2
+        numbers = np.arange(2 * self._length).reshape(2, -1) * 40_503 % (2 * self._size) - self._size // 2
         return self._encoded(self._lowest + numbers, np.arange(2) % len(self._shares))
 
     def _encoded(self, numbers: np.ndarray, cluster: np.ndarray) -> bytes:
         places = self.model.entropy.places(numbers)
-        escaped = (numbers - self._lowest)[places == self._cells]
-        above = escaped >= self._cells
-        distance = np.where(above, escaped - self._cells + 1, -escaped)
+        escaped = (numbers - self._lowest)[places == self._size]
+        above = escaped >= self._size
+        distance = np.where(above, escaped - self._size + 1, -escaped)
         length = np.frexp(distance.astype("float64"))[1].astype("int64") - 1  # ⌊log₂ d⌋
         stack = Stack(known=0)
         stack.push(_rest(length), distance - 2**length)
@@ -97,7 +97,7 @@ class Rounded(Mode):
             row, dimension = np.divmod(at, self._length)
             return self._cumulative[cluster[row], dimension, edges - 1] / TOTAL
 
-        return Distribution(len(cluster) * self._length, 0, self._cells + 1, below)
+        return Distribution(len(cluster) * self._length, 0, self._size + 1, below)
 
 
 def require_entropy(model: Autoencoder) -> None:
