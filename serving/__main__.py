@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_compression(commands) -> None:
     compress = commands.add_parser("compress", help="write data to a file that the model makes short, without loss")
     compress.add_argument("model", help="a preset, or the folder of a preset or a run")
-    compress.add_argument("inputs", nargs="+", metavar="INPUT", help=".npy and .npz files, folders of pictures")
+    compress.add_argument("inputs", nargs="+", metavar="INPUT", help=".npy and .npz files, folders of pictures, tables")
     compress.add_argument("output", metavar="OUTPUT", help="path of the file, such as digits.laz")
     compress.add_argument(
         "--portable",
@@ -89,7 +89,9 @@ def _add_compression(commands) -> None:
 
     decompress = commands.add_parser("decompress", help="write the data of such a file, as they were")
     decompress.add_argument("file", metavar="FILE")
-    decompress.add_argument("output", metavar="OUTPUT", help="path of an .npy file, or of a new folder for pictures")
+    decompress.add_argument(
+        "output", metavar="OUTPUT", help="path of an .npy file, of a new folder for pictures, or of a table"
+    )
     decompress.add_argument("--model", help="with which it was written; the preset that the file names unless given")
     decompress.add_argument("--rows", metavar="START:STOP", help="only these; of the others no more is decoded than must be")
     decompress.add_argument("--salvage", action="store_true", help="leave out chunks that are damaged")

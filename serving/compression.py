@@ -12,9 +12,14 @@ from PIL import Image
 from tqdm import tqdm
 
 import zoo
+from training.data import batches, table_files, table_writers
+from training.data.written import Column
 from training.run import trained
 from zoo import compression, files, inputs, presets
 from zoo.autoencoder import Autoencoder
+from zoo.rows import Raw
+from zoo.schema import Schema
+from zoo.tables import TableAutoencoder
 
 MODES = {1: ("L", "1"), 3: ("RGB",)}  # Pillow's, by channels
 PICTURES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".jpg", ".jpeg")
@@ -22,11 +27,12 @@ ZSTD_LEVEL = 19
 
 
 def compress(model: str, inputs: Sequence[str], output: str, portable: bool = True, lossy: bool = False) -> str:
-    """Writes a compressed file of arrays and folders of pictures, one after another.
+    """Writes a compressed file of arrays, folders of pictures or tables, one after another.
 
     Args:
         model: a preset's name, or the folder of a preset or of a run.
-        inputs: `.npy` and `.npz` files, and folders of pictures that have the model's height, width and channels.
+        inputs: `.npy` and `.npz` files, folders of pictures that have the model's height, width and channels, and files of
+            tables with the model's columns and no others.
         output: path of the file.
         portable, lossy: as `zoo.compression.compress`.
 
@@ -37,11 +43,8 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
         ValueError: no such model or input; rows that cannot be compressed without loss.
     """
     coder = trained(model)
-    parts = [_rows(pathlib.Path(each), coder) for each in inputs]
-    dtypes = {part.dtype.name for part in parts}
-    if len(dtypes) > 1:
-        raise ValueError(f"Expected inputs of one dtype. Received: {', '.join(sorted(dtypes))}. Try a file for each.")
-    x = np.concatenate(parts)
+    tabular = isinstance(coder, TableAutoencoder)
+    x = _joined([(_table if tabular else _rows)(pathlib.Path(each), coder) for each in inputs])
     with _progress("compressing") as progress:
         data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, lossy, progress)
     files.write(output, lambda new: new.write_bytes(data))
@@ -50,7 +53,7 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
 
 def decompress(file: str, output: str, model: str | None = None, rows: slice | None = None, salvage: bool = False) -> str:
     """Writes the rows of a compressed file: as a `.npy` file or, where the path has no such ending, as a folder of pictures,
-    which are numbered.
+    which are numbered; those of a table in the form that the path ends in.
 
     Args:
         model: as in `compress`; the preset that the file names unless given.
@@ -72,7 +75,12 @@ def decompress(file: str, output: str, model: str | None = None, rows: slice | N
     else:
         with _progress("decompressing") as progress:
             x = compression.decompress(data, coder, rows, progress)
-        numbers = np.arange(len(x)) + (rows.start or 0 if rows else 0)
+        numbers = np.arange(_count(x)) + (rows.start or 0 if rows else 0)
+    if isinstance(x, dict):
+        schema = (coder or compression.preset_of(data)).schema
+        table_writers.require_ending(pathlib.Path(output))
+        files.write(output, lambda new: _write_table(new, x, schema))
+        return f"Wrote {output}: {len(numbers):,} rows of {', '.join(x)}"
     if pathlib.Path(output).suffix == ".npy":
         files.write(output, lambda new: _save(new, x))
     else:
@@ -114,6 +122,37 @@ def _rows(path: pathlib.Path, model: Autoencoder) -> np.ndarray:
     return x[..., None] if x.ndim == len(model.shape) and model.shape[-1] == 1 else x
 
 
+def _table(path: pathlib.Path, model: TableAutoencoder) -> Raw:
+    """The raw columns of a table. A cell that is no number in a column of numbers would be lost, and is refused."""
+    table, parts = table_files.open_table(str(path)), []
+    for batch in table.batches():
+        raw = batches.read(batch, model.schema)
+        for name, count in batches.no_numbers(batch, raw).items():
+            raise ValueError(
+                f"Expected numbers in {name}. Received: {count:,} cells of {path} that are none. Try emptying them."
+            )
+        parts.append({**dict.fromkeys(table.names, ()), **raw})  # compress refuses columns that the model does not have
+    return _joined(parts)
+
+
+def _joined(parts: list[np.ndarray] | list[Raw]) -> np.ndarray | Raw:
+    if isinstance(parts[0], dict):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    dtypes = {part.dtype.name for part in parts}
+    if len(dtypes) > 1:
+        raise ValueError(f"Expected inputs of one dtype. Received: {', '.join(sorted(dtypes))}. Try a file for each.")
+    return np.concatenate(parts)
+
+
+def _count(x: np.ndarray | Raw) -> int:
+    return len(next(iter(x.values()))) if isinstance(x, dict) else len(x)
+
+
+def _write_table(path: pathlib.Path, x: Raw, schema: Schema) -> None:
+    with table_writers.opened(path, [*x], [*x]) as writer:
+        writer.write({}, {name: Column(values, schema[name]) for name, values in x.items()})
+
+
 def _pictures(folder: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
     """All pictures in a folder, sorted by path, uint8 `(n, *shape)`. Others than of that size are refused: what changed them
     would be a loss."""
@@ -150,24 +189,27 @@ def _save(path: pathlib.Path, x: np.ndarray) -> None:
         np.save(file, x)
 
 
-def _comparison(coder: Autoencoder, model: str, x: np.ndarray, data: bytes, output: str, lossy: bool) -> list[str]:
-    size = len(data)
-    lines = [f"Wrote {output}: {len(x):,} rows in {size:,} bytes, {8 * size / x.size:.4f} bits a value"]
+def _comparison(coder: Autoencoder, model: str, x: np.ndarray | Raw, data: bytes, output: str, lossy: bool) -> list[str]:
+    size, rows = len(data), _count(x)
+    values = rows * len(x) if isinstance(x, dict) else x.size
+    lines = [f"Wrote {output}: {rows:,} rows in {size:,} bytes, {8 * size / max(values, 1):.4f} bits a value"]
     if lossy:
         lines.append(f"signal-to-noise ratio: {_decibels(x, compression.decompress(data, coder)):.2f} dB of the peak 1")
-    else:
-        ideal = float(np.sum(_bits(coder, x))) / 8
+    elif coder.bottleneck.drawn:
+        ideal = _bits(coder, x) / 8
         lines.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
     other = _zstd(x)
     own = _model_bytes(coder, model)
     lines.append(f"zstd -{ZSTD_LEVEL}: {other:,} bytes, {other / size:.2f} times as many")
-    gain = (other - size) / max(len(x), 1)
-    even = f"from {int(np.ceil(own / gain)):,} rows on" if gain > 0 else "never"
-    return [*lines, f"the model: {own:,} bytes; with it, the file is the smaller one {even}"]
+    gain = (other - size) / max(rows, 1)
+    worth = f"which pays from {int(np.ceil(own / gain)):,} rows on" if gain > 0 else "which does not pay"
+    return [*lines, f"the model: {own:,} bytes, {worth}"]
 
 
-def _bits(coder: Autoencoder, x: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.asarray(coder.bits(part)) for part in np.array_split(x, max(1, len(x) // 1000))])
+def _bits(coder: Autoencoder, x: np.ndarray | Raw) -> float:
+    if isinstance(x, dict):
+        return float(np.sum(coder.bits(x)))
+    return sum(float(np.sum(coder.bits(part))) for part in np.array_split(x, max(1, len(x) // 1000)))
 
 
 def _decibels(x: np.ndarray, again: np.ndarray) -> float:
@@ -176,8 +218,13 @@ def _decibels(x: np.ndarray, again: np.ndarray) -> float:
     return float(-10 * np.log10(max(error, 1e-30)))
 
 
-def _zstd(x: np.ndarray) -> int:
-    """Bytes of the same data under zstd, packed to bits where there are two levels, if that is shorter."""
+def _zstd(x: np.ndarray | Raw) -> int:
+    """Bytes of the same data under zstd, packed to bits where there are two levels, if that is shorter; of tables as CSV."""
+    if isinstance(x, dict):
+        lines = zip(*(values.tolist() for values in x.values()), strict=True)
+        return len(
+            zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress("\n".join(",".join(map(str, row)) for row in lines).encode())
+        )
     forms = [x.tobytes()]
     if len(np.unique(x[:100])) <= 2 and len(np.unique(x)) <= 2:
         forms.append(np.packbits(x > 0).tobytes())

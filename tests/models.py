@@ -40,13 +40,21 @@ def vae() -> zoo.Autoencoder:
 
 def importance_weighted() -> zoo.Autoencoder:
     return zoo.Autoencoder(
-        zoo.dense((32,), shape=SHAPE), zoo.Gaussian(4, samples=3), zoo.dense((32,)), zoo.DiscretizedGaussian(17)
+        zoo.dense((32,), shape=SHAPE),
+        zoo.Gaussian(4, samples=3),
+        zoo.dense((32,)),
+        zoo.DiscretizedGaussian(17),
+        zoo.StandardNormal(),
     )
 
 
 def vector_quantized() -> zoo.Autoencoder:
     return zoo.Autoencoder(
-        zoo.dense((32,), shape=SHAPE), zoo.VectorQuantized(4, 16, 2), zoo.dense((32,)), zoo.SquaredError("sigmoid")
+        zoo.dense((32,), shape=SHAPE),
+        zoo.VectorQuantized(4, 16, 2),
+        zoo.dense((32,)),
+        zoo.SquaredError("sigmoid"),
+        zoo.Autoregressive(16, 1, 2, epochs=1, classes=10),
     )
 
 

@@ -21,7 +21,7 @@ from training.experiments.experiment import Experiment
 from training.experiments.named import EXPERIMENTS
 
 FIGURES = "docs/figures.md"
-WITH_PYTHON = ("README.md", "CONTRIBUTING.md", "docs/serving.md", "docs/tables.md")
+WITH_PYTHON = ("README.md", "CONTRIBUTING.md", "docs/compression.md", "docs/serving.md", "docs/tables.md")
 DOCUMENTS = (*WITH_PYTHON, FIGURES)
 
 

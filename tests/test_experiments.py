@@ -76,6 +76,29 @@ def test_runs_of_version_0_1_are_read(old, new):
         assert {key: found[key] for key in new} == new
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"density": {"name": "mixture", "components": 3}}, {"prior": "mixture", "prior.components": 3}),
+        ({"density": {"name": "none"}}, {"prior": "normal"}),
+        ({"density": "none"}, {"prior": "normal"}),
+        ({"density.components": 3}, {"prior.components": 3}),
+        (
+            {"bottleneck": {"name": "vector_quantized", "tokens": 2}, "density": {"name": "mixture"}},
+            {"bottleneck": "vector_quantized", "tokens": 2, "prior": "autoregressive"},
+        ),
+    ],
+)
+def test_runs_with_a_density_are_read(old, new):
+    written = {**config.as_dict(EXPERIMENTS["dense_digits_k8"]), **old}
+    if "density" in old or "bottleneck" in old:
+        del written["prior"]
+    found, expected = config.from_dict(written), EXPERIMENTS["dense_digits_k8"].override(new)
+    assert found.changes(expected) == {} and expected.changes(found) == {}
+    with pytest.raises(ValueError, match=r"Received: density\. Try prior"):
+        expected.override({"density": "mixture"})
+
+
 def test_runs_of_the_first_versions_are_read():
     """Which had neither bodies nor bottlenecks to choose from."""
     keys = ("name", "about", "dataset", "validation", "memory_gib", "image_size", "shift", "k", "width", "depth", "activation")

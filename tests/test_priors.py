@@ -1,13 +1,20 @@
 """Priors over codes: draws and the probabilities that a coder needs are those of log p."""
 
+import io
+import zipfile
+
+import h5py
+import keras
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
+from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture
 
 import training
 import zoo
+from training.fitting.autoregressive import fit_autoregressive
 from training.fitting.priors import fit_to_codes
 
 SEEDS = np.arange(20_000, dtype="int32")
@@ -80,6 +87,87 @@ def test_components_of_a_mixture_are_told_by_the_code():
         joint[:, component] = np.log([0.4, 0.6][component]) + density.logpdf(codes)
     np.testing.assert_allclose(shares, np.exp(joint - logsumexp(joint, axis=1, keepdims=True)), rtol=1e-5)
     assert not shares[:, 2].any()
+
+
+@pytest.fixture(scope="module")
+def quantized(digits) -> zoo.Autoencoder:
+    """A vector-quantized model of digits, with a prior that is fitted."""
+    keras.utils.set_random_seed(0)
+    body = zoo.dense((32,), shape=(8, 8, 1))
+    prior = zoo.Autoregressive(16, 1, 2, dropout=0.0, epochs=12, classes=10, seed=0)
+    model = zoo.Autoencoder(body, zoo.VectorQuantized(4, 16, 2, seed=0), zoo.dense((32,)), zoo.SquaredError("sigmoid"), prior)
+    model.fit(digits[:512], epochs=3, batch_size=64, verbose=0)
+    scores = np.asarray(model.score_code(digits[:512]))
+    np.testing.assert_allclose(scores, -4 * np.log(16), rtol=1e-5)  # uniform until it is fitted
+    training.fit_prior(model, digits[:512], load_digits().target[:512])
+    assert scores.mean() + 0.5 < np.asarray(model.score_code(digits[:512])).mean()
+    return model
+
+
+def test_draws_of_entries_are_distributed_as_the_prior_says(quantized):
+    drawn = np.asarray(quantized.prior(SEEDS[:4000]))  # (4000, 4)
+    first = quantized.prior.conditional(drawn[:1, :0])[0]
+    np.testing.assert_allclose(np.bincount(drawn[:, 0], minlength=16) / 4000, first, atol=0.03)
+    likeliest = drawn[:, 0] == np.argmax(first)
+    second = quantized.prior.conditional(drawn[likeliest][:1, :1])[0]
+    np.testing.assert_allclose(np.bincount(drawn[likeliest, 1], minlength=16) / likeliest.sum(), second, atol=0.08)
+    np.testing.assert_array_equal(quantized.prior(SEEDS[7:8])[0], drawn[7])
+
+
+def test_probabilities_of_entries_are_those_of_log_p(quantized, digits):
+    codes = np.asarray(quantized.bottleneck.symbols(quantized.encode(digits[:30])))
+    total, steps = 0.0, []
+    for j in range(4):
+        cells = quantized.prior.conditional(codes[:, :j])
+        np.testing.assert_allclose(cells.sum(axis=1), 1.0, rtol=1e-12)
+        total += np.log(cells[np.arange(30), codes[:, j]])
+        steps.append(cells)
+    np.testing.assert_allclose(total, quantized.score_code(digits[:30]), atol=1e-4)
+    np.testing.assert_array_equal(quantized.prior.conditional(codes[:, :2]), steps[2])  # the same to the bit, out of turn
+    score = -np.square(digits[:30] - np.asarray(quantized.reconstruct(digits[:30]))).sum(axis=(1, 2, 3)) + total
+    np.testing.assert_allclose(quantized.score(digits[:30]), score - 32 * np.log(np.pi), rtol=1e-4)
+
+
+def test_entries_of_a_class_are_drawn_from_it():
+    """The entries of class 0 are below 4, those of class 1 are not, and class 2 has no rows."""
+    prior = zoo.Autoregressive(16, 1, 2, dropout=0.0, epochs=40, classes=3, seed=0)
+    prior.build((None, 2, 8))
+    labels = np.arange(512) % 2
+    fit_autoregressive(prior, np.random.default_rng(0).integers(0, 4, (512, 2)) + 4 * labels[:, None], labels)
+    drawn = np.asarray(prior(SEEDS[:400], labels[:400].astype("int32")))
+    assert np.mean((drawn >= 4) == labels[:400, None]) > 0.9
+    both = np.asarray(prior(SEEDS[:400])) >= 4
+    assert 0.3 < both.mean() < 0.7 and np.mean(both[:, 0] == both[:, 1]) > 0.8
+    assert prior.fitted.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="Received: 2 in row 1"):
+        prior.known([0, 2])
+
+
+def test_priors_that_do_not_fit_the_codes_are_refused():
+    bodies = zoo.dense((4,), shape=(8, 8, 1)), zoo.dense((4,))
+    for bottleneck, prior, better in (
+        (zoo.VectorQuantized(2, 4, 2), zoo.Mixture(), "Autoregressive"),
+        (zoo.Gaussian(2), zoo.Autoregressive(), "Mixture"),
+    ):
+        with pytest.raises(ValueError, match=rf"Expected a prior over .*Try prior=zoo\.{better}"):
+            zoo.Autoencoder(bodies[0], bottleneck, bodies[1], zoo.Bernoulli(), prior)
+
+
+def test_models_that_were_saved_with_a_density_are_read(tmp_path, digits):
+    model = zoo.dense_autoencoder((8, 8, 1), 2, (4,))
+    training.fit_prior(model, digits[:100])
+    model.save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            content = new.read(name).replace(b'"prior"', b'"density"')
+            if name == "model.weights.h5":
+                held = io.BytesIO(content)
+                with h5py.File(held, "r+") as groups:
+                    groups.move("layers/mixture", "density")
+                content = held.getvalue()
+            old.writestr(name, content)
+    loaded = zoo.presets.load_saved(tmp_path / "old.keras", "training again")
+    np.testing.assert_allclose(loaded.generate([1, 2]), model.generate([1, 2]), rtol=1e-5)
 
 
 def test_each_class_has_a_mixture_of_its_own():

@@ -335,6 +335,17 @@ def test_a_convolutional_variational_run_begun_elsewhere(small, processor, tmp_p
     assert proportions[3].sum() == 0 and proportions.sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_another_prior_is_fitted_to_the_weights_of_a_run(run, small, tmp_path):
+    changes = {"optimizer": "pretrained", "pretrained": str(run.folder), "prior": "normal"}
+    other = training.train(small.override(changes), tmp_path / "run", report=False)
+    model, x = other.load_model(), training.load("digits").test.arrays["x"][:5]
+    np.testing.assert_allclose(model.reconstruct(x), run.load_model().reconstruct(x), atol=1e-6)
+    np.testing.assert_allclose(model.prior(np.arange(3)), zoo.noise.normal(np.arange(3), model.k))
+    assert other.exported
+    with pytest.raises(ValueError, match="with another bottleneck"):
+        training.train(small.override({**changes, "k": 3}), tmp_path / "other", report=False)
+
+
 @pytest.mark.parametrize("target", ["label", "slant"])
 def test_a_predictor_on_a_pretrained_encoder(target, run, small, tmp_path):
     frozen = target == "label"

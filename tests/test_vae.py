@@ -93,8 +93,8 @@ def test_all_is_relative_to_the_prior_once_it_is_fitted():
     """x = W a + b + noise, with a from a mixture, is distributed as a mixture too."""
     keras.utils.set_random_seed(1)
     model = zoo.Autoencoder(zoo.linear((6,)), zoo.Gaussian(2), zoo.linear(), zoo.SquaredError(), zoo.Mixture(2))
-    shares, means = [0.3, 0.7], np.float32([[2, 0], [-1, 1]])
-    covariances = np.float32([[[0.5, 0.2], [0.2, 0.4]], [[0.3, 0.0], [0.0, 1.5]]])
+    shares, means = [0.3, 0.7], np.float32([[0.8, 0], [-0.4, 0.4]])
+    covariances = np.float32([[[0.5, 0.2], [0.2, 0.4]], [[0.3, 0.0], [0.0, 0.8]]])
     model.prior.assign(shares, means, covariances)
     weights, bias = (np.asarray(w, "float64") for w in model.head.get_weights())  # (k, d), (d,)
     x = 0.5 * np.random.default_rng(2).normal(size=(200, 6)).astype("float32")

@@ -9,7 +9,7 @@ from zoo.compression import Salvaged, decompress, salvage
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
 from zoo.entropy import Histograms
 from zoo.finite import Finite
-from zoo.likelihoods import Bernoulli, DiscretizedGaussian, Likelihood, SquaredError
+from zoo.likelihoods import Bernoulli, Discrete, DiscretizedGaussian, Likelihood, SquaredError
 from zoo.logistic_mixture import LogisticMixture
 from zoo.mixed import ColumnInputs, Mixed
 from zoo.mixture import Mixture
@@ -36,6 +36,7 @@ __all__ = [
     "Bottleneck",
     "ColumnInputs",
     "Deterministic",
+    "Discrete",
     "DiscretizedGaussian",
     "Finite",
     "Gaussian",

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from zoo import inputs, noise
+from zoo import earlier, inputs, noise
 from zoo.autoregressive import Autoregressive
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
@@ -141,6 +141,10 @@ class Autoencoder(Model):
         self.head.build(features)
         self.built = True
 
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Autoencoder":
+        return super().from_config(earlier.renamed(config), custom_objects)
+
     @property
     def dimensions(self) -> int:
         """d, the number of dimensions of the data, which the code has fewer of."""
@@ -213,6 +217,12 @@ class Autoencoder(Model):
         """
         return self._score_of(self.encode(x))
 
+    def draw(self, x: ArrayLike) -> keras.KerasTensor:
+        """Codes `(B, k)` of data `(B, *shape)` as the prior should find them: drawn from their posteriors, by the draw that
+        `score` takes too, or those of `encode` if codes are not drawn."""
+        x = self._scaled(x)
+        return self._coded(x, applied(self.encoder, x))[0][0]
+
     def log_likelihood(self, x: ArrayLike, seed: ArrayLike, samples: int) -> keras.KerasTensor:
         """An estimate of log p(x) `(B,)` in nats, with codes drawn from the posterior, if they are drawn.
 
@@ -235,11 +245,12 @@ class Autoencoder(Model):
         """How many bits each x `(B, *shape)` takes in a file of `compress`, ideally: its score, as a code length, `(B,)`.
 
         Raises:
-            ValueError: a model with which data cannot be compressed without loss.
+            ValueError: a model with which data cannot be compressed without loss, or whose codes are not drawn.
         """
         from zoo.coding import bits_back  # which imports this module
 
         bits_back.require_lossless(self)
+        self._require_drawn("bits")
         return -self.score(x) / math.log(2)
 
     def compress(

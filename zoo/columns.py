@@ -39,7 +39,7 @@ MOST_DRAWN = 1_000  # whole numbers among which counts are drawn
 FINEST = 1e-5  # how far decimals reach, relative to the spread or to the highest number, in single precision
 _WIDEST = 12.0  # how far the logarithms of a count's mean and size can be from their start
 _DAY, _YEAR = 86_400.0, 365.2425 * 86_400.0
-_UNIT = math.log(math.e - 1)  # where softplus is 1
+UNIT = 0.5413248546129181  # log(e − 1), where softplus is 1
 _ROOT = 0.5 * math.log(2 * math.pi)
 
 
@@ -547,12 +547,12 @@ def _log_normal(x, mean, deviation):
 
 def _positive(parameter):
     """A standard deviation from a parameter; it is 1 for 0."""
-    return NARROWEST + (1 - NARROWEST) * ops.softplus(parameter + _UNIT)
+    return NARROWEST + (1 - NARROWEST) * ops.softplus(parameter + UNIT)
 
 
 def _parameter(deviation: np.ndarray) -> np.ndarray:
     """The inverse of `_positive`."""
-    return np.log(np.expm1(np.maximum((deviation - NARROWEST) / (1 - NARROWEST), 1e-3))) - _UNIT
+    return np.log(np.expm1(np.maximum((deviation - NARROWEST) / (1 - NARROWEST), 1e-3))) - UNIT
 
 
 def _log_gamma(x):

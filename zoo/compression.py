@@ -5,21 +5,24 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
 from zoo import presets
+from zoo import rows as rows_
 from zoo.autoencoder import Autoencoder
 from zoo.coding import container, levels
-from zoo.coding.bits_back import BitsBack
+from zoo.coding.bits_back import BitsBack, require_lossless
 from zoo.coding.container import Container
 from zoo.coding.entries import Entries
 from zoo.coding.fingerprint import fingerprint
 from zoo.coding.mode import Mode
-from zoo.coding.rounded import Rounded
+from zoo.coding.rounded import Rounded, require_entropy
+from zoo.rows import Raw
+from zoo.tables import TableAutoencoder
 
 CHUNK = 1024  # rows
 MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack, Rounded, Entries)}
@@ -29,9 +32,10 @@ Progress = Callable[[int, int], None]  # rows that are done, and all rows
 
 
 class Salvaged(NamedTuple):
-    """The rows `(m, *shape)` of undamaged chunks, their numbers `(m,)`, and what is wrong with the other chunks, by number."""
+    """The rows of undamaged chunks, as `decompress` gives them, their numbers `(m,)`, and what is wrong with the others, by
+    number of the chunk."""
 
-    x: np.ndarray
+    x: np.ndarray | Raw
     rows: np.ndarray
     damaged: dict[int, str]
 
@@ -44,7 +48,8 @@ def compress(
     lossy: bool = False,
     progress: Progress | None = None,
 ) -> bytes:
-    """A file that holds rows x `(n, *shape)`, from which `decompress` makes the same rows again, to the bit.
+    """A file that holds rows x `(n, *shape)`, or those of a table, from which `decompress` makes the same rows again, to the
+    bit.
 
     Args:
         model: the more probable it finds the rows, the shorter the file.
@@ -60,8 +65,14 @@ def compress(
         ValueError: a model that cannot compress without loss, or rows that would not come back as they are; with `lossy`, a
             model whose rounded codes have no histograms (`training.fit_entropy`).
     """
-    x = levels.rows(x, model.shape)
-    mode = _lossy(model).prepared(model, x) if lossy else BitsBack.prepared(model, x, portable=portable)
+    if lossy:
+        kind = _lossy(model)
+        x = levels.rows(x, model.shape)
+        mode = kind.prepared(model, x)
+    else:
+        require_lossless(model)
+        x = _raw(model, x) if isinstance(model, TableAutoencoder) else levels.rows(x, model.shape)
+        mode = BitsBack.prepared(model, x, portable=portable)
     integers = mode.integers(x)
     parts = [integers[start : start + CHUNK] for start in range(0, len(integers), CHUNK)]
     chunks, done = [], 0
@@ -69,14 +80,14 @@ def compress(
         chunks.append(container.Chunk(payload, len(part), container.crc_of(part)))
         done += len(part)
         if progress:
-            progress(done, len(x))
-    return container.written(_head(mode, name or model.name), chunks)
+            progress(done, len(integers))
+    return container.written(_head(mode, name or model.name, integers.shape[1:]), chunks)
 
 
 def decompress(
     data: bytes, model: Autoencoder | None = None, rows: range | slice | None = None, progress: Progress | None = None
-) -> np.ndarray:
-    """The rows `(n, *shape)` of a file.
+) -> np.ndarray | Raw:
+    """The rows `(n, *shape)` of a file, or the columns `(n,)` of a table by name, as `zoo.rows.raw` has them.
 
     Args:
         data: what `compress` gave.
@@ -92,6 +103,8 @@ def decompress(
     file.require_end()
     first, last = _bounds(file, rows)
     numbers = [number for number, each in enumerate(file.entries) if each.first < last and first < each.first + each.rows]
+    for number in numbers:
+        file.payload(number)  # before a model is looked for
     mode, parts, done = _opened(file, model), [], 0
     total = sum(file.entries[number].rows for number in numbers)
     for part in _each(mode, lambda number: _decoded(file, mode, number), numbers):
@@ -99,7 +112,7 @@ def decompress(
         done += len(part)
         if progress:
             progress(done, total)
-    integers = np.concatenate(parts) if parts else np.zeros((0, *mode.form), "int64")
+    integers = np.concatenate([_none(file), *parts])
     offset = file.entries[numbers[0]].first if numbers else 0
     return mode.values(integers[first - offset : last - offset])
 
@@ -112,7 +125,7 @@ def salvage(data: bytes, model: Autoencoder | None = None) -> Salvaged:
     """
     file = container.read(data)
     mode = _opened(file, model)
-    parts, numbers, damaged = [np.zeros((0, *mode.form), "int64")], [np.zeros(0, "int64")], {}
+    parts, numbers, damaged = [_none(file)], [np.zeros(0, "int64")], {}
     for number, entry in enumerate(file.entries):
         try:
             parts.append(_decoded(file, mode, number))
@@ -137,6 +150,22 @@ def inspect(data: bytes) -> dict[str, object]:
     return {**file.head, "rows": file.rows, "bytes": len(data), "chunks": chunks}
 
 
+def _raw(model: TableAutoencoder, rows: Any) -> Raw:
+    """The raw columns of rows, of which the model has to have all: what it does not have would be lost."""
+    more = [name for name in rows_.columns_of(rows) if name not in model.columns]
+    if more:
+        raise ValueError(
+            f"Expected the columns that the model has alone: {', '.join(model.columns)}. Received: {', '.join(map(str, more))} "
+            "too. Try leaving them out, and keeping them elsewhere."
+        )
+    return rows_.raw(model.schema, rows)
+
+
+def _none(file: Container) -> np.ndarray:
+    """The integers of no rows."""
+    return np.zeros((0, *file.head["coded"]), "int64")
+
+
 def _is_whole(file: Container, number: int) -> bool:
     try:
         file.payload(number)
@@ -147,15 +176,19 @@ def _is_whole(file: Container, number: int) -> bool:
 
 def _lossy(model: Autoencoder) -> type[Mode]:
     """The mode in which a model codes with loss."""
-    return Entries if isinstance(model, Autoencoder) and model.entropy is None and model.bottleneck.discrete else Rounded
+    if isinstance(model, Autoencoder) and model.entropy is None and model.bottleneck.discrete:
+        return Entries
+    require_entropy(model)
+    return Rounded
 
 
-def _head(mode: Mode, name: str) -> dict:
+def _head(mode: Mode, name: str, coded: tuple[int, ...]) -> dict:
     return {
         "mode": mode.name,
         "model": name,
         "fingerprint": fingerprint(mode.model, mode.parts),
         "shape": list(mode.model.shape),
+        "coded": list(coded),
         "digest": _digest(mode),
         "made": _machine(),
         "settings": mode.settings,
@@ -193,6 +226,15 @@ def _opened(file: Container, model: Autoencoder | None) -> Mode:
     return mode
 
 
+def preset_of(data: bytes) -> Autoencoder:
+    """The preset that a file was written with.
+
+    Raises:
+        ValueError: a damaged head, or a file of another model.
+    """
+    return _preset(container.read(data).head)
+
+
 def _preset(head: dict) -> Autoencoder:
     parts = MODES[head["mode"]].parts
     for name in sorted(presets.list(), key=lambda name: name != head["model"]):
@@ -226,7 +268,7 @@ def _decoded(file: Container, mode: Mode, number: int) -> np.ndarray:
     entry, payload = file.entries[number], file.payload(number)
     try:
         integers = mode.decode(payload, entry.rows)
-    except ValueError as error:
+    except Exception as error:  # of any kind: a chunk may hold anything
         raise container.damaged(f"chunk {number}, which cannot be decoded ({error})") from error
     if container.crc_of(integers) != entry.decoded_crc:
         raise container.damaged(f"chunk {number}, which decodes to other numbers than were written")
@@ -238,5 +280,5 @@ def _each(mode: Mode, function: Callable, values: Iterable) -> Iterator:
     if not mode.parallel:
         yield from map(function, values)
         return
-    with concurrent.futures.ThreadPoolExecutor(os.process_cpu_count() if hasattr(os, "process_cpu_count") else None) as pool:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(function, values)

@@ -37,7 +37,7 @@ class Mixed(Likelihood):
         places = np.concatenate([places for places, _ in self.groups])
         self._order = np.argsort(places)  # from the order of the groups to that of the columns
         edges = np.cumsum([0, *(group.parameters for _, group in self.groups)])
-        self._slices = [slice(int(low), int(high)) for low, high in itertools.pairwise(edges)]
+        self.slices = [slice(int(low), int(high)) for low, high in itertools.pairwise(edges)]
 
     def head(self, shape: tuple[int, ...], features: tuple[int, ...]) -> keras.layers.Layer:
         """The projection to the parameters `(B, P)` of all columns, which starts at each column's distribution as a whole."""
@@ -103,7 +103,7 @@ class Mixed(Likelihood):
         """What a function gives for every group of columns, its places and its parameters, in the order of the columns."""
         parts = [
             function(group, places, parameters[..., part])
-            for (places, group), part in zip(self.groups, self._slices, strict=True)
+            for (places, group), part in zip(self.groups, self.slices, strict=True)
         ]
         return ops.take(ops.concatenate(parts, axis=-1), self._order, axis=-1)
 

@@ -9,7 +9,7 @@ import zipfile
 import keras
 import numpy as np
 
-from zoo import files
+from zoo import earlier, files
 from zoo.model import Model
 
 FOLDER = pathlib.Path(__file__).parent / "presets"
@@ -117,7 +117,8 @@ def load_saved(path: str | os.PathLike, advice: str, compile: bool = True) -> Mo
     """
     with files.reading(path, "a fitted model", advice):
         zipfile.ZipFile(path).close()  # Keras reports a truncated file as missing
-        model = keras.saving.load_model(path, compile=compile)
+        with earlier.as_saved_now(pathlib.Path(path)) as readable:
+            model = keras.saving.load_model(readable, compile=compile)
         if not isinstance(model, Model):
             raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
     return model

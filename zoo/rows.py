@@ -30,7 +30,7 @@ def raw(schema: Schema, rows: Any) -> Raw:
     Raises:
         ValueError: no table; a column that is missing, with those that are there; a value of the wrong type, with its row.
     """
-    given = _columns(rows)
+    given = columns_of(rows)
     require_columns(schema, given)
     found = {name: _column(given[name], name, feature) for name, feature in kept(schema).items()}
     if len({len(column) for column in found.values()}) > 1:
@@ -52,7 +52,7 @@ def require_columns(schema: Schema, names: Collection[str]) -> None:
 def cells(schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:
     """Cells `(n, C)`, float32, of raw columns `(n,)`; NaN where a cell is missing."""
     names = [*kept(schema)]
-    numbers = np.stack([_numbers(raw[name], schema[name]) for name in names], axis=1)  # (n, C), float64
+    numbers = np.stack([numbers_of(raw[name], schema[name]) for name in names], axis=1)  # (n, C), float64
     found = np.empty(numbers.shape, "float32")
     for places, group in columns.groups(schema):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -66,7 +66,7 @@ def raw_of(schema: Schema, cells: np.ndarray) -> Raw:
     numbers = np.empty(cells.shape)
     for places, group in columns.groups(schema):
         numbers[:, places] = np.where(np.isnan(cells[:, places]), np.nan, group.raw(cells[:, places], np))
-    return {name: _values(numbers[:, place], feature) for place, (name, feature) in enumerate(kept(schema).items())}
+    return {name: values_of(numbers[:, place], feature) for place, (name, feature) in enumerate(kept(schema).items())}
 
 
 def filled(raw: Mapping[str, np.ndarray], with_: Mapping[str, np.ndarray]) -> Raw:
@@ -81,7 +81,7 @@ def missing(column: np.ndarray) -> np.ndarray:
     return np.array([not text.strip(BLANKS) for text in column.tolist()], bool)
 
 
-def _columns(rows: Any) -> Mapping[str, Any]:
+def columns_of(rows: Any) -> Mapping[str, Any]:
     """The columns of rows by name."""
     if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):  # pandas, Polars
         return {name: rows[name] for name in rows.columns}
@@ -142,7 +142,7 @@ def _text(value: Any, name: str, row: int, feature: Feature) -> str:
     )
 
 
-def _numbers(values: np.ndarray, feature: Feature) -> np.ndarray:
+def numbers_of(values: np.ndarray, feature: Feature) -> np.ndarray:
     """Raw values `(n,)` as numbers: of texts, those of their classes, or the seconds since 1970; NaN where one is missing."""
     if dtype(feature) == "float64":
         return np.asarray(values, "float64")
@@ -155,8 +155,8 @@ def _numbers(values: np.ndarray, feature: Feature) -> np.ndarray:
     return np.array([places.get(text.strip(BLANKS), len(feature.classes)) for text in values.tolist()], "float64")
 
 
-def _values(numbers: np.ndarray, feature: Feature) -> np.ndarray:
-    """The inverse of `_numbers`."""
+def values_of(numbers: np.ndarray, feature: Feature) -> np.ndarray:
+    """The inverse of `numbers_of`."""
     if dtype(feature) == "float64":
         return numbers
     if feature.type == "datetime":

@@ -1,5 +1,6 @@
 """Autoencoders of tables: rows of mixed type in, with cells missing, and rows out."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -107,6 +108,13 @@ class TableAutoencoder(Autoencoder):
         """log p of the cells that are there, or a bound on it, in nats `(B,)`; higher is more typical. Of numbers it is a
         density per unit of the column."""
         return self._score(self.cells(rows))
+
+    def bits(self, rows: Any) -> keras.KerasTensor:
+        """As of any autoencoder. Of numbers it is the density times the unit of their last decimal."""
+        cells = self.cells(rows)
+        decimals = [feature.decimals or 0 for feature in kept(self.likelihood.columns).values()]
+        units = np.where(np.isnan(ops.convert_to_numpy(cells)), 0.0, np.array(decimals) * math.log2(10))
+        return super().bits(cells) + units.sum(axis=1).astype("float32")
 
     def score_cells(self, rows: Any) -> dict[str, np.ndarray]:
         """How much less probable each cell is than the most probable value, given the other cells of its row: log p(cell) −

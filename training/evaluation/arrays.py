@@ -29,12 +29,13 @@ GENERATED = 10_000  # most generated examples that are evaluated
 ACTIVE = 0.01  # variance above which a code dimension is active
 
 
-def encode(model: zoo.Autoencoder, split: Split) -> dict[str, np.ndarray]:
-    """`codes` `(n, k)`, `ids` `(n,)` and, if there are labels, `labels` `(n,)` of a split, in its order."""
+def encode(model: zoo.Autoencoder, split: Split, verb: Callable | None = None) -> dict[str, np.ndarray]:
+    """`codes` `(n, k)`, `ids` `(n,)` and, if there are labels, `labels` `(n,)` of a split, in its order; codes are those of
+    `encode`, unless another verb is given."""
     parts = {"codes": [], "ids": [], "labels": []}
     for rows in split.batches(BATCH):
         model.check(rows["x"])  # a stream has not been checked before
-        parts["codes"].append(numpy(model.encode(rows["x"])))
+        parts["codes"].append(numpy((verb or model.encode)(rows["x"])))
         parts["ids"].append(rows["id"])
         if "label" in rows:
             parts["labels"].append(rows["label"])

@@ -31,14 +31,13 @@ def as_dict(experiment: Experiment) -> dict[str, object]:
 
 
 def from_dict(written: Mapping[str, object]) -> Experiment:
-    """The experiment of a dict from `as_dict`, or from a version before 0.2, whose settings were flat.
+    """The experiment of a dict from `as_dict` of this version or an earlier one.
 
     Raises:
         ValueError: unknown settings.
         KeyError: no name.
     """
-    if earlier.is_flat(written):
-        written = earlier.nested(written)
+    written = earlier.present(written)
     rest = {key: value for key, value in written.items() if key not in ("name", "about", "imports", "reasons")}
     name, about, imports = str(written["name"]), str(written.get("about", "")), tuple(written.get("imports", ()))
     return Experiment(name, about, imports=imports, reasons=written.get("reasons", {})).override(flat(rest))
@@ -74,4 +73,4 @@ def read(path: str | pathlib.Path) -> dict[str, object]:
         raise ValueError(f"Expected a file of YAML or JSON. Received: {path} ({reason}). Try a run's config.json.") from None
     if not isinstance(written, dict):
         raise ValueError(f"Expected settings, each with its value. Received: {type(written).__name__} in {path}. Try k: 16.")
-    return earlier.nested(written) if earlier.is_flat(written) else written
+    return earlier.present(written)

@@ -1,4 +1,4 @@
-"""Runs of versions before 0.2, whose `config.json` is one flat dict of the settings of all parts."""
+"""Settings as earlier versions wrote them: those before 0.2 in one flat dict, later ones with a density, not a prior."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,7 +17,24 @@ DEFAULTS = {  # of settings that some of these versions did not have
     **{"beta": 1.0, "free_bits": 0.0, "kl_warmup": 0.0, "samples": 1, "entries": 256, "noise": 0.0, "affine": 0.0},
     **{"levels": 0, "mixture": 10, "target": "none", "pretrained": "", "frozen": False, "labels": 0, "nll_samples": 0},
 }
+DENSITY = "density"  # what the prior was called
+NORMAL = {"none": "normal"}  # without a density, codes were drawn from a standard normal distribution
 ONLY = "solver"  # a setting of all these versions, and of none since
+
+
+def present(written: Mapping[str, object]) -> dict[str, object]:
+    """Settings of any version, by full name or nested by slot, as this one has them."""
+    written = nested(written) if is_flat(written) else dict(written)
+    quantized = _name(written.get("bottleneck")) == "vector_quantized"
+    for key in [key for key in written if key.partition(".")[0] == DENSITY]:
+        value, rest = written.pop(key), key.removeprefix(DENSITY)
+        if not quantized:  # its codes had a mixture, which is no prior of theirs
+            written[f"prior{rest}"] = NORMAL.get(_name(value), value)
+    return written
+
+
+def _name(choice: object) -> object:
+    return choice.get("name") if isinstance(choice, Mapping) else choice
 
 
 def is_flat(written: Mapping[str, object]) -> bool:
@@ -49,7 +66,7 @@ def nested(written: Mapping[str, object]) -> dict[str, object]:
         _body(old, new, take)
         new |= {"bottleneck": _bottleneck(old), "likelihood": _likelihood(old)}
         new |= {"corruption": _corruption(old), "model": {"overcomplete": old["overcomplete"]}}
-        new["prior"] = {"name": "mixture", "components": old["mixture"]} if old["mixture"] else {"name": "normal"}
+        new["density"] = {"name": "mixture", "components": old["mixture"]} if old["mixture"] else {"name": "none"}
         if old["bottleneck"] == "gaussian":
             new["evaluation"] = {"nll_samples": old.get("nll_samples", 0)}
     elif new["kind"] == "predictor":

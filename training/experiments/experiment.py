@@ -31,6 +31,7 @@ OTHER_NAMES = {  # what other projects, and versions before 0.2, call a setting
     "bs": "batch_size",
     "code_size": "k",
     "data": "dataset",
+    "density": "prior",
     "dtype": "precision",
     "hidden_units": "width",
     "latent_dim": "k",

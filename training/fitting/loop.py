@@ -18,7 +18,6 @@ from zoo.registry import register
 
 SECONDS_BETWEEN = 0.5  # checkpoints
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
-COUNTED = ("step",)  # weights that count the steps of training, which a model that is not trained lacks
 ADVICE = "the same command with a lower --learning_rate, which resumes after the last good epoch"
 
 
@@ -125,20 +124,28 @@ class Pretrained:
         """As the function `fit`.
 
         Raises:
-            ValueError: no such model, or one of other parts.
+            ValueError: no such autoencoder, or one of other parts.
         """
-        source, begun = trained(self.pretrained), time.perf_counter()
+        begun, source = time.perf_counter(), trained(self.pretrained)
+        if not isinstance(source, zoo.Autoencoder):
+            raise ValueError(
+                f"Expected an autoencoder. Received: {self.pretrained}, a {type(source).__name__}. Try another --pretrained."
+            )
         for part in ("encoder", "bottleneck", "decoder", "head"):
-            weights = [each for each in getattr(source, part, source).weights if each.name not in COUNTED]
-            own = [each for each in getattr(model, part).weights if each.name not in COUNTED]
-            if [each.shape for each in weights] != [each.shape for each in own]:
+            own, others = _kept(getattr(model, part)), _kept(getattr(source, part))
+            if [each.shape for each in own] != [each.shape for each in others]:
                 raise ValueError(
-                    f"Expected an autoencoder of the same parts. Received: {self.pretrained} with another {part}. "
-                    f"Try the settings that it was trained with."
+                    f"Expected an autoencoder of the same parts. Received: {self.pretrained}, with another {part}. "
+                    "Try the settings that it was trained with."
                 )
-            for variable, value in zip(own, weights, strict=True):
+            for variable, value in zip(own, others, strict=True):
                 variable.assign(value)
         return [], time.perf_counter() - begun
+
+
+def _kept(part: keras.layers.Layer) -> list[keras.Variable]:
+    """The weights of a part, but for those that count the steps of training, which a model that is not trained lacks."""
+    return [weight for weight in part.weights if weight.name != "step"]
 
 
 def fit(model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:

@@ -11,6 +11,7 @@ import zoo
 from training.fitting.autoregressive import fit_autoregressive
 from zoo import inputs
 
+BATCH = 1000
 MOST_CODES = 20_000  # most rows that a mixture is fitted to
 
 
@@ -28,11 +29,12 @@ def fit_prior(model: zoo.Autoencoder, x: np.ndarray, labels: np.ndarray | None =
     """
     x = inputs.rows(x, model.shape)
     model.check(x)
-    fit_to_codes(model, model.predict(x, batch_size=1000, verbose=0)["code"], labels, seed)
+    codes = [keras.ops.convert_to_numpy(model.draw(x[start : start + BATCH])) for start in range(0, len(x), BATCH)]
+    fit_to_codes(model, np.concatenate(codes), labels, seed)
 
 
 def fit_to_codes(model: zoo.Autoencoder, codes: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-    """As `fit_prior`, but from codes `(n, k)`.
+    """As `fit_prior`, but to codes `(n, k)` from `model.draw`: those that are drawn are spread more widely than their means.
 
     Raises:
         ValueError: no codes; NaN or Inf among them; labels as in `fit_prior`. The prior has not changed.

@@ -108,7 +108,7 @@ class Arrays(Kind):
             model.center(next(data.train.batches())["x"])
 
     def after_fit(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
-        train = evaluation.encode(model, data.train)
+        train = evaluation.encode(model, data.train, model.draw)
         fit_to_codes(model, train["codes"], train.get("labels"), experiment.seed)
         if model.entropy is not None:
             fit_entropy_to_codes(model, next(data.train.batches(PROBED))["x"], train["codes"], experiment.seed)
@@ -133,4 +133,6 @@ class Arrays(Kind):
     def limits(self, experiment: Experiment) -> str:
         if experiment["data.binarize"] != "none":
             return "Likelihoods are of binarized pixels, and can be compared only with others of the same binarization."
+        if experiment["prior"] != "mixture":
+            return "Generated examples are drawn from the prior of the codes, and can be blends of training examples."
         return "Generated examples are drawn from a Gaussian mixture over the codes, and can be blends of training examples."

@@ -3,21 +3,31 @@
 To code x, a code z is *popped* from the stack under q(z | x): bits that are there already choose it. Then x is pushed under
 p(x | z), and z under p(z). A reader pops z and x, computes q(z | x), and pushes z under it, which puts back the bits that had
 chosen z. So a row costs log q(z | x) − log p(x | z) − log p(z), on the average the negative bound on log p(x).
+
+Any q will do. Of a bottleneck whose codes are not drawn it is a normal distribution around the code, as wide as makes files
+short.
 """
 
+import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from zoo.autoencoder import Autoencoder
-from zoo.bottlenecks import Gaussian
-from zoo.coding import codes, networks
+from zoo.bottlenecks import LOG_VARIANCE, Deterministic, Gaussian
+from zoo.coding import codes, curves, networks
+from zoo.coding.cells import Cells
 from zoo.coding.levels import Levels
 from zoo.coding.mode import Mode
-from zoo.coding.stack import Distribution, Stack
+from zoo.coding.stack import Stack
 from zoo.likelihoods import Discrete
+from zoo.mixed import Mixed
+from zoo.rows import Raw
 
 PROBED = 256  # rows by which settings are chosen
+WIDTHS = (-1, -2, -3, -4, -5)  # tried for posteriors of codes that are not drawn: powers of two of the codes' deviation
+PRIORS = ("model", "normal")  # the model's own, and the one that its bottleneck was trained against: the shorter one is used
 MOST = 256  # rows that are coded at once
 PROBE = 3  # rows of the probe
 MARGIN, SLOWEST = 0.8, 0.02  # of the growth of batches, in rows for each row that is coded
@@ -25,47 +35,62 @@ KNOWN = 64  # known words of a stack, at first; twice as many where these do not
 
 
 class BitsBack(Mode):
-    """Codes of a Gaussian bottleneck; data on the levels of a `Discrete` likelihood."""
+    """Codes in R^k, drawn or not; data on the levels of a `Discrete` likelihood, or rows of a table of discrete columns."""
 
     name = "bits_back"
     lossless = True
 
     def __init__(self, model: Autoencoder, settings: dict):
         super().__init__(model, settings)
-        self._network = networks.Portable(model) if settings["network"] == "portable" else networks.Native(model)
+        self._network = _network(model, settings["network"])
         self.grid = codes.Grid(np.array(settings["exponents"]), settings["bits"])
-        self.prior = codes.prior(model.prior, self.grid)
-        self._levels = Levels(model.likelihood.levels, settings["dtype"])
+        self.prior = codes.NormalPrior(self.grid) if settings["prior"] == "normal" else codes.prior(model.prior, self.grid)
+        self._data = _data(model, settings["dtype"])
 
     @classmethod
-    def prepared(cls, model: Autoencoder, x: np.ndarray, portable: bool = True) -> "BitsBack":
+    def prepared(cls, model: Autoencoder, x: np.ndarray | Raw, portable: bool = True) -> "BitsBack":
         """As `Mode.prepared`.
 
         Args:
             portable: whether the file can be read on any machine; else only on those that compute as this one does.
         """
-        require_lossless(model)
-        network = (networks.Portable if portable else networks.Native)(model)
-        levels = Levels.of(x, model.likelihood.levels)
-        integers = levels.numbers(x[:: -(-len(x) // PROBED) or 1])
-        grid = codes.Grid(np.zeros(model.k, int), 4)
-        if len(integers):
-            mean, log_variance = network.posterior(_inputs(integers, levels.count))
-            grid = codes.Grid.around(mean, np.exp(0.5 * log_variance))
-        settings = {"network": network.name, "dtype": levels.dtype, "exponents": grid.exponents.tolist(), "bits": grid.bits}
-        mode = cls(model, {**settings, "growth": 1.0})
-        mode.settings["growth"] = mode._growth(integers)
-        return mode
+        settings = {"network": "portable" if portable else "native", "dtype": None if isinstance(x, dict) else x.dtype.name}
+        data = _data(model, settings["dtype"])
+        integers = data.numbers(x)
+        integers = integers[:: -(-len(integers) // PROBED) or 1]
+        tried = [cls._with(model, settings, integers, *each) for each in itertools.product(PRIORS, _widths(model))]
+        return min(tried, key=lambda found: found[0])[1]
+
+    @classmethod
+    def _with(cls, model, settings, integers, prior: str, width: int | None) -> tuple[float, "BitsBack"]:
+        """The mode with this prior and this width of posteriors, and how many bits rows take in it."""
+        settings = {**settings, "prior": prior, "growth": 1.0, "exponents": [0] * model.k, "bits": 4}
+        if width is not None:
+            settings["widths"] = [width] * model.k
+        mode = cls(model, settings)
+        if not len(integers):
+            return 0.0, mode
+        mean, deviation = mode.moments(integers)
+        if width is not None:
+            spread = np.floor(np.log2(np.maximum(mean.std(axis=0), 2.0**codes.FINEST))).astype(int)
+            settings["widths"] = (spread + width).tolist()
+            deviation = np.broadcast_to(np.ldexp(1.0, spread + width), mean.shape)
+        grid = codes.Grid.around(mean, deviation)
+        settings |= {"exponents": grid.exponents.tolist(), "bits": grid.bits}
+        mode = cls(model, settings)
+        taken, added = mode._bits(integers)
+        settings["growth"] = float(np.clip(round(MARGIN * added / taken, 2), SLOWEST, 1.0))
+        return added, mode
 
     @property
     def parallel(self) -> bool:
         return self.settings["network"] == "portable"
 
-    def integers(self, x: np.ndarray) -> np.ndarray:
-        return self._levels.numbers(x)
+    def integers(self, x: np.ndarray | Raw) -> np.ndarray:
+        return self._data.numbers(x)
 
-    def values(self, integers: np.ndarray) -> np.ndarray:
-        return self._levels.rows(integers)
+    def values(self, integers: np.ndarray) -> np.ndarray | Raw:
+        return self._data.rows(integers)
 
     def encode(self, integers: np.ndarray) -> bytes:
         known = KNOWN
@@ -77,38 +102,36 @@ class BitsBack(Mode):
         if len(payload) % 4 or len(payload) < 8:
             raise ValueError("a chunk that is no stack of words")
         stack = Stack(np.frombuffer(payload, "<u4"))
-        integers = np.empty((rows, *self.model.shape), "int64")
+        integers = np.empty((rows, *self._data.example[0]), "int64")
         for part in reversed([*self._batches(rows)]):
             cells = self.prior.pop(stack, part.stop - part.start)
-            integers[part] = stack.pop(self.data(cells)).reshape(len(cells), *self.model.shape)
+            integers[part] = self._data.pop(stack, self._parameters(cells))
             self.posterior(integers[part]).push(stack, cells)
         stack.require_known()
         return integers
 
     def probe(self) -> bytes:
-        shape, levels = (PROBE, *self.model.shape), self.model.likelihood.levels
-        integers = np.arange(np.prod(shape)).reshape(shape) * 40_503 // 64 % levels
-        return self.encode(integers)
+        shape, count = self._data.example
+        numbers = np.arange(PROBE * math.prod(shape), dtype="int64").reshape(PROBE, *shape)
+        return self.encode(numbers * 40_503 // 64 % count)
 
     def _encoded(self, integers: np.ndarray, known: int) -> Stack:
         stack = Stack(known=known)
         for part in self._batches(len(integers)):
             cells = self.posterior(integers[part]).pop(stack)
-            stack.push(self.data(cells), integers[part].ravel())
+            self.push(stack, cells, integers[part])
             self.prior.push(stack, cells)
         return stack
 
-    def _growth(self, integers: np.ndarray) -> float:
-        """How many rows can be coded at once for each that is on the stack, so that there are bits to choose their codes by."""
-        if not len(integers):
-            return 1.0
+    def _bits(self, integers: np.ndarray) -> tuple[float, float]:
+        """How many bits the codes of rows take from the stack, and how many the rows add to it in all."""
         stack = Stack(known=-(-len(integers) * self.model.k * self.grid.bits // 32) + KNOWN)
         before = stack.bits
         cells = self.posterior(integers).pop(stack)
         taken = before - stack.bits
-        stack.push(self.data(cells), integers.ravel())
+        self.push(stack, cells, integers)
         self.prior.push(stack, cells)
-        return float(np.clip(round(MARGIN * (stack.bits - before) / taken, 2), SLOWEST, 1.0))
+        return taken, stack.bits - before
 
     def _batches(self, rows: int) -> Iterator[slice]:
         """Which rows are coded together: few at first, while the stack has few bits to choose their codes by."""
@@ -119,19 +142,23 @@ class BitsBack(Mode):
             done += count
 
     def posterior(self, integers: np.ndarray) -> codes.Posterior:
-        """Of the codes of rows of levels `(B, *shape)`."""
-        return codes.Posterior(self.grid, *self._network.posterior(_inputs(integers, self._levels.count)))
+        """Of the codes of rows `(B, …)`."""
+        return codes.Posterior(self.grid, *self.moments(integers))
 
-    def data(self, cells: np.ndarray) -> Distribution:
-        """Of the levels of rows, given the cells of their codes `(B, k)`."""
-        likelihood = self.model.likelihood
-        parameters = self._network.parameters(self.grid.middles(cells))  # (B, *shape), or (B, *shape, p)
-        flat = parameters.reshape(-1, likelihood.parameters) if likelihood.parameters > 1 else parameters.ravel()
+    def moments(self, integers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the codes of rows `(B, …)`, `(B, k)` each."""
+        outputs = self._network.outputs(self._data.inputs(integers))
+        if "widths" in self.settings:
+            return outputs, np.broadcast_to(np.ldexp(1.0, self.settings["widths"]), outputs.shape)
+        mean, log_variance = np.split(outputs, 2, axis=-1)
+        return mean, curves.exp(0.5 * np.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE))
 
-        def below(edges, places):
-            return likelihood.below(flat[places], edges)
+    def push(self, stack: Stack, cells: np.ndarray, integers: np.ndarray) -> None:
+        """Adds rows `(B, …)` to a stack, given the cells of their codes `(B, k)`."""
+        self._data.push(stack, self._parameters(cells), integers)
 
-        return Distribution(len(flat), 0, likelihood.levels, below, ends_first=likelihood.levels > 16)
+    def _parameters(self, cells: np.ndarray) -> np.ndarray:
+        return self._network.parameters(self.grid.middles(cells))
 
 
 def require_lossless(model: Autoencoder) -> None:
@@ -139,19 +166,29 @@ def require_lossless(model: Autoencoder) -> None:
     wrong = None
     if not isinstance(model, Autoencoder):
         wrong = f"a {type(model).__name__}"
-    elif not isinstance(model.likelihood, Discrete):
+    elif not isinstance(model.likelihood, Discrete | Mixed):
         wrong = f"{type(model.likelihood).__name__}, which gives no probabilities of levels"
-    elif not isinstance(model.bottleneck, Gaussian):
-        wrong = f"a {type(model.bottleneck).__name__} bottleneck, whose codes are not drawn"
+    elif not isinstance(model.bottleneck, Gaussian | Deterministic):
+        wrong = f"a {type(model.bottleneck).__name__} bottleneck"
     elif model.scaling is not None:
         wrong = f"{type(model.scaling).__name__} before the encoder"
     if wrong:
         raise ValueError(
-            f"Expected an autoencoder with a Gaussian bottleneck and a likelihood of levels, such as Bernoulli or "
-            f"DiscretizedGaussian, to compress without loss. Received: {wrong}. Try --lossy (lossy=True)."
+            f"Expected an autoencoder with codes in R^k and a likelihood of levels or of columns, such as Bernoulli, "
+            f"DiscretizedGaussian or Mixed, to compress without loss. Received: {wrong}. Try --lossy (lossy=True)."
         )
 
 
-def _inputs(levels: np.ndarray, count: int) -> np.ndarray:
-    """Levels as the encoder takes them, whatever dtype the rows have."""
-    return levels.astype("float32") / np.float32(count - 1)
+def _network(model: Autoencoder, name: str) -> networks.Network:
+    return (networks.Portable if name == "portable" else networks.Native)(model)
+
+
+def _data(model: Autoencoder, dtype: str | None) -> Levels | Cells:
+    if isinstance(model.likelihood, Mixed):
+        return Cells(model.likelihood)
+    return Levels(model.likelihood, model.shape, dtype)
+
+
+def _widths(model: Autoencoder) -> tuple[int | None, ...]:
+    """Those to try; None where the bottleneck has its own."""
+    return WIDTHS if isinstance(model.bottleneck, Deterministic) else (None,)

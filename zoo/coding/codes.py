@@ -68,13 +68,13 @@ class Posterior:
     """Independent normal distributions of the k numbers of B codes, on a grid.
 
     Args:
-        mean, log_variance: `(B, k)`.
+        mean, deviation: `(B, k)`.
     """
 
-    def __init__(self, grid: Grid, mean: np.ndarray, log_variance: np.ndarray):
+    def __init__(self, grid: Grid, mean: np.ndarray, deviation: np.ndarray):
         steps = np.broadcast_to(grid.steps, mean.shape).ravel()
         self._shape = mean.shape
-        self._cells = grid.normal(mean.ravel(), curves.exp(0.5 * log_variance.ravel()), steps)
+        self._cells = grid.normal(mean.ravel(), deviation.ravel(), steps)
 
     def pop(self, stack: Stack) -> np.ndarray:
         """Cells `(B, k)`, int64."""

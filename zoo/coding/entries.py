@@ -26,10 +26,6 @@ class Entries(Mode):
         """As `Mode.prepared`."""
         return cls(model, {"dtype": rounded.dtype_of(x)})
 
-    @property
-    def form(self) -> tuple[int, ...]:
-        return (self.model.bottleneck.tokens,)
-
     def integers(self, x: np.ndarray) -> np.ndarray:
         return rounded.symbols(self.model, x).astype("int64")
 
@@ -51,7 +47,7 @@ class Entries(Mode):
     def decode(self, payload: bytes, rows: int) -> np.ndarray:
         if len(payload) % 4:
             raise ValueError("a chunk that is no stack of words")
-        stack, integers = Stack(np.frombuffer(payload, "<u4")), np.zeros((rows, *self.form), "int64")
+        stack, integers = Stack(np.frombuffer(payload, "<u4")), np.zeros((rows, self.model.bottleneck.tokens), "int64")
         for j in range(integers.shape[1]) if rows else ():
             integers[:, j] = stack.pop(_following(self.model, integers[:, :j]))
         stack.require_known()

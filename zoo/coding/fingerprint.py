@@ -35,7 +35,7 @@ def fingerprint(model: Autoencoder, parts: Sequence[str] = CODING) -> str:
 def _plain(value: Any) -> Any:
     """A configuration without what is ignored; that of an object is its class and its settings."""
     if isinstance(value, dict):
-        inner = value.get("config")
-        settings = {key: _plain(each) for key, each in value.items() if each is not None and not key.endswith(IGNORED)}
-        return settings | {"": _plain(inner)} if isinstance(inner, dict) and "class_name" in value else settings
+        if "class_name" in value:
+            return [value["class_name"], _plain(value.get("config"))]
+        return {key: _plain(each) for key, each in value.items() if each is not None and not key.endswith(IGNORED)}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -1,26 +1,35 @@
-"""Data on the levels 0, 1/n, …, 1, as they come and as whole numbers."""
-
-from typing import NamedTuple
+"""Data on the levels 0, 1/n, …, 1: as they come, as whole numbers, and on the stack."""
 
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs
+from zoo.coding.stack import Distribution, Stack
+from zoo.likelihoods import Discrete
+
+ENDS_FIRST = 16  # levels above which the outermost are asked for first
 
 
-class Levels(NamedTuple):
-    """How rows are numbers of levels, and back, to the bit: n = `count` − 1, and the dtype of the rows.
+class Levels:
+    """How rows are numbers of levels, and back, to the bit; how these are pushed and popped.
 
     8-bit integers are 255 times their level; of other integers and truth values there are 0 and 1 alone.
+
+    Args:
+        likelihood: of the data.
+        shape: of one row.
+        dtype: of the rows.
     """
 
-    count: int
-    dtype: str
+    def __init__(self, likelihood: Discrete, shape: tuple[int, ...], dtype: str):
+        self._likelihood, self._shape, self._dtype = likelihood, shape, np.dtype(dtype)
+        self._n = likelihood.levels - 1
 
-    @classmethod
-    def of(cls, x: np.ndarray, count: int) -> "Levels":
-        return cls(count, x.dtype.name)
+    @property
+    def example(self) -> tuple[tuple[int, ...], int]:
+        """The shape of the numbers of one row, and how many numbers there are at each place."""
+        return self._shape, self._n + 1
 
     def numbers(self, x: np.ndarray) -> np.ndarray:
         """The numbers of the levels of rows `(n, …)`, int64.
@@ -28,33 +37,49 @@ class Levels(NamedTuple):
         Raises:
             ValueError: another dtype; a value that would not be given back as it is.
         """
-        if x.dtype.name != self.dtype:
-            raise ValueError(f"Expected rows of dtype {self.dtype}, as the first ones. Received: {x.dtype}. Try one dtype.")
-        n = self.count - 1
+        if x.dtype != self._dtype:
+            raise ValueError(f"Expected rows of dtype {self._dtype}, as the first ones. Received: {x.dtype}. Try one dtype.")
         with np.errstate(invalid="ignore"):
-            numbers = np.nan_to_num(np.clip(np.rint(inputs.scaled(x) * np.float64(n)), 0, n)).astype("int64")
+            numbers = np.rint(inputs.scaled(x) * np.float64(self._n))
+            numbers = np.nan_to_num(np.clip(numbers, 0, self._n)).astype("int64")
         wrong = _bits(self.rows(numbers)) != _bits(x)
         if wrong.any():
-            row = np.argwhere(wrong)[0]
+            place = np.argwhere(wrong)[0]
             raise ValueError(
-                f"Expected values that are levels 0, 1/{n}, …, 1 to the bit, to compress without loss. Received: "
-                f"{x[tuple(row)]!s} of {x.dtype} in row {row[0]}, and {wrong.sum() - 1:,} more such values. Try "
-                f"{'x.astype(bool)' if n == 1 else 'integers of 8 bits'}, or --lossy (lossy=True)."
+                f"Expected values that are levels 0, 1/{self._n}, …, 1 to the bit, to compress without loss. Received: "
+                f"{x[tuple(place)]!s} of {x.dtype} in row {place[0]}, and {wrong.sum() - 1:,} more such values. Try "
+                f"{'x.astype(bool)' if self._n == 1 else 'integers of 8 bits'}, or --lossy (lossy=True)."
             )
         return numbers
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """The rows that have these numbers of levels."""
-        n, dtype = self.count - 1, np.dtype(self.dtype)
-        if dtype == "uint8":
-            return (numbers * 255 // n).astype(dtype)
-        if dtype.kind == "f":
-            return numbers.astype(dtype) / dtype.type(n)
-        return (numbers // n).astype(dtype)
+        if self._dtype == "uint8":
+            return (numbers * 255 // self._n).astype(self._dtype)
+        if self._dtype.kind == "f":
+            return numbers.astype(self._dtype) / self._dtype.type(self._n)
+        return (numbers // self._n).astype(self._dtype)
 
+    def inputs(self, numbers: np.ndarray) -> np.ndarray:
+        """What the encoder is given, float32 `(B, *shape)`, whatever dtype the rows have."""
+        return numbers.astype("float32") / np.float32(self._n)
 
-def _bits(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(x).view(f"uint{8 * x.itemsize}")
+    def push(self, stack: Stack, parameters: np.ndarray, numbers: np.ndarray) -> None:
+        """Adds the numbers of rows `(B, *shape)`, given the likelihood's parameters `(B, …)`."""
+        stack.push(self._distribution(parameters), numbers.ravel())
+
+    def pop(self, stack: Stack, parameters: np.ndarray) -> np.ndarray:
+        """The numbers of rows `(B, *shape)` that were pushed last."""
+        return stack.pop(self._distribution(parameters)).reshape(len(parameters), *self._shape)
+
+    def _distribution(self, parameters: np.ndarray) -> Distribution:
+        likelihood = self._likelihood
+        flat = parameters.reshape(-1, likelihood.parameters) if likelihood.parameters > 1 else parameters.ravel()
+
+        def below(edges, places):
+            return likelihood.below(flat[places], edges)
+
+        return Distribution(len(flat), 0, self._n + 1, below, ends_first=self._n >= ENDS_FIRST)
 
 
 def rows(x: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
@@ -67,3 +92,7 @@ def rows(x: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     x = inputs.array(x)
     x = ops.convert_to_numpy(x) if inputs.is_tensor(x) else x
     return x.reshape(-1, *shape) if x.size else np.zeros((0, *shape), x.dtype)
+
+
+def _bits(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x).view(f"uint{8 * x.itemsize}")

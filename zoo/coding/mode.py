@@ -34,11 +34,6 @@ class Mode(abc.ABC):
         """Whether several chunks may be coded at once, in threads."""
         return True
 
-    @property
-    def form(self) -> tuple[int, ...]:
-        """The shape of a row's integers."""
-        return self.model.shape
-
     @classmethod
     @abc.abstractmethod
     def prepared(cls, model: Autoencoder, x: np.ndarray, **wishes) -> "Mode":

@@ -18,8 +18,9 @@ from keras import layers, ops
 
 from zoo.autoencoder import Autoencoder
 from zoo.bodies import LinearPath, ResidualBlock, ResidualLayer, applied
-from zoo.bottlenecks import LOG_VARIANCE
 from zoo.coding import curves
+from zoo.columns import Categorical, Continuous, Ordinal
+from zoo.mixed import ColumnInputs
 
 BATCH = 64  # rows of `Native` at once
 UNIT = 2.0**14  # of activations, in 1: they are multiples of its inverse
@@ -37,17 +38,18 @@ class Native:
     def __init__(self, model: Autoencoder):
         self._model = model
 
-    def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and log-variance of the codes of x `(B, *shape)`, in the units in which the model computes, `(B, k)` each."""
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """What the bottleneck's projection gives for x `(B, *shape)`, float64 `(B, outputs)`: of a Gaussian one the means and
+        the log-variances."""
 
-        def posterior(x):
-            return self._model.bottleneck.posterior(applied(self._model.encoder, x))
+        def outputs(x):
+            return self._model.bottleneck.project(applied(self._model.encoder, x))
 
-        return _in_batches(posterior, x)
+        return _in_batches(outputs, x)
 
     def parameters(self, codes: np.ndarray) -> np.ndarray:
         """The likelihood's parameters `(B, …)` of codes `(B, k)`."""
-        return _in_batches(lambda codes: (self._model._parameters(codes),), codes)[0]
+        return _in_batches(self._model._parameters, codes)
 
 
 class Portable:
@@ -60,13 +62,14 @@ class Portable:
     name = "portable"
 
     def __init__(self, model: Autoencoder):
-        self._encoder = [*_steps([model.encoder]), _flat, *_steps([model.bottleneck.projection])]
-        self._decoder = _steps([model.decoder, model.head])
+        first = model.encoder.layers[0]
+        inputs = [] if isinstance(first, ColumnInputs) else [_rounded]
+        self._encoder = [*inputs, *_step(model.encoder), _flat, *_step(model.bottleneck.projection)]
+        self._decoder = [_rounded, *_steps([model.decoder, model.head])]
 
-    def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `Native.posterior`."""
-        mean, log_variance = np.split(_run(self._encoder, x), 2, axis=-1)
-        return mean, np.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE)
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """As `Native.outputs`."""
+        return _run(self._encoder, x)
 
     def parameters(self, codes: np.ndarray) -> np.ndarray:
         """As `Native.parameters`."""
@@ -77,22 +80,26 @@ Network = Native | Portable
 Step = Callable[[np.ndarray], np.ndarray]
 
 
-def _in_batches(function: Callable, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _in_batches(function: Callable, x: np.ndarray) -> np.ndarray:
     parts = []
     for start in range(0, len(x), BATCH):
         batch = np.zeros((BATCH, *x.shape[1:]), "float32")
         rows = x[start : start + BATCH]
         batch[: len(rows)] = rows
-        outputs = function(ops.convert_to_tensor(batch))
-        parts.append([ops.convert_to_numpy(output)[: len(rows)].astype("float64") for output in outputs])
-    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+        outputs = ops.cast(function(ops.convert_to_tensor(batch)), "float32")
+        parts.append(ops.convert_to_numpy(outputs)[: len(rows)].astype("float64"))
+    return np.concatenate(parts)
 
 
 def _run(steps: Iterable[Step], x: np.ndarray) -> np.ndarray:
-    x = _cut(np.rint(np.asarray(x, "float64") * UNIT))
+    x = np.asarray(x, "float64") * UNIT
     for step in steps:
         x = step(x)
     return x / UNIT
+
+
+def _rounded(x: np.ndarray) -> np.ndarray:
+    return _cut(np.rint(x))
 
 
 def _cut(x: np.ndarray) -> np.ndarray:
@@ -151,9 +158,13 @@ def _affine(layer: layers.Dense | layers.Conv2D, gather: Step) -> Step:
     most = 1.0 + 2.0 * np.abs(kernel).max(initial=0.0) * len(kernel) + np.abs(bias).max()
     bits = min(FINEST, int(math.log2(EXACT / (LARGEST * UNIT))) - math.frexp(most)[1])
     kernel, bias = np.rint(np.ldexp(kernel, bits)), np.rint(np.ldexp(bias, bits) * UNIT)
+    scale = 2.0**-bits
 
     def step(x):
-        return _cut(np.rint(np.ldexp(gather(x) @ kernel + bias, -bits)))
+        y = gather(x) @ kernel
+        y += bias
+        y *= scale
+        return _cut(np.rint(y, out=y))
 
     return step
 
@@ -210,6 +221,23 @@ def _beside(steps: list[Step], join: Callable) -> Step:
     return step
 
 
+def _column_inputs(layer: ColumnInputs) -> list[Step]:
+    """The layer itself: of classes and of plain numbers it copies, compares and divides, which is exact; of other columns it
+    takes logarithms."""
+    for _, group in layer.groups:
+        if not (type(group) is Continuous or isinstance(group, Categorical | Ordinal)):
+            raise ValueError(
+                f"Expected columns of classes or plain numbers. Received: {type(group).__name__}. Try portable=False, for "
+                "files that are read on this machine."
+            )
+
+    def step(x):
+        inputs = layer(ops.convert_to_tensor(x / UNIT, "float32"))
+        return _rounded(ops.convert_to_numpy(inputs).astype("float64") * UNIT)
+
+    return [step]
+
+
 def _upsampling(layer: layers.UpSampling2D) -> list[Step]:
     tall, wide = layer.size
     return [lambda x: x.repeat(tall, axis=1).repeat(wide, axis=2)]
@@ -236,6 +264,7 @@ _KNOWN: dict[type, Callable] = {
     layers.Conv2D: _convolution,
     layers.UpSampling2D: _upsampling,
     layers.Cropping2D: _cropping,
+    ColumnInputs: _column_inputs,
     ResidualBlock: _residual_block,
     ResidualLayer: _residual_layer,
     LinearPath: _linear_path,

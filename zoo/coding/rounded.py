@@ -34,10 +34,6 @@ class Rounded(Mode):
         """As `Mode.prepared`. Rows of 8-bit integers become such rows again, others float32."""
         return cls(model, {"dtype": dtype_of(x)})
 
-    @property
-    def form(self) -> tuple[int, ...]:
-        return (self._length,)
-
     def integers(self, x: np.ndarray) -> np.ndarray:
         numbers = self.model.entropy.numbers(symbols(self.model, x))
         if np.any(np.abs(numbers) >= ZERO // 2):

@@ -45,7 +45,7 @@ class Stack:
         known: how many words of them, for the first numbers that are popped.
 
     Raises:
-        ImportError: the package `constriction` is not installed.
+        ModuleNotFoundError: the package `constriction` is not installed.
     """
 
     def __init__(self, words: np.ndarray | None = None, known: int = 64):
@@ -72,7 +72,7 @@ class Stack:
                 intervals must then be equally long.
         """
         choices = [*_choices(distribution, numbers)]
-        if not choices:  # no numbers, or one that is the only one possible
+        if not choices:  # no numbers, or none of which there is a choice
             return
         upper, probability = (np.concatenate(each) for each in zip(*choices, strict=True))
         if parts > 1:

@@ -1,6 +1,6 @@
 """Compression of MNIST's test digits, beside codecs of pictures and of bytes; and the picture of docs/compression.md.
 
-    TFDS_DATA_DIR=… python benchmarks/compression.py [--rows=10000] [--output=docs]
+    TFDS_DATA_DIR=… python benchmarks/compression [--rows=10000] [--output=docs]
 
 Sizes are those of whole files, with everything in them but the model. Codecs of pictures get contact sheets, in which the head
 of a file counts for nothing; codecs of bytes get the same digits, as bytes and, if they have two levels, as bits: the shorter
@@ -10,7 +10,6 @@ stack grows to `bits_back.png`.
 
 import argparse
 import bz2
-import io
 import itertools
 import lzma
 import pathlib
@@ -18,9 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import sheets
 import zstandard
 from matplotlib.figure import Figure
-from PIL import Image
 
 import training
 import zoo
@@ -30,7 +29,6 @@ from zoo import presets
 from zoo.coding.bits_back import BitsBack
 from zoo.coding.stack import Stack
 
-SIDE = 100  # digits in a row of a contact sheet
 BYTES = {
     "zstd -19": zstandard.ZstdCompressor(level=19).compress,
     "lzma -9": lambda data: lzma.compress(data, preset=9),
@@ -70,28 +68,9 @@ def _others(x: np.ndarray) -> Iterator[str]:
     for name, codec in BYTES.items():
         forms = [x.tobytes(), np.packbits(x).tobytes()] if x.dtype == bool else [x.tobytes()]
         yield _line(name, min(len(codec(form)) for form in forms), x)
-    picture = sheet(x)
+    picture = sheets.sheet(x)
     for form, settings in SHEETS.items():
-        yield _line(f"{form}, a sheet", picture_bytes(picture, form, **settings), x)
-
-
-def sheet(x: np.ndarray) -> Image.Image:
-    """A contact sheet of images `(n, height, width, 1)`, which is filled up with black ones."""
-    rows = -(-len(x) // SIDE)
-    full = np.zeros((rows * SIDE, *x.shape[1:3]), x.dtype)
-    full[: len(x)] = x[..., 0]
-    return Image.fromarray(full.reshape(rows, SIDE, *x.shape[1:3]).swapaxes(1, 2).reshape(rows * x.shape[1], -1))
-
-
-def picture_bytes(picture: Image.Image, form: str, **settings) -> int:
-    """How many bytes a picture takes in a format of Pillow."""
-    if form == "JXL":
-        import pillow_jxl  # noqa: F401 - adds the format to Pillow
-
-        picture = picture.convert("L")  # it knows no pictures of bits
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **settings)
-    return len(buffer.getvalue())
+        yield _line(f"{form}, a sheet", sheets.size(picture, form, **settings), x)
 
 
 def _ours(name: str, x: np.ndarray) -> Iterator[str]:
@@ -127,7 +106,7 @@ def _picture(x: np.ndarray) -> Figure:
     for each in np.split(levels, len(levels)):
         cells = mode.posterior(each).pop(stack)
         heights.append(stack.bits - start)
-        stack.push(mode.data(cells), each.ravel())
+        mode.push(stack, cells, each)
         heights.append(stack.bits - start)
         mode.prior.push(stack, cells)
         heights.append(stack.bits - start)
