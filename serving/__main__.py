@@ -84,6 +84,7 @@ def _add_compression(commands) -> None:
         metavar="TRUE|FALSE",
         help="read on any machine; false is faster (default: true)",
     )
+    compress.add_argument("--lossy", action="store_true", help="keep rounded codes alone: far shorter, and not the same data")
     compress.set_defaults(command=_compress)
 
     decompress = commands.add_parser("decompress", help="write the data of such a file, as they were")
@@ -144,7 +145,7 @@ def _compress(options) -> None:
     from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
     from serving.compression import compress
 
-    print(compress(options.model, options.inputs, options.output, options.portable))
+    print(compress(options.model, options.inputs, options.output, options.portable, options.lossy))
 
 
 def _decompress(options) -> None:

@@ -15,7 +15,7 @@ import zoo
 from training.data import batches, table_files, table_writers
 from training.data.written import Column
 from training.run import trained
-from zoo import compression, files, presets
+from zoo import compression, files, inputs, presets
 from zoo.autoencoder import Autoencoder
 from zoo.rows import Raw
 from zoo.schema import Schema
@@ -26,7 +26,7 @@ PICTURES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".
 ZSTD_LEVEL = 19
 
 
-def compress(model: str, inputs: Sequence[str], output: str, portable: bool = True) -> str:
+def compress(model: str, inputs: Sequence[str], output: str, portable: bool = True, lossy: bool = False) -> str:
     """Writes a compressed file of arrays, folders of pictures or tables, one after another.
 
     Args:
@@ -34,7 +34,7 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
         inputs: `.npy` and `.npz` files, folders of pictures that have the model's height, width and channels, and files of
             tables with the model's columns and no others.
         output: path of the file.
-        portable: as `zoo.compression.compress`.
+        portable, lossy: as `zoo.compression.compress`.
 
     Returns:
         What was written, and how that compares, in lines.
@@ -46,9 +46,9 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
     tabular = isinstance(coder, TableAutoencoder)
     x = _joined([(_table if tabular else _rows)(pathlib.Path(each), coder) for each in inputs])
     with _progress("compressing") as progress:
-        data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, progress)
+        data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, lossy, progress)
     files.write(output, lambda new: new.write_bytes(data))
-    return "\n".join(_comparison(coder, model, x, data, output))
+    return "\n".join(_comparison(coder, model, x, data, output, lossy))
 
 
 def decompress(file: str, output: str, model: str | None = None, rows: slice | None = None, salvage: bool = False) -> str:
@@ -189,11 +189,13 @@ def _save(path: pathlib.Path, x: np.ndarray) -> None:
         np.save(file, x)
 
 
-def _comparison(coder: Autoencoder, model: str, x: np.ndarray | Raw, data: bytes, output: str) -> list[str]:
+def _comparison(coder: Autoencoder, model: str, x: np.ndarray | Raw, data: bytes, output: str, lossy: bool) -> list[str]:
     size, rows = len(data), _count(x)
     values = rows * len(x) if isinstance(x, dict) else x.size
     lines = [f"Wrote {output}: {rows:,} rows in {size:,} bytes, {8 * size / max(values, 1):.4f} bits a value"]
-    if coder.bottleneck.drawn:
+    if lossy:
+        lines.append(f"signal-to-noise ratio: {_decibels(x, compression.decompress(data, coder)):.2f} dB of the peak 1")
+    elif coder.bottleneck.drawn:
         ideal = _bits(coder, x) / 8
         lines.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
     other = _zstd(x)
@@ -208,6 +210,12 @@ def _bits(coder: Autoencoder, x: np.ndarray | Raw) -> float:
     if isinstance(x, dict):
         return float(np.sum(coder.bits(x)))
     return sum(float(np.sum(coder.bits(part))) for part in np.array_split(x, max(1, len(x) // 1000)))
+
+
+def _decibels(x: np.ndarray, again: np.ndarray) -> float:
+    """−10 log₁₀ of the mean squared error of rows, which are 1 at most."""
+    error = np.mean(np.square(inputs.scaled(x) - inputs.scaled(again)), dtype="float64") if x.size else 0.0
+    return float(-10 * np.log10(max(error, 1e-30)))
 
 
 def _zstd(x: np.ndarray | Raw) -> int:

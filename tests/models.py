@@ -58,6 +58,17 @@ def vector_quantized() -> zoo.Autoencoder:
     )
 
 
+def rounded() -> zoo.Autoencoder:
+    """With codes of whole numbers, grey levels by a mixture, and what lossy compression codes with."""
+    return zoo.Autoencoder(
+        zoo.dense((32,), shape=SHAPE),
+        zoo.Rounded(4, rate=0.5),
+        zoo.dense((32,)),
+        zoo.LogisticMixture(17, logistics=2),
+        entropy=zoo.Histograms(8, 2),
+    )
+
+
 MODELS = {
     "linear": lambda: zoo.linear_autoencoder(SHAPE, 3),
     "dense": lambda: zoo.dense_autoencoder(SHAPE, 5, (32, 16)),
@@ -76,6 +87,7 @@ MODELS = {
     "vae": vae,
     "importance_weighted": importance_weighted,
     "vector_quantized": vector_quantized,
+    "rounded": rounded,
 }
 ALIKE = ("dense_bernoulli", "single_layer", "overcomplete")  # whose parts others have
 NAMES = [pytest.param(name, marks=pytest.mark.exhaustive) if name in ALIKE else name for name in MODELS]

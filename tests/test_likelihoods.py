@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.special import expit, log_ndtr, logit
+from scipy.special import expit, log_ndtr, logit, logsumexp
 
 import zoo
 
@@ -98,11 +98,11 @@ def test_the_probabilities_of_all_levels_sum_to_one(levels):
         np.testing.assert_allclose(np.exp(log_prob).sum(axis=1), 1.0, atol=1e-5)
 
 
-def _gradients(parameters, x):
+def _gradients(likelihood, parameters, x):
     """Of log p by parameters and by x."""
 
     def log_prob(parameters, x):
-        return keras.ops.sum(zoo.DiscretizedGaussian(17).log_prob(x, parameters))
+        return keras.ops.sum(likelihood.log_prob(x, parameters))
 
     if keras.backend.backend() == "jax":
         import jax
@@ -119,7 +119,9 @@ def _gradients(parameters, x):
 
 def test_gradients_of_a_discretized_gaussian_are_finite_and_right():
     k, parameters = _grid(17)
-    received, by_x = _gradients(parameters[None, :, None].astype("float32"), (k[:, None] / 16).astype("float32"))
+    received, by_x = _gradients(
+        zoo.DiscretizedGaussian(17), parameters[None, :, None].astype("float32"), (k[:, None] / 16).astype("float32")
+    )
     assert np.isfinite(received).all() and np.isfinite(by_x).all()
     for column, step in enumerate(1e-5 * np.eye(2)):
         above, below = (_log_bin(17, k, *(parameters + sign * step).T) for sign in (1, -1))
@@ -130,3 +132,39 @@ def test_gradients_of_a_discretized_gaussian_are_finite_and_right():
 def test_good_values_pass(likelihood):
     likelihood.check(X)
     likelihood.check(X[:0])
+
+
+def _mixture_cdf(edges, parameters, components):
+    """P(x < edge) of bins, by SciPy's logistic distribution: of edges `(E,)` and parameters `(N, 3 M)`, `(N, E)`."""
+    logits, location, spread = np.split(parameters.astype("float64"), 3, axis=-1)  # (N, M)
+    weights = np.exp(logits - logsumexp(logits, axis=-1, keepdims=True))
+    mean = 16 * (location + np.linspace(0, 1, components))
+    scale = 0.05 + np.exp(np.clip(spread, -5.5, 5.5) + 2.5)
+    return (weights[:, None] * stats.logistic(mean[:, None], scale[:, None]).cdf(edges[:, None] - 0.5)).sum(axis=-1)
+
+
+def test_a_logistic_mixture_has_the_mass_of_its_bins_for_training_and_for_coding():
+    likelihood, random = zoo.LogisticMixture(17, logistics=3), np.random.default_rng(0)
+    parameters = (random.normal(size=(200, 9)) * np.repeat([1.0, 0.5, 3.0], 3)).astype("float32")
+    cdf = _mixture_cdf(np.arange(1, 17), parameters, 3)  # (200, 16)
+    mass = np.diff(cdf, prepend=0.0, append=1.0)  # (200, 17)
+    x = (np.arange(17) / 16).astype("float32")[:, None]
+    log_prob = [likelihood.log_prob(x, np.tile(row, (1, 17, 1, 1)))[0] for row in parameters[:20]]
+    np.testing.assert_allclose(np.exp(np.asarray(log_prob)), mass[:20], atol=2e-6)
+    np.testing.assert_allclose(np.exp(np.asarray(log_prob, "float64")).sum(axis=1), 1.0, atol=1e-5)
+    for edge in (1, 7, 16):
+        below = likelihood.below(parameters.astype("float64"), np.full(200, edge))
+        np.testing.assert_allclose(below, cdf[:, edge - 1], atol=1e-8)
+    exact = (mass * np.arange(17) / 16).sum(axis=1)
+    np.testing.assert_allclose(
+        likelihood.mean(parameters[:, None])[:, 0], exact, atol=0.02
+    )  # narrow components are between bins
+
+
+@pytest.mark.parametrize("x", [0.0, 0.5, 1.0])
+def test_a_logistic_mixture_has_finite_gradients_far_out(x):
+    far = np.array([[[[0, 50, 300, -300, 40, -40]]]], "float32")
+    log_prob = np.asarray(zoo.LogisticMixture(256, logistics=2).log_prob(np.full((1, 1), x, "float32"), far))
+    assert np.isfinite(log_prob).all()
+    (gradient,) = _gradients(zoo.LogisticMixture(256, logistics=2), far, np.full((1, 1), x, "float32"))[:1]
+    assert np.isfinite(gradient).all()

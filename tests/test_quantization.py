@@ -102,6 +102,12 @@ REFUSED = [
     *((zoo.RandomNoise, {"highest": value}) for value in (-0.1, NAN, INF)),
     *((zoo.RandomAffine, {name: v}) for name in ("shift", "rotation", "scale", "shear") for v in (-0.1, NAN, INF)),
     (zoo.RandomAffine, {"scale": 1.0}),
+    *((zoo.Rounded, {"k": 2, "rate": value}) for value in (-0.1, NAN, INF)),
+    *((zoo.Rounded, {"k": 2, "logistics": value}) for value in (0, 1.5, NAN)),
+    *((zoo.Histograms, {"cells": value}) for value in (1, 2.5, NAN)),
+    *((zoo.Histograms, {"clusters": value}) for value in (0, NAN)),
+    *((zoo.Histograms, {"distortion": value}) for value in (0.0, -1.0, NAN, INF)),
+    (zoo.LogisticMixture, {"logistics": 0}),
     *((zoo.DiscretizedGaussian, {"levels": value}) for value in (1, 0, 16.5, NAN)),
 ]
 

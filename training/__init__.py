@@ -10,6 +10,7 @@ _MODULES = {  # public names, and the modules that define them
     "automatic": "chooser",
     "evaluate": "commands",
     "figures": "commands",
+    "fit_entropy": "fitting.entropy",
     "fit_prior": "fitting.priors",
     "generate": "commands",
     "kinds": "kinds",

@@ -38,6 +38,8 @@ SHOWN = {  # metrics in the table of figures, besides the squared error, and the
     "anomaly/score_auroc": "AUROC of `score`",
     "anomaly/score_code_auroc": "AUROC of `score_code`",
     "codebook/perplexity": "codebook perplexity",
+    "lossy/bits_per_value": "bits a value, lossy compression",
+    "lossy/psnr": "its signal-to-noise ratio in dB",
 }
 
 

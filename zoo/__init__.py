@@ -7,8 +7,10 @@ from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
 from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
 from zoo.compression import Salvaged, decompress, salvage
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
+from zoo.entropy import Histograms
 from zoo.finite import Finite
 from zoo.likelihoods import Bernoulli, Discrete, DiscretizedGaussian, Likelihood, SquaredError
+from zoo.logistic_mixture import LogisticMixture
 from zoo.mixed import ColumnInputs, Mixed
 from zoo.mixture import Mixture
 from zoo.models import dense_autoencoder, linear_autoencoder
@@ -19,6 +21,7 @@ from zoo.quantization import VectorQuantized
 from zoo.ranks import Ranks
 from zoo.registry import register
 from zoo.regression import start_as_regression
+from zoo.rounding import Rounded
 from zoo.scaling import Standardize
 from zoo.signatures import Signature, Tensor
 from zoo.tables import TableAutoencoder
@@ -38,8 +41,10 @@ __all__ = [
     "Finite",
     "Gaussian",
     "HideCells",
+    "Histograms",
     "Likelihood",
     "LinearAutoencoder",
+    "LogisticMixture",
     "Mixed",
     "Mixture",
     "Predictor",
@@ -47,6 +52,7 @@ __all__ = [
     "RandomAffine",
     "RandomNoise",
     "Ranks",
+    "Rounded",
     "Salvaged",
     "Signature",
     "SquaredError",

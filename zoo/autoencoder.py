@@ -14,6 +14,7 @@ from zoo import earlier, inputs, noise
 from zoo.autoregressive import Autoregressive
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
+from zoo.entropy import Histograms
 from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood, require_finite
@@ -49,6 +50,7 @@ class Autoencoder(Model):
         scaling: a layer with an `inverse` and a `log_volume`, `zoo.Standardize` say, from the units of the data to those in
             which the model computes and is judged. Verbs take and return the units of the data.
         ranks: the distribution of scores that the verb `typicality` compares with; it is fitted after training.
+        entropy: the distribution of rounded codes that lossy compression codes with; it is fitted after training.
         overcomplete: allow k ≥ d, although the model may then learn just the identity.
 
     Verbs take rows in any form that `zoo.inputs.array` takes: arrays, lists, tables, tensors. 8-bit integers are always scaled
@@ -64,7 +66,10 @@ class Autoencoder(Model):
 
     parts: ClassVar = {
         name: name
-        for name in (*("encoder", "bottleneck", "decoder", "likelihood", "prior"), *("corruption", "scaling", "ranks"))
+        for name in (
+            *("encoder", "bottleneck", "decoder", "likelihood", "prior"),
+            *("corruption", "scaling", "ranks", "entropy"),
+        )
     }
     settings: ClassVar = ("overcomplete",)
 
@@ -78,6 +83,7 @@ class Autoencoder(Model):
         corruption: keras.layers.Layer | None = None,
         scaling: keras.layers.Layer | None = None,
         ranks: Ranks | None = None,
+        entropy: Histograms | None = None,
         overcomplete: bool = False,
         **kwargs,
     ):
@@ -90,6 +96,7 @@ class Autoencoder(Model):
         self.corruption = corruption
         self.scaling = scaling
         self.ranks = ranks
+        self.entropy = entropy
         self.overcomplete = overcomplete
 
         self.shape = known_shape(encoder)
@@ -127,6 +134,8 @@ class Autoencoder(Model):
                 part.build((None, *self.shape))
         if self.ranks is not None and not self.ranks.built:
             self.ranks.build((None,))
+        if self.entropy is not None and not self.entropy.built:
+            self.entropy.build(self.bottleneck.symbol_shape)
         features = self.decoder.compute_output_shape(codes)
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)
@@ -245,12 +254,18 @@ class Autoencoder(Model):
         return -self.score(x) / math.log(2)
 
     def compress(
-        self, x: ArrayLike, name: str | None = None, portable: bool = True, progress: Callable[[int, int], None] | None = None
+        self,
+        x: ArrayLike,
+        name: str | None = None,
+        portable: bool = True,
+        lossy: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> bytes:
-        """A file of data `(n, *shape)`: see `zoo.compression.compress`; `zoo.decompress` gives the data back, to the bit."""
+        """A file of data `(n, *shape)`: see `zoo.compression.compress`; `zoo.decompress` gives the data back, to the bit unless
+        it is `lossy`."""
         from zoo import compression  # which imports this module
 
-        return compression.compress(self, x, name, portable, progress)
+        return compression.compress(self, x, name, portable, lossy, progress)
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb."""

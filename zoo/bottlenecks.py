@@ -33,6 +33,7 @@ class Bottleneck(keras.layers.Layer, abc.ABC):
 
     drawn = False
     discrete = False
+    whole = False  # whether `symbols` are whole numbers
 
     def __init__(self, k: int, outputs: int | None = None, activation: str = "linear", use_bias: bool = True, **kwargs):
         super().__init__(**kwargs)

@@ -17,13 +17,15 @@ from zoo.autoencoder import Autoencoder
 from zoo.coding import container, levels
 from zoo.coding.bits_back import BitsBack, require_lossless
 from zoo.coding.container import Container
+from zoo.coding.entries import Entries
 from zoo.coding.fingerprint import fingerprint
 from zoo.coding.mode import Mode
+from zoo.coding.rounded import Rounded, require_entropy
 from zoo.rows import Raw
 from zoo.tables import TableAutoencoder
 
 CHUNK = 1024  # rows
-MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack,)}
+MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack, Rounded, Entries)}
 SHOWN = 12  # digits of a fingerprint in an error
 
 Progress = Callable[[int, int], None]  # rows that are done, and all rows
@@ -39,7 +41,12 @@ class Salvaged(NamedTuple):
 
 
 def compress(
-    model: Autoencoder, x: ArrayLike, name: str | None = None, portable: bool = True, progress: Progress | None = None
+    model: Autoencoder,
+    x: ArrayLike,
+    name: str | None = None,
+    portable: bool = True,
+    lossy: bool = False,
+    progress: Progress | None = None,
 ) -> bytes:
     """A file that holds rows x `(n, *shape)`, or those of a table, from which `decompress` makes the same rows again, to the
     bit.
@@ -49,14 +56,23 @@ def compress(
         name: of the model, which is written into the file; that of the preset, if it is one.
         portable: whether every machine can read the file. Otherwise those can that compute as this one does, which takes less
             time, and any layers will do.
+        lossy: whether the file holds the rounded codes of the rows alone, of which `decompress` makes what the model decodes of
+            them. With a model that has histograms of these (`training.fit_entropy`) every machine can read the file, and finds
+            the same rows but for the rounding errors of its decoder. Without, vector-quantized codes are coded by the prior.
         progress: is told how many rows are done.
 
     Raises:
-        ValueError: a model that cannot compress without loss, or rows that would not come back as they are.
+        ValueError: a model that cannot compress without loss, or rows that would not come back as they are; with `lossy`, a
+            model whose rounded codes have no histograms (`training.fit_entropy`).
     """
-    require_lossless(model)
-    x = _raw(model, x) if isinstance(model, TableAutoencoder) else levels.rows(x, model.shape)
-    mode = BitsBack.prepared(model, x, portable=portable)
+    if lossy:
+        kind = _lossy(model)
+        x = levels.rows(x, model.shape)
+        mode = kind.prepared(model, x)
+    else:
+        require_lossless(model)
+        x = _raw(model, x) if isinstance(model, TableAutoencoder) else levels.rows(x, model.shape)
+        mode = BitsBack.prepared(model, x, portable=portable)
     integers = mode.integers(x)
     parts = [integers[start : start + CHUNK] for start in range(0, len(integers), CHUNK)]
     chunks, done = [], 0
@@ -158,11 +174,19 @@ def _is_whole(file: Container, number: int) -> bool:
     return True
 
 
+def _lossy(model: Autoencoder) -> type[Mode]:
+    """The mode in which a model codes with loss."""
+    if isinstance(model, Autoencoder) and model.entropy is None and model.bottleneck.discrete:
+        return Entries
+    require_entropy(model)
+    return Rounded
+
+
 def _head(mode: Mode, name: str, coded: tuple[int, ...]) -> dict:
     return {
         "mode": mode.name,
         "model": name,
-        "fingerprint": fingerprint(mode.model),
+        "fingerprint": fingerprint(mode.model, mode.parts),
         "shape": list(mode.model.shape),
         "coded": list(coded),
         "digest": _digest(mode),
@@ -188,10 +212,10 @@ def _opened(file: Container, model: Autoencoder | None) -> Mode:
         )
     if model is None:
         model = _preset(head)
-    elif fingerprint(model) != head["fingerprint"]:
+    elif (found := fingerprint(model, MODES[head["mode"]].parts)) != head["fingerprint"]:
         raise ValueError(
             f"Expected the model that the file was written with, {_named(head)}. Received: another, of fingerprint "
-            f"{fingerprint(model)[:SHOWN]}. Try that model, with the weights that it had."
+            f"{found[:SHOWN]}. Try that model, with the weights that it had."
         )
     mode = MODES[head["mode"]](model, head["settings"])
     if _digest(mode) != head["digest"]:
@@ -212,9 +236,10 @@ def preset_of(data: bytes) -> Autoencoder:
 
 
 def _preset(head: dict) -> Autoencoder:
+    parts = MODES[head["mode"]].parts
     for name in sorted(presets.list(), key=lambda name: name != head["model"]):
         model = presets.load(name)
-        if isinstance(model, Autoencoder) and fingerprint(model) == head["fingerprint"]:
+        if isinstance(model, Autoencoder) and fingerprint(model, parts) == head["fingerprint"]:
             return model
     raise ValueError(
         f"Expected a file of one of the presets, zoo.list(), or its model. Received: one of {_named(head)}. Try "

@@ -135,7 +135,7 @@ class SquaredError(Likelihood):
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
         error = ops.square(x[None] - self.mean(parameters))  # (S, B, *shape)
         d = math.prod(x.shape[1:])
-        return -_sum_per_example(error) - 0.5 * d * math.log(math.pi)
+        return -sum_per_example(error) - 0.5 * d * math.log(math.pi)
 
     def get_config(self) -> dict:
         return {"activation": self.activation}
@@ -158,14 +158,38 @@ class Bernoulli(Discrete):
         return _logit(mean)
 
     def log_prob(self, x: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
-        return _sum_per_example(x[None] * parameters - ops.softplus(parameters))
+        return sum_per_example(x[None] * parameters - ops.softplus(parameters))
 
     def below(self, parameters: np.ndarray, edges: np.ndarray) -> np.ndarray:
         return curves.sigmoid(-parameters)
 
 
+class Levels(Discrete):
+    """Base class of likelihoods of as many grey levels as the data have.
+
+    Args:
+        levels: number of grey levels, 256 for 8-bit images; None: 256.
+    """
+
+    def __init__(self, levels: int | None = None):
+        require_whole(2, levels=MOST_LEVELS if levels is None else levels)
+        self.levels = MOST_LEVELS if levels is None else int(levels)
+
+    @classmethod
+    def settings(cls, x: np.ndarray) -> dict[str, object]:
+        """The least `levels`, 2 to 256, such that x lies on 0, 1/n, …, 1 for n = levels − 1; 256 where there are none."""
+        values = np.unique(np.round(x, 5))  # which the rounding of a quotient does not reach
+        if len(values) > 2 * MOST_LEVELS or not (values.min() >= 0 and values.max() <= 1):
+            return {"levels": MOST_LEVELS}
+        grids = (n for n in range(1, MOST_LEVELS) if np.abs(n * values - np.round(n * values)).max() < 0.01)
+        return {"levels": next(grids, MOST_LEVELS - 1) + 1}
+
+    def get_config(self) -> dict:
+        return {"levels": self.levels}
+
+
 @register("likelihood", "discretized_gaussian")
-class DiscretizedGaussian(Discrete):
+class DiscretizedGaussian(Levels):
     """Discretized Gaussians over the grey levels 0, 1/n, …, 1, n = `levels` − 1; every value has its own mean and variance.
 
     The probability of a level is that of the bin around it, 1/n wide, under N(μ, σ²); the outermost bins are open (as in
@@ -184,17 +208,7 @@ class DiscretizedGaussian(Discrete):
     parameters = 2
 
     def __init__(self, levels: int | None = None):
-        require_whole(2, levels=MOST_LEVELS if levels is None else levels)
-        self.levels = MOST_LEVELS if levels is None else int(levels)
-
-    @classmethod
-    def settings(cls, x: np.ndarray) -> dict[str, object]:
-        """The least `levels`, 2 to 256, such that x lies on 0, 1/n, …, 1 for n = levels − 1; 256 where there are none."""
-        values = np.unique(np.round(x, 5))  # which the rounding of a quotient does not reach
-        if len(values) > 2 * MOST_LEVELS or not (values.min() >= 0 and values.max() <= 1):
-            return {"levels": MOST_LEVELS}
-        grids = (n for n in range(1, MOST_LEVELS) if np.abs(n * values - np.round(n * values)).max() < 0.01)
-        return {"levels": next(grids, MOST_LEVELS - 1) + 1}
+        super().__init__(levels)
 
     def mean(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         return ops.sigmoid(parameters[..., 0])
@@ -210,15 +224,12 @@ class DiscretizedGaussian(Discrete):
         edge = ops.logical_or(lowest, highest)
         end = (0.5 + ops.where(lowest, offset, -offset)) / scale  # the finite end of an open bin, from the mean
         inner = _log_bin(ops.where(edge, 0.0, offset), scale)
-        return _sum_per_example(ops.where(edge, _log_cdf(ops.where(edge, end, 0.0)), inner))
+        return sum_per_example(ops.where(edge, _log_cdf(ops.where(edge, end, 0.0)), inner))
 
     def below(self, parameters: np.ndarray, edges: np.ndarray) -> np.ndarray:
         n = self.levels - 1
         scale = 0.25 + n * curves.softplus(parameters[:, 1] - 2.0)
         return curves.normal_cdf((edges - 0.5 - n * curves.sigmoid(parameters[:, 0])) / scale)
-
-    def get_config(self) -> dict:
-        return {"levels": self.levels}
 
 
 def _log_bin(offset, scale):
@@ -278,7 +289,8 @@ def require_finite(x: np.ndarray, names: Sequence | None = None) -> tuple[float,
     return low, high
 
 
-def _sum_per_example(values):
+def sum_per_example(values: keras.KerasTensor) -> keras.KerasTensor:
+    """Values `(S, B, *shape)` to their sums `(S, B)`."""
     return ops.sum(values, axis=tuple(range(2, len(values.shape))))  # (S, B, *shape) -> (S, B)
 
 

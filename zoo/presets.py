@@ -104,8 +104,8 @@ def _arrays(model, dtype: str) -> dict[str, np.ndarray]:
 
 
 def _exact(model: Model) -> set[int]:
-    """The weights that stay in float32: units of the data, which may be small or large, and scores."""
-    parts = [getattr(model, name, None) for name in ("scaling", "ranks")]
+    """The weights that stay in float32: units of the data, which may be small or large, scores, and steps of rounding."""
+    parts = [getattr(model, name, None) for name in ("scaling", "ranks", "entropy")]
     return {id(weight) for part in parts if part is not None for weight in part.weights}
 
 

@@ -35,6 +35,7 @@ class VectorQuantized(Bottleneck):
     """
 
     discrete = True
+    whole = True
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from training.experiments.experiment import Experiment
 from training.progress import stage
 from zoo import noise
 from zoo.arguments import require_whole
+from zoo.coding.rounded import Rounded
 from zoo.registry import register
 
 BATCH = 1000
@@ -77,6 +78,9 @@ def evaluate(
         metrics |= anomaly(model, data.test, left_out)
     with stage("evaluating: likelihood"):
         metrics |= likelihood(model, data, experiment) | codebook(model, encoded["test"]["codes"])
+    if model.entropy is not None:
+        with stage("evaluating: rounded codes"):
+            metrics |= rounded(model, data.test)
     with stage("evaluating: generated examples"):
         metrics |= generated(model, pca, data, encoded["train"]["codes"])
     arrays = {f"{split}_{name}": column for split, part in encoded.items() for name, column in part.items()}
@@ -195,6 +199,24 @@ def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
         "codebook/perplexity": float(np.exp(entropy(counts))),
         "codebook/bits": model.bottleneck.bits,
         "codebook/prior_bits": -float(np.mean(_batched(model.prior.log_prob, indices), dtype="float64") / np.log(2)),
+    }
+
+
+def rounded(model: zoo.Autoencoder, split: Split) -> dict[str, float]:
+    """What lossy compression of a split comes to: `lossy/bits` of a rounded code, averaged over examples, and the same divided
+    by d, `lossy/bits_per_value`; `lossy/squared_error` of what is decoded of it; and `lossy/psnr`, −10 log₁₀ of the same
+    divided by d, in dB of the peak 1."""
+    mode, bits, error = Rounded(model, {"dtype": "float32"}), 0.0, 0.0
+    for rows in split.batches(BATCH):
+        integers = mode.integers(rows["x"])
+        bits += float(np.sum(mode.bits(integers)))
+        error += float(np.sum(np.square(rows["x"] - mode.values(integers)), dtype="float64"))
+    d = np.prod(model.shape)
+    return {
+        "lossy/bits": bits / split.size,
+        "lossy/bits_per_value": bits / split.size / d,
+        "lossy/squared_error": error / split.size,
+        "lossy/psnr": -10 * np.log10(max(error / split.size / d, 1e-30)),
     }
 
 

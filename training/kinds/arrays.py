@@ -12,6 +12,7 @@ from training.data import arrays as data_
 from training.data.splits import Data, Split
 from training.evaluation import arrays as evaluation
 from training.experiments.experiment import Experiment
+from training.fitting.entropy import PROBED, fit_entropy_to_codes
 from training.fitting.loop import total_steps
 from training.fitting.priors import fit_to_codes
 from training.kinds.kind import Evaluation, Kind
@@ -37,11 +38,12 @@ LARGEST_MIXTURE = 2**24  # numbers in the covariances of one mixture per class; 
         "corruption": "none",
         "prior": "mixture",
         "typicality": "none",
+        "entropy": "none",
         "model": "autoencoder",
         "optimizer": "adamw",
     },
     fixed=["data", "model"],
-    optional=["scaling", "corruption", "typicality"],
+    optional=["scaling", "corruption", "typicality", "entropy"],
 )
 class Arrays(Kind):
     """An autoencoder of arrays of numbers, such as images."""
@@ -78,6 +80,7 @@ class Arrays(Kind):
             corruption=corruption,
             scaling=experiment.make("scaling"),
             ranks=experiment.make("typicality"),
+            entropy=experiment.make("entropy"),
             overcomplete=experiment["model.overcomplete"],
         )
         model.schema = data.schema
@@ -111,6 +114,8 @@ class Arrays(Kind):
     def _fit_to_codes(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
         train = evaluation.encode(model, data.train, model.draw)
         fit_to_codes(model, train["codes"], train.get("labels"), experiment.seed)
+        if model.entropy is not None:
+            fit_entropy_to_codes(model, next(data.train.batches(PROBED))["x"], train["codes"], experiment.seed)
 
     def _fit_ranks(self, model: zoo.Autoencoder, data: Data) -> None:
         if model.ranks is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,15 +11,16 @@ from keras import ops
 
 from zoo.autoencoder import Autoencoder
 
-CODING = ("encoder", "bottleneck", "decoder", "likelihood", "prior", "scaling")  # the parts that decide what a file holds
+CODING = ("encoder", "bottleneck", "decoder", "likelihood", "prior", "scaling")  # parts that decide what a file holds
+ROUNDING = ("encoder", "bottleneck", "decoder", "likelihood", "scaling", "entropy")  # the same, of rounded codes
 HEAD = "head"
 # Of a configuration, what has no part in what a trained model computes, or is written otherwise by other versions of Keras
 IGNORED = ("initializer", "regularizer", "constraint", "name", "module", "dtype", "trainable", "config", "seed", "schema")
 
 
-def fingerprint(model: Autoencoder) -> str:
-    """SHA-256 of the configuration and the weights that coding depends on, in hexadecimal digits."""
-    parts = {name: part for name in CODING if (part := getattr(model, name, None)) is not None}
+def fingerprint(model: Autoencoder, parts: Sequence[str] = CODING) -> str:
+    """SHA-256 of the configuration and the weights of these parts, on which coding depends, in hexadecimal digits."""
+    parts = {name: part for name in parts if (part := getattr(model, name, None)) is not None}
     hashed = hashlib.sha256()
     for name, part in parts.items():
         described = _plain(keras.saving.serialize_keras_object(part))

@@ -6,13 +6,15 @@ from typing import ClassVar
 import numpy as np
 
 from zoo.autoencoder import Autoencoder
+from zoo.coding.fingerprint import CODING
 
 
 class Mode(abc.ABC):
     """A way to code rows with a model: rows become integers, integers the bytes of a chunk, and back.
 
     `name` says in the head of a file which mode it is in; `settings` are what else a reader has to know, as JSON has it, with
-    which and the model the mode is made again. `lossless`: whether the rows are the same afterwards, to the bit.
+    which and the model the mode is made again. `lossless`: whether the rows are the same afterwards, to the bit. `parts` of the
+    model decide what a file holds.
 
     Args:
         model: with which to code.
@@ -21,6 +23,7 @@ class Mode(abc.ABC):
 
     name: ClassVar[str]
     lossless: ClassVar[bool]
+    parts: ClassVar[tuple[str, ...]] = CODING
 
     def __init__(self, model: Autoencoder, settings: dict):
         self.model = model
