@@ -15,8 +15,8 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 import training
 from serving.export import export, export_run, saved_models
 from serving.export.images import verbs
-from serving.models import servable
-from serving.models.servable import Limits, Servable
+from serving.models import sessions
+from serving.models.servable import Limits, Loading, Servable
 from serving.status import RequestError
 
 
@@ -40,7 +40,7 @@ def _loaded(path, settings=None):
 @pytest.fixture(scope="module")
 def session(path):
     """With the settings of the embedded server, which make a signature's first run short."""
-    session, graph = _loaded(path, servable.config())
+    session, graph = _loaded(path, sessions.config())
     yield session, graph
     session.close()
 
@@ -97,7 +97,7 @@ def vae(tmp_path_factory):
 
 def test_a_session_without_settings_answers_alike(vae):
     model, path = vae
-    (default, graph), (quick, _) = _loaded(path), _loaded(path, servable.config())
+    (default, graph), (quick, _) = _loaded(path), _loaded(path, sessions.config())
     for name, verb in verbs(model).items():
         if name.endswith(("_bytes", "_png")) and name != "reconstruct_png":  # which reads pictures and gives them
             continue
@@ -134,7 +134,7 @@ def conv(tmp_path_factory):
     """Run without Python's own checks of what is fed, as TensorFlow Serving runs it."""
     path = export(MODELS["conv"](), tmp_path_factory.mktemp("conv"), "conv")
     with ThreadPoolExecutor(1) as pool:
-        yield Servable(path, pool, Limits(), warm=False)
+        yield Servable(path, pool, Limits(), Loading(enable_model_warmup=False))
 
 
 def _in_python(model, verb: str, values: list[np.ndarray]) -> np.ndarray:

@@ -23,6 +23,7 @@ from serving.models.configuration import (
     tls,
 )
 from serving.models.models import Models, Settings
+from serving.models.servable import Loading
 from serving.process import Server
 from serving.rest.openapi import document
 from serving.status import Code, RequestError
@@ -322,7 +323,7 @@ def test_a_warm_up_that_fails_keeps_a_version_out(base):
     models = Models(lambda: one_model("m", base))
     models.poll()
     assert _served(models) == [] and not models.ready
-    cold = Models(lambda: one_model("m", base), Settings(enable_model_warmup=False))
+    cold = Models(lambda: one_model("m", base), Settings(loading=Loading(enable_model_warmup=False)))
     cold.poll()
     assert _served(cold) == [3] and cold.ready
 
