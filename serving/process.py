@@ -23,7 +23,8 @@ class Server:
         port: of the REST API; 0 takes a free one.
         flags: of `python -m serving serve`, by name: `Server(model_config_file="models.config", workers=2)`.
 
-    Once constructed, it answers: `url` is the address of the REST API and `grpc` that of gRPC, its socket if there is no port, each None if it is off.
+    Once constructed, it answers: `url` is the address of the REST API, and `grpc` that of gRPC, which is its socket if it has
+    no port. Each is None if it is off.
 
     Raises:
         RuntimeError: the server did not start; with its output.

@@ -12,7 +12,6 @@ import os
 import signal
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, NamedTuple

@@ -10,12 +10,15 @@ import tensorflow as tf
 from models import MODELS, NAMES, PREDICTORS
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import training
-from serving.export import export, export_run, saved_models
+import zoo
+from serving.export import examples, export, export_run, saved_models
 from serving.export.images import verbs
-from serving.models import sessions
+from serving.models import inference, sessions
+from serving.models.serialized import serialized
 from serving.models.servable import Limits, Loading, Servable
 from serving.status import RequestError
 
@@ -170,8 +173,34 @@ def test_pictures_of_other_sizes_are_cropped_and_resized(tmp_path):
 def test_a_request_of_every_signature_is_kept_for_warming_up(model, path):
     records = tf.data.TFRecordDataset(str(path / "assets.extra" / "tf_serving_warmup_requests")).as_numpy_iterator()
     requests = [PredictionLog.FromString(record).predict_log.request for record in records]
-    assert {request.model_spec.signature_name for request in requests} == {"serving_default", *verbs(model)}
+    derived = examples.verbs(model, verbs(model))
+    assert {request.model_spec.signature_name for request in requests} == {"serving_default", *verbs(model), *derived}
+    assert bool(derived) == isinstance(model, zoo.Predictor)
     assert {request.model_spec.name for request in requests} == {"model"}
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_predictors_take_examples(name, tmp_path, digits):
+    """As TensorFlow Serving's Classify and Regress send them."""
+    model, x = PREDICTORS[name](), digits[:3]
+    verb = model.serving_default
+    rows = Input()
+    for row in x:
+        rows.example_list.examples.add().features.feature["x"].float_list.value.extend(row.ravel())
+    with ThreadPoolExecutor() as pool:
+        served = Servable(export(model, tmp_path, "m"), pool, Limits())
+        method = {"classify": inference.CLASSIFY, "regress": inference.REGRESS}[verb]
+        endpoint = inference.endpoint(served, f"{verb}_examples", method)
+        assert endpoint.method == method
+        outputs = endpoint.run({"inputs": serialized(rows)})
+        with pytest.raises(RequestError, match="Feature: x"):
+            endpoint.run({"inputs": np.array([b""], object)})
+    if verb == "classify":
+        labels, scores = inference.classes(outputs, 3)
+        np.testing.assert_allclose(scores, model.classify(x), atol=1e-5)
+        assert labels.tolist() == [[str(label).encode() for label in range(10)]] * 3
+    else:
+        np.testing.assert_allclose(inference.numbers(outputs, 3), model.regress(x), atol=1e-5)
 
 
 def test_a_class_that_is_not_there_is_refused_in_the_graph(vae):

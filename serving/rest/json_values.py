@@ -37,7 +37,7 @@ def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedR
     Raises:
         RequestError: not JSON, or values that the signature does not take.
     """
-    request = _parsed(body)
+    request = parsed(body)
     endpoint = endpoint_of(request.get("signature_name", ""))
     if "instances" in request and "inputs" in request:
         problem = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
@@ -49,7 +49,12 @@ def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedR
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
-def _parsed(body: bytes) -> dict:
+def parsed(body: bytes) -> dict:
+    """The object in the JSON body of a request.
+
+    Raises:
+        RequestError: not JSON, no object, or a `signature_name` that is no text.
+    """
     try:
         request = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -240,7 +245,7 @@ def _converter(spec: TensorSpec) -> Callable:
 
     def text(value):
         if isinstance(value, dict):
-            return _decoded(value)
+            return decoded(value)
         if not isinstance(value, str):
             raise refused(value)
         return value.encode("utf-8", "surrogatepass")
@@ -253,7 +258,12 @@ def _converter(spec: TensorSpec) -> Callable:
     return (lambda value: missing if value is None else convert(value)) if spec.in_table else convert
 
 
-def _decoded(value: dict) -> bytes:
+def decoded(value: dict) -> bytes:
+    """The bytes of `{"b64": …}`.
+
+    Raises:
+        RequestError: another object, or no base64.
+    """
     if not _is_base64(value):
         raise invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
     try:

@@ -1,7 +1,7 @@
 """TensorFlow's ProfilerService: what this process does for some time, for TensorBoard.
 
-`tf.profiler.experimental.client.trace(address, folder, milliseconds)` asks for it. TensorFlow's own server for it would listen on
-all addresses of the machine, on a port of its own.
+`tf.profiler.experimental.client.trace(address, folder, milliseconds)` asks for it. TensorFlow's own server for it would listen
+on all addresses of the machine, on a port of its own.
 """
 
 import os
