@@ -11,7 +11,7 @@ import weakref
 GRACE = 10  # seconds for the server to end before it is killed
 ADDRESSES = (
     r"Serving .* at (?:(?P<rest>http://[^/]+)/v1/models/)?(?: and )?"
-    r"(?:grpc://(?P<grpc>\S+))?(?: and )?(?P<socket>unix:.+)?$"
+    r"(?:grpc://(?P<grpc>\S+))?(?: and )?(?:unix:.+)?$"
 )
 
 
@@ -23,8 +23,7 @@ class Server:
         port: of the REST API; 0 takes a free one.
         flags: of `python -m serving serve`, by name: `Server(model_config_file="models.config", workers=2)`.
 
-    Once constructed, it answers: `url` is the address of the REST API, and `grpc` that of gRPC, which is its socket if it has
-    no port. Each is None if it is off.
+    Once constructed, it answers: `url` is the address of the REST API and `grpc` that of gRPC, each None if it is off.
 
     Raises:
         RuntimeError: the server did not start; with its output.
@@ -44,7 +43,7 @@ class Server:
             output.append(line)
         else:
             raise RuntimeError(f"Expected the server to start. Received: {''.join(output)}".rstrip())
-        self.url, self.grpc = address["rest"], address["grpc"] or address["socket"]
+        self.url, self.grpc = address["rest"], address["grpc"]
         # A pipe that nobody reads fills up, and then the server would block when it writes.
         threading.Thread(target=collections.deque, args=(self.process.stdout, 0), daemon=True).start()
 

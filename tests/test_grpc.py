@@ -313,8 +313,11 @@ def test_status_and_health(models, channel):
     (version,) = models.GetModelStatus(request).model_version_status
     assert (version.version, version.state) == (2, version.AVAILABLE)
     health = health_pb2_grpc.HealthStub(channel)
-    for service in ("", "tensorflow.serving.PredictionService"):
+    for service in ("", "tensorflow.serving.PredictionService", "half_plus_two"):
         assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError) as raised:
+        health.Check(health_pb2.HealthCheckRequest(service="other"))
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 def test_calls_at_the_same_time_get_their_own_answers(prediction):
@@ -344,7 +347,7 @@ def test_calls_at_the_same_time_get_their_own_answers(prediction):
     assert not wrong and not any(bad) and len(bad) == 400
 
 
-def test_reload(server, models, prediction, directory, tmp_path):
+def test_reload(channel, models, prediction, directory, tmp_path):
     def reload(*configs):
         request = model_management_pb2.ReloadConfigRequest()
         for name, base_path in configs:
@@ -352,8 +355,13 @@ def test_reload(server, models, prediction, directory, tmp_path):
         return models.HandleReloadConfigRequest(request)
 
     both = [("half_plus_two", directory / "half_plus_two"), ("half_plus_two_tf2", directory / "half_plus_two_tf2")]
+    watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="other"), timeout=60)
+    states = health_pb2.HealthCheckResponse
+    assert next(watching).status == states.SERVICE_UNKNOWN
     try:
         assert reload(("other", directory / "half_plus_two_tf2")).status.error_code == 0
+        assert states.SERVING in (answer.status for answer in watching)  # perhaps after NOT_SERVING
+        watching.cancel()
         assert prediction.Predict(_request(model="other", x=_floats(2))).outputs["y"].float_val == [3.0]
         with pytest.raises(grpc.RpcError, match="Servable not found"):
             prediction.Predict(_request(x=_floats(2)))

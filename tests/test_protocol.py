@@ -140,6 +140,8 @@ def test_metadata_are_proto_json_with_every_field(http):
         ("", "inputs", "[1, 2, 5]", [2.5, 3.0, 4.5]),
         ("", "inputs", '{"x": [4]}', [4.0]),
         ("", "instances", '[{"x": 4}]', [4.0]),
+        ("", "inputs", '{"x": [4], "other": [[1], 2]}', [4.0]),
+        ("several", "inputs", '{"x": [1], "other": null, "n": [2]}', {"m": [3], "y": [2.5]}),
         ("several", "instances", '[{"x": 1, "n": 2}, {"n": 3, "x": 2}]', [{"m": 3, "y": 2.5}, {"m": 4, "y": 3.0}]),
         ("several", "inputs", '{"x": [1, 2], "n": [2, 3]}', {"m": [3, 4], "y": [2.5, 3.0]}),
         ("negate", "instances", "[true, false]", [False, True]),
@@ -156,6 +158,11 @@ def test_rows_columns_and_types(http, signature, key, sent, expected):
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"predictions" if key == "instances" else "outputs": expected}
+
+
+def test_what_comes_after_the_json_is_passed_over(http):
+    for more in (" \n", "\0", "}", " rest", "[" * 1_000):
+        assert _predict(http, '{"instances": [2.0, NaN]}' + more).text == '{"predictions": [3.0, NaN]}'
 
 
 def test_integers_stay_integers_and_floats_have_a_point(http):

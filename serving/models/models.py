@@ -131,7 +131,11 @@ class Models:
     @property
     def ready(self) -> bool:
         """Whether there are models, and each has an available version."""
-        return bool(self._configs) and all(self._loaded.get(name) for name in self._configs)
+        return bool(self._configs) and all(map(self.answers, self._configs))
+
+    def answers(self, name: str) -> bool:
+        """Whether a model has an available version."""
+        return bool(self._loaded.get(name))
 
     def get(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """The servable of a version or a label, by default of the highest available version.

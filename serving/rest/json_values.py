@@ -59,7 +59,8 @@ def parsed(body: bytes) -> dict:
         request = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            request = json.loads(body, parse_float=_finite, parse_int=_integer)  # accepts NaN and Infinity, as TF Serving
+            text = body.decode(json.detect_encoding(body), "surrogatepass").lstrip(" \t\n\r")
+            request, _ = _LENIENT.raw_decode(text)  # passes over what comes after the value
         except (ValueError, RecursionError) as problem:
             raise invalid(f"JSON Parse error: {problem}" if body else "JSON Parse error: The document is empty") from None
     if not isinstance(request, dict):
@@ -77,6 +78,9 @@ def _finite(text: str) -> float:
 
 def _integer(text: str) -> int | float:
     return int(text) if len(text) <= DIGITS else _finite(text)
+
+
+_LENIENT = json.JSONDecoder(parse_float=_finite, parse_int=_integer)  # accepts NaN and Infinity, as TensorFlow Serving
 
 
 def _from_rows(request: dict, endpoint: Endpoint) -> dict[str, np.ndarray]:
@@ -163,9 +167,6 @@ def _from_columns(columns, endpoint: Endpoint) -> dict[str, np.ndarray]:
     for name in endpoint.inputs:
         if name not in columns:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    extra = sorted(columns.keys() - endpoint.inputs.keys())
-    if extra and not _is_table(endpoint):
-        raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: also {', '.join(extra)}.")
     arrays = {name: _column(columns[name], name, endpoint) for name in endpoint.inputs}
     if _is_table(endpoint) and len({array.shape[:1] for array in arrays.values()}) > 1:
         sizes = ", ".join(f"{array.shape[0] if array.ndim else 'a single value'} of {name}" for name, array in arrays.items())

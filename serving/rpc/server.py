@@ -4,19 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
+from serving.rpc.health import SERVICES, Health
 from serving.rpc.profiler import Profiler
 from serving.rpc.service import LIMIT, Service
 
-_PREDICTION, _MODEL = (
-    module.DESCRIPTOR.services_by_name[name].full_name
-    for module, name in ((prediction_service_pb2, "PredictionService"), (model_service_pb2, "ModelService"))
-)
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-CHECKED = ("", "PredictionService", "ModelService", _PREDICTION, _MODEL)  # names that have a health
 
 
 class Settings(NamedTuple):
@@ -69,22 +64,15 @@ def start(service: Service, addresses: list[str], settings: Settings) -> grpc.Se
     server = grpc.server(ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc"), options=options)
     server.add_generic_rpc_handlers(service.handlers())
     if settings.healthcheck:
-        _add_health(server)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(service.models), server)
     if settings.profiler:
         server.add_generic_rpc_handlers([Profiler().handler()])
-    names = [_PREDICTION, _MODEL, *([_HEALTH] if settings.healthcheck else []), reflection.SERVICE_NAME]
+    names = [*SERVICES, *([_HEALTH] if settings.healthcheck else []), reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
     for address in addresses:
         _listen(server, address, settings.credentials)
     server.start()
     return server
-
-
-def _add_health(server: grpc.Server) -> None:
-    checks = health.HealthServicer()
-    for name in CHECKED:
-        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
 
 
 def _listen(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None) -> None:

@@ -22,11 +22,11 @@ from serving.models.configuration import checked
 from serving.models.models import Models
 from serving.models.servable import Endpoint, TensorSpec
 from serving.quiet import tensorflow as tf
+from serving.rpc.health import SERVICES
 from serving.rpc.inference import Inference
 from serving.rpc.specs import answered, model_of, wanted
 from serving.status import Code, RequestError, invalid, request_error
 
-SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 LIMIT = (1 << 31) - 1  # greatest size of a message in bytes
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _RAW = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # fields of a TensorProto that are packed as the array is
@@ -43,7 +43,7 @@ class Service:
     """
 
     def __init__(self, models: Models, reload: Callable[[bytes], None], as_content: bool = False):
-        self._models, self._reload, self._as_content = models, reload, as_content
+        self.models, self._reload, self._as_content = models, reload, as_content
         self._inference = Inference(models)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
@@ -76,7 +76,7 @@ class Service:
                 context.abort(_CODES[code], problem.message)
             finally:
                 name = model_of(message)
-                if name in self._models.names:
+                if name in self.models.names:
                     metrics.record(name, method.__name__, "GRPC", code, time.perf_counter() - start)
 
         serializer = serializer or (lambda response: response.SerializeToString())
@@ -91,7 +91,7 @@ class Service:
         Raises:
             RequestError: there is no such model, signature or input, or the model failed.
         """
-        servable = self._models.get(**wanted(request))
+        servable = self.models.get(**wanted(request))
         signature = request.model_spec.signature_name or "serving_default"
         endpoint = servable.endpoints.get(signature)
         if endpoint is None:
@@ -115,7 +115,7 @@ class Service:
         for field in request.metadata_field:
             if field != "signature_def":
                 raise invalid(f"Metadata field {field} is not supported")
-        servable = self._models.get(**wanted(request))
+        servable = self.models.get(**wanted(request))
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = servable.version
@@ -126,7 +126,7 @@ class Service:
         self, request: get_model_status_pb2.GetModelStatusRequest, _until: Callable
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Returns the states of a model's versions, newest first."""
-        return get_model_status_pb2.GetModelStatusResponse(model_version_status=self._models.status(**wanted(request)))
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=self.models.status(**wanted(request)))
 
     def reload(
         self, request: model_management_pb2.ReloadConfigRequest, _until: Callable
