@@ -25,8 +25,8 @@ SWITCH = 0.0005  # seconds until a thread must yield to another; Python's defaul
 class Options(NamedTuple):
     """What to serve, and how: the flags of TensorFlow Serving's model server, by their names.
 
-    Exactly one of `directory`, `model_config_file` and `model_base_path` says what to serve. Port 0 takes a free one, and -1
-    turns that front end off.
+    `directory`, `model_config_file` or `model_base_path` says what to serve; the second comes before the third. Port 0 takes a
+    free one, and -1 turns that front end off.
     """
 
     directory: str | None = None

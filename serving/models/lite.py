@@ -57,6 +57,8 @@ class Lite:
         run = self._run_signature if self._runs_signatures else self._run_tensors
 
         def call(*values: np.ndarray) -> list[np.ndarray]:
+            for key, value in zip(inputs, values, strict=True):
+                _require_shape(key, value, signature)
             try:
                 interpreter = self._idle.pop()
             except IndexError:
@@ -95,6 +97,14 @@ class Lite:
     def _place(self, tensor: str) -> int:
         """The number of a tensor; early converters left out the `:0` of names in TensorFlow."""
         return self._places[tensor if tensor in self._places else tensor.partition(":")[0]]
+
+
+def _require_shape(name: str, value: np.ndarray, signature: SignatureDef) -> None:
+    """Refuses values of other sizes than declared but for the first: some operations would take them for more rows."""
+    sizes = [dim.size for dim in signature.inputs[name].tensor_shape.dim]
+    others = zip(sizes[1:], value.shape[1:], strict=False)
+    if len(sizes) == value.ndim and any(size not in (-1, given) for size, given in others):
+        raise tf.errors.InvalidArgumentError(None, None, f"The model takes no such shape as input {name}")
 
 
 def _by_name(tensors: Sequence[dict]) -> dict[str, dict]:

@@ -18,6 +18,7 @@ from serving.status import Code, RequestError, invalid, request_error
 
 SERVICE = "tensorflow.ProfilerService"
 LONGEST = 3_600_000  # milliseconds of one trace
+LEVELS = ("host_tracer_level", "python_tracer_level", "device_tracer_level")
 ENDING = ".xplane.pb"
 _MESSAGES = declared(
     "serving.profiler",
@@ -86,12 +87,8 @@ class Profiler:
 
 def _trace(request, ended: threading.Event) -> bool:
     """Traces until the time is over, writes what was seen, and returns whether that was nothing."""
-    options = ProfileOptions.FromString(request.opts)
-    levels = {
-        "host_tracer_level": options.host_tracer_level,
-        "python_tracer_level": options.python_tracer_level,
-        "device_tracer_level": options.device_tracer_level,
-    }
+    given = ProfileOptions.FromString(request.opts)
+    levels = {name: getattr(given, name) for name in LEVELS} if request.opts else {}
     with tempfile.TemporaryDirectory(prefix="trace-") as folder:
         tf.profiler.experimental.start(folder, tf.profiler.experimental.ProfilerOptions(**levels))
         try:
