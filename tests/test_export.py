@@ -188,11 +188,13 @@ def test_predictors_take_examples(name, tmp_path, digits):
     for row in x:
         rows.example_list.examples.add().features.feature["x"].float_list.value.extend(row.ravel())
     with ThreadPoolExecutor() as pool:
-        served = Servable(export(model, tmp_path, "m"), pool, Limits())
+        served = Servable(export(model, tmp_path, "m"), pool, Limits(), Loading(enable_signature_method_name_check=True))
         method = {"classify": inference.CLASSIFY, "regress": inference.REGRESS}[verb]
         endpoint = inference.endpoint(served, f"{verb}_examples", method)
         assert endpoint.method == method
         outputs = endpoint.run({"inputs": serialized(rows)})
+        with pytest.raises(RequestError, match=f"signature method_name to be {method}. Was: tensorflow/serving/predict"):
+            inference.endpoint(served, "encode", method)
         with pytest.raises(RequestError, match="Feature: x"):
             endpoint.run({"inputs": np.array([b""], object)})
     if verb == "classify":

@@ -1,5 +1,6 @@
 """Which versions are served: policies, labels, polling, versions that do not load, and the flags of the server."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -12,8 +13,11 @@ import half_plus_two
 import httpx
 import numpy as np
 import pytest
+from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
+from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.__main__ import main
@@ -32,6 +36,7 @@ from serving.models.configuration import (
 from serving.models.models import Models, Settings
 from serving.models.servable import Loading
 from serving.process import Server
+from serving.quiet import tensorflow as tf
 from serving.rest.openapi import document
 from serving.status import Code, RequestError
 from serving.versions import numbered, why_no_models, why_none
@@ -236,7 +241,7 @@ def test_another_base_path_that_does_not_load_leaves_what_is_served(base, tmp_pa
 
 
 def test_versions_load_side_by_side_where_there_are_threads_for_it(base, tmp_path):
-    """Each reads a pipe to which nobody writes before both are read."""
+    """Both read pipes to which nobody writes before both are loading."""
     pipes = [tmp_path / "a" / "1" / "saved_model.pb", tmp_path / "b" / "1" / "saved_model.pb"]
     for pipe in pipes:
         pipe.parent.mkdir(parents=True)
@@ -244,32 +249,32 @@ def test_versions_load_side_by_side_where_there_are_threads_for_it(base, tmp_pat
     config = ModelServerConfig()
     for name, path in (("m", base), ("a", tmp_path / "a"), ("b", tmp_path / "b")):
         config.model_config_list.config.add(name=name, base_path=str(path))
-    models = Models(lambda: config, Settings(num_load_threads=3))
+    models = Models(lambda: config, Settings(num_load_threads=3, max_num_load_retries=0))
     thread = threading.Thread(target=models.poll)
     thread.start()
-    until, writers = time.monotonic() + 20, []
-    while len(writers) < 2 and time.monotonic() < until:
-        writers = [writer for pipe in pipes if (writer := _writer(pipe)) is not None]
-        if len(writers) < 2:
-            for writer in writers:
-                os.close(writer)
-            time.sleep(0.02)
-    both = len(writers) == 2
-    for pipe, writer in zip(pipes, writers, strict=False):
-        pipe.unlink()
-        os.close(writer)
-    thread.join()
+    until = time.monotonic() + 60
+    while (both := _loading(models, "a") and _loading(models, "b")) is False and time.monotonic() < until:
+        time.sleep(0.02)
+    while thread.is_alive():
+        for pipe in pipes:
+            _end_reading(pipe)
+        time.sleep(0.02)
     assert both and _served(models) == [3]
     assert models.failed("a") and models.failed("b")
     models.close()
 
 
-def _writer(pipe) -> int | None:
-    """The end of a pipe to write to; None if nobody reads it."""
+def _loading(models, name: str) -> bool:
     try:
-        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
+        return models.status(name)[0].state == ModelVersionStatus.LOADING
+    except RequestError:  # before the first look at the folders
+        return False
+
+
+def _end_reading(pipe) -> None:
+    """Opens a pipe to write to, and closes it, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def test_sizes_of_batches_of_each_version(base):
@@ -385,6 +390,29 @@ def test_a_warm_up_that_fails_keeps_a_version_out(base):
     cold = Models(lambda: one_model("m", base), Settings(loading=Loading(enable_model_warmup=False)))
     cold.poll()
     assert _served(cold) == [3] and cold.ready
+
+
+@pytest.mark.parametrize("feature", ["x", "other"])
+def test_records_of_examples_warm_up_too(base, feature):
+    """They are run: without the feature that the graph needs, the version does not load."""
+    sent = Input()
+    sent.example_list.examples.add().features.feature[feature].float_list.value.append(1.0)
+    logs = [PredictionLog(), PredictionLog(), PredictionLog()]
+    for log, verb in zip(logs, ("classify", "regress"), strict=False):
+        request = getattr(log, f"{verb}_log").request
+        request.model_spec.signature_name = f"{verb}_x_to_y"
+        request.input.CopyFrom(sent)
+    request = logs[2].multi_inference_log.request
+    request.tasks.add().model_spec.signature_name = "regress_x_to_y"
+    request.input.CopyFrom(sent)
+    (base / "3" / "assets.extra").mkdir()
+    for log in logs:
+        with tf.io.TFRecordWriter(str(base / "3" / "assets.extra" / "tf_serving_warmup_requests")) as records:
+            records.write(log.SerializeToString())
+        models = Models(lambda: one_model("m", base), Settings(loading=Loading(num_request_iterations_for_warmup=2)))
+        models.poll()
+        assert _served(models) == ([3] if feature == "x" else [])
+        models.close()
 
 
 def test_what_cannot_be_read_stays_served(base, tmp_path):

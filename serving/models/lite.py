@@ -96,7 +96,7 @@ class Lite:
 
     def _place(self, tensor: str) -> int:
         """The number of a tensor; early converters left out the `:0` of names in TensorFlow."""
-        return self._places[tensor if tensor in self._places else tensor.partition(":")[0]]
+        return self._places[tensor if tensor in self._places else tensor.rpartition(":")[0]]
 
 
 def _require_shape(name: str, value: np.ndarray, signature: SignatureDef) -> None:
