@@ -53,8 +53,10 @@ def start(service: Service, addresses: list[str], settings: Settings) -> grpc.Se
     """Starts a gRPC server at `addresses`, HOST:PORT or unix:PATH.
 
     Raises:
-        ValueError: one of them is taken, or cannot be listened on.
+        ValueError: one of them is taken, or cannot be listened on; no thread.
     """
+    if settings.threads < 1:
+        raise ValueError(f"Expected at least one thread. Received: --grpc_max_threads={settings.threads}. Try leaving it out.")
     options = [
         ("grpc.max_receive_message_length", LIMIT),
         ("grpc.max_send_message_length", LIMIT),
