@@ -523,7 +523,7 @@ def _reload(address: str, name: str, base) -> None:
     request = ReloadConfigRequest()
     request.config.model_config_list.config.add(name=name, base_path=str(base), model_platform="tensorflow")
     with grpc.insecure_channel(address) as channel:
-        ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=60)
+        ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=300)
 
 
 def _everywhere(server, name: str) -> None:
