@@ -1,6 +1,7 @@
 """python -m serving export | serve | check | compress | decompress | inspect"""
 
 import argparse
+import importlib.metadata
 import sys
 
 from serving import command
@@ -29,7 +30,38 @@ FLAGS = {
     "allow_version_labels_for_unavailable_models": "accepts a new label for a version that is not loaded yet",
     "max_num_load_retries": "how often loading a version is retried after a failure",
     "load_retry_interval_micros": "microseconds between retries",
+    "grpc_socket_path": "path of a Unix socket for gRPC, besides the port",
+    "grpc_channel_arguments": "gRPC's own settings: NAME=VALUE,NAME=VALUE",
+    "grpc_max_threads": "gRPC calls at the same time",
+    "use_alts_credentials": "Google's ALTS for gRPC",
+    "enable_grpc_healthcheck_service": "the standard health service of gRPC",
+    "enable_profiler": "TensorFlow's ProfilerService: traces for TensorBoard, written where the client says",
+    "enable_per_model_batching_parameters": "batch sizes from batching_params.pbtxt in the folder of each version",
+    "num_load_threads": "versions that are loaded at the same time; 0 for one after another",
+    "num_request_iterations_for_warmup": "how often each warm-up record is run",
+    "saved_model_tags": "tags, with commas, of the graph in a SavedModel",
+    "prefer_tflite_model": "takes model.tflite, where a version has one, instead of its SavedModel",
+    "enable_signature_method_name_check": "classifies and regresses by signatures made for it only",
+    "tensorflow_session_config_file": "TensorFlow's ConfigProto as text",
+    "tensorflow_session_parallelism": "threads of TensorFlow, within an operation and for several",
+    "tensorflow_intra_op_parallelism": "threads within an operation",
+    "tensorflow_inter_op_parallelism": "operations at the same time",
+    "per_process_gpu_memory_fraction": "share of the memory of a GPU, at most",
     "workers": "processes that share the ports",
+}
+WITHOUT_EFFECT = {  # flags of TensorFlow Serving, and why
+    "rest_api_num_threads": "one event loop for each of --workers reads and writes",
+    "num_unload_threads": "a version is released with the last request that holds it",
+    "flush_filesystem_caches": "the operating system drops files that are not read again",
+    "platform_config_file": "there is one platform, TensorFlow, which the other flags describe",
+    "remove_unused_fields_from_bundle_metagraph": "nothing but the signatures is kept",
+    "num_tflite_pools": "interpreters are made as batches run at the same time",
+    "num_tflite_interpreters_per_pool": "interpreters are made as batches run at the same time",
+    "xla_cpu_compilation_enabled": "a graph that asks for XLA gets it",
+    "xla_gpu_compilation_enabled": "a graph that asks for XLA gets it",
+    "thread_pool_factory_config_file": "thread pools are TensorFlow's own",
+    "mixed_precision": "a model runs in the precision that it was saved in",
+    "skip_initialize_tpu": "no TPU is initialized",
 }
 
 
@@ -55,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--version", type=int, help="a number; one more than the highest there unless given")
     export.set_defaults(command=_export)
 
-    serve = commands.add_parser("serve", help="serve TensorFlow Serving's REST and gRPC APIs")
+    serve = commands.add_parser("serve", help="serve TensorFlow Serving's REST and gRPC APIs", allow_abbrev=False)
     serve.add_argument("directory", metavar="DIR", nargs="?", help="folder with MODEL/VERSION folders")
     for name, text in FLAGS.items():
         default = Options._field_defaults[name]
@@ -63,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         serve.add_argument(
             f"--{name}", type=_type(name, default), default=default, metavar=_metavar(default), help=text, **bare
         )
+    for name in WITHOUT_EFFECT:
+        serve.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)
+    serve.add_argument("--version", type=_truth, nargs="?", const=True, default=False, help="print versions and end")
     serve.set_defaults(command=_serve)
 
     check = commands.add_parser("check", help="serve DIR, send one request to every verb, and stop")
@@ -105,7 +140,7 @@ def _add_compression(commands) -> None:
 def _type(name: str, default):
     if name in ("port", "rest_api_port"):
         return _port
-    return _truth if isinstance(default, bool) else str if default is None else type(default)
+    return _truth if isinstance(default, bool) else _text if default is None else type(default)
 
 
 def _metavar(default) -> str:
@@ -124,6 +159,10 @@ def _truth(text: str) -> bool:
     return text.lower() in ("true", "1")
 
 
+def _text(text: str) -> str | None:
+    return text or None  # TensorFlow Serving's flags are empty unless they are given
+
+
 def _export(options) -> None:
     from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
     from serving.export import export_run
@@ -132,6 +171,13 @@ def _export(options) -> None:
 
 
 def _serve(options) -> None:
+    if options.version:
+        for package in ("latent-zoo", "tensorflow"):
+            print(f"{package} {importlib.metadata.version(package)}")
+        return
+    for name, reason in WITHOUT_EFFECT.items():
+        if getattr(options, name) is not None:
+            print(f"--{name} has no effect: {reason}.", file=sys.stderr, flush=True)
     serve(Options(**{name: getattr(options, name) for name in Options._fields}))
 
 

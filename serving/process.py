@@ -9,6 +9,10 @@ import threading
 import weakref
 
 GRACE = 10  # seconds for the server to end before it is killed
+ADDRESSES = (
+    r"Serving .* at (?:(?P<rest>http://[^/]+)/v1/models/)?(?: and )?"
+    r"(?:grpc://(?P<grpc>\S+))?(?: and )?(?:unix:.+)?$"
+)
 
 
 class Server:
@@ -33,13 +37,13 @@ class Server:
         self._end = weakref.finalize(self, _end, self.process)
         output = []
         for line in self.process.stdout:
-            address = re.match(r"Serving .* at (?:(http://[^/]+)/v1/models/)?(?: and )?(?:grpc://(\S+))?$", line)
+            address = re.match(ADDRESSES, line)
             if address:
                 break
             output.append(line)
         else:
             raise RuntimeError(f"Expected the server to start. Received: {''.join(output)}".rstrip())
-        self.url, self.grpc = address[1], address[2]
+        self.url, self.grpc = address["rest"], address["grpc"]
         # A pipe that nobody reads fills up, and then the server would block when it writes.
         threading.Thread(target=collections.deque, args=(self.process.stdout, 0), daemon=True).start()
 

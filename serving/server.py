@@ -4,18 +4,18 @@ import contextlib
 import errno
 import functools
 import gc
-import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+
+from serving import workers
 
 GRACE = 5  # seconds for open requests to finish when the server ends
 OFF = -1  # instead of a port: do not open one
@@ -25,8 +25,8 @@ SWITCH = 0.0005  # seconds until a thread must yield to another; Python's defaul
 class Options(NamedTuple):
     """What to serve, and how: the flags of TensorFlow Serving's model server, by their names.
 
-    Exactly one of `directory`, `model_config_file` and `model_base_path` says what to serve. Port 0 takes a free one, and -1
-    turns that front end off.
+    `directory`, `model_config_file` or `model_base_path` says what to serve; the second comes before the third. Port 0 takes a
+    free one, and -1 turns that front end off.
     """
 
     directory: str | None = None
@@ -49,6 +49,23 @@ class Options(NamedTuple):
     allow_version_labels_for_unavailable_models: bool = False
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
+    grpc_socket_path: str | None = None
+    grpc_channel_arguments: str | None = None
+    grpc_max_threads: int = 64
+    use_alts_credentials: bool = False
+    enable_grpc_healthcheck_service: bool = True
+    enable_profiler: bool = True
+    enable_per_model_batching_parameters: bool = False
+    num_load_threads: int = 0
+    num_request_iterations_for_warmup: int = 1
+    saved_model_tags: str = "serve"
+    prefer_tflite_model: bool = False
+    enable_signature_method_name_check: bool = False
+    tensorflow_session_config_file: str | None = None
+    tensorflow_session_parallelism: int = 0
+    tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    per_process_gpu_memory_fraction: float = 0.0
     workers: int = 1
 
 
@@ -59,18 +76,18 @@ def serve(options: Options) -> None:
         ValueError: a port is in use, a file is not valid, or there is nothing to serve.
     """
     options = options._replace(host=options.host.removeprefix("[").removesuffix("]"))
-    rest, grpc = (_listeners(options.host, port) for port in (options.rest_api_port, options.port))
+    rest, grpc = (listen(options.host, port) for port in (options.rest_api_port, options.port))
     ports = [listeners[0].getsockname()[1] if listeners else OFF for listeners in (rest, grpc)]
     options = options._replace(rest_api_port=ports[0], port=ports[1])
     for listener in [*grpc, *(rest if options.workers > 1 else [])]:
         listener.close()  # this showed that the port is free; workers and gRPC open it themselves
     if options.workers > 1:
-        _serve_by_workers(options)
+        workers.serve(options, functools.partial(_announce, options))
     else:
-        _serve_here(options, rest, functools.partial(_announce, options))
+        serve_here(options, rest, functools.partial(_announce, options))
 
 
-def _listeners(host: str, port: int, shared: bool = False) -> list[socket.socket]:
+def listen(host: str, port: int, shared: bool = False) -> list[socket.socket]:
     """A listening socket for every address of the host on this machine; none for the port `OFF`."""
     listeners: list[socket.socket] = []
     problem = None
@@ -119,35 +136,49 @@ def _announce(options: Options, names: list[str]) -> None:
         addresses.append(f"http://{_address(options.host, options.rest_api_port)}/v1/models/")
     if options.port != OFF:
         addresses.append(f"grpc://{_address(options.host, options.port)}")
+    if options.grpc_socket_path:
+        addresses.append(f"unix:{options.grpc_socket_path}")
     print(f"Serving {', '.join(names)} at {' and '.join(addresses)}", flush=True)
 
 
 # A single process
 
 
-def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None:
-    """Serves in this process; calls `ready` with the names of the models once it answers."""
+def serve_here(
+    options: Options, listeners: list[socket.socket], ready: Callable[[list[str]], None], member: workers.Member | None = None
+) -> None:
+    """Serves in this process; calls `ready` with the names of the models once it answers.
+
+    Args:
+        listeners: for REST.
+        member: tells what this process has to do with other workers, if it is one of several.
+
+    Raises:
+        ValueError: a file is not valid, or there is nothing to serve.
+    """
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
     from serving.models import configuration
     from serving.rest.application import Application
-    from serving.rpc import service
+    from serving.rpc import server, service
 
     sys.setswitchinterval(SWITCH)
     np.seterr(over="ignore")  # numbers too large for float32 become infinite, as in TensorFlow Serving
-    models = _models(options)
-    credentials = _credentials(configuration.tls(options.ssl_config_file))
+    models = _models(options, member)
+    credentials = _credentials(options, configuration.tls(options.ssl_config_file))
     metrics_path = configuration.monitoring(options.monitoring_config_file)
     gc.collect()
     gc.freeze()  # else each full collection would take a tenth of a second for TensorFlow's many objects
     with contextlib.ExitStack() as stack:
         stack.callback(models.close)
         models.watch(options.file_system_poll_wait_seconds)
-        if options.port != OFF:
-            reload = functools.partial(_reload, models) if options.workers == 1 else None
+        addresses = _grpc_addresses(options)
+        if addresses:
+            reload = functools.partial(_replace, models)
+            reload = member.replacing(reload) if member else reload
             methods = service.Service(models, reload, options.enable_serialization_as_tensor_content)
-            server = service.start(methods, _address(options.host, options.port), credentials, options.workers > 1)
-            stack.callback(lambda: server.stop(GRACE).wait())
+            started = server.start(methods, addresses, _grpc_settings(options, credentials))
+            stack.callback(lambda: started.stop(GRACE).wait())
         timeout = options.rest_api_timeout_in_ms / 1000
         app = Application(models, timeout, options.rest_api_enable_cors_support, metrics_path)
         _run(app, listeners, functools.partial(ready, sorted(models.names)))
@@ -168,35 +199,63 @@ def _without_keras():
             os.environ[name] = before
 
 
-def _models(options: Options):
+def _models(options: Options, member: workers.Member | None):
     """The models, after a first round of loading."""
     from serving.models import configuration
     from serving.models.models import Models, Settings
+    from serving.models.servable import Loading
     from serving.status import RequestError
-    from serving.versions import why_no_models
 
     settings = Settings(
         configuration.batching(options.batching_parameters_file),
-        **{name: getattr(options, name) for name in Settings._fields if name != "limits"},
+        Loading(
+            saved_model_tags=tuple(options.saved_model_tags.split(",")),
+            settings=configuration.session(
+                options.tensorflow_session_config_file,
+                options.tensorflow_session_parallelism,
+                options.tensorflow_intra_op_parallelism,
+                options.tensorflow_inter_op_parallelism,
+                options.per_process_gpu_memory_fraction,
+            ),
+            **_named(options, Loading),
+        ),
+        **_named(options, Settings),
     )
-    models = Models(_configuration(options), settings)
+    models = Models(_configuration(options, member.config if member else None), settings)
     try:
         models.poll()
     except RequestError as error:
-        raise ValueError(error.message) from None
+        if not (member and member.again):
+            raise ValueError(error.message) from None
+    if not (member and member.again):
+        _require_models(models, options)
+    return models
+
+
+def _require_models(models, options: Options) -> None:
+    from serving.versions import why_no_models
+
     if not models.names:
         raise ValueError(why_no_models(options.directory))
     for name in sorted(models.names):
         if models.failed(name):
             raise ValueError(f"Expected model {name} to load. Received: {models.why(name)}.")
-    return models
 
 
-def _configuration(options: Options):
-    """A function that returns the current configuration."""
+def _named(options: Options, kind: type[NamedTuple]) -> dict:
+    """The options that a named tuple has fields of the same names for, other than `saved_model_tags`, which is split."""
+    return {name: getattr(options, name) for name in kind._fields if name in Options._fields and name != "saved_model_tags"}
+
+
+def _configuration(options: Options, given: bytes | None):
+    """A function that returns the current configuration: that which is given, or that of the options."""
     from serving.models import configuration
 
-    if sum(source is not None for source in (options.directory, options.model_config_file, options.model_base_path)) != 1:
+    if given is not None:
+        config = configuration.parsed(given)
+        return lambda: config
+    sources = (options.directory, options.model_config_file or options.model_base_path)
+    if sum(source is not None for source in sources) != 1:
         raise ValueError("Expected one of DIR, --model_config_file and --model_base_path. Received: none, or several.")
     if options.directory is not None:
         return configuration.following(options.directory)
@@ -221,23 +280,41 @@ def _at_intervals(seconds: float, read):
     return recent
 
 
-def _reload(models, config) -> None:
-    from serving.models.configuration import checked
-    from serving.status import invalid
+def _replace(models, config: bytes) -> None:
+    from serving.models.configuration import parsed
 
-    try:
-        models.reload(checked(config))
-    except ValueError as error:
-        raise invalid(str(error)) from None
+    models.reload(parsed(config))
 
 
-def _credentials(tls):
+def _credentials(options: Options, tls):
     import grpc
 
+    if options.use_alts_credentials and tls is not None:
+        raise ValueError("Expected one of --use_alts_credentials and --ssl_config_file. Received: both.")
+    if options.use_alts_credentials:
+        return grpc.alts_server_credentials()
     if tls is None:
         return None
     pair = (tls.server_key.encode(), tls.server_cert.encode())
     return grpc.ssl_server_credentials([pair], tls.custom_ca.encode() or None, tls.client_verify)
+
+
+def _grpc_addresses(options: Options) -> list[str]:
+    addresses = [_address(options.host, options.port)] if options.port != OFF else []
+    return [*addresses, *([f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else [])]
+
+
+def _grpc_settings(options: Options, credentials):
+    from serving.rpc.server import Settings, channel_arguments
+
+    return Settings(
+        credentials,
+        shared=options.workers > 1,
+        threads=options.grpc_max_threads,
+        arguments=channel_arguments(options.grpc_channel_arguments or ""),
+        healthcheck=options.enable_grpc_healthcheck_service,
+        profiler=options.enable_profiler,
+    )
 
 
 def _run(app, listeners: list[socket.socket], ready) -> None:
@@ -254,65 +331,3 @@ def _wait_for_signal() -> None:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     ended.wait()
-
-
-# Several worker processes
-
-
-def _serve_by_workers(options: Options) -> None:
-    """Starts the workers, and replaces those that die, until a signal ends it."""
-    context = multiprocessing.get_context("spawn")
-    ended = []
-    signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
-    with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        messages = context.SimpleQueue()
-        workers = [_start_worker(context, options, messages) for _ in range(options.workers)]
-        try:
-            names = [_first_message(messages, worker) for worker in workers][-1]
-            _announce(options, names)
-            while not ended:
-                multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=0.5)
-                for number, worker in enumerate(workers):
-                    if not worker.is_alive() and not ended:
-                        workers[number] = _start_worker(context, options, messages)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                worker.join(2 * GRACE)
-                worker.kill()
-
-
-def _start_worker(context, options: Options, messages):
-    worker = context.Process(target=_run_worker, args=(options, messages))
-    worker.start()
-    return worker
-
-
-def _first_message(messages, worker) -> list[str]:
-    while messages.empty():
-        if not worker.is_alive():
-            raise RuntimeError("Expected every worker to start. Received: one ended, see above.")
-        time.sleep(0.02)
-    message = messages.get()
-    if isinstance(message, str):
-        raise ValueError(message)
-    return message
-
-
-def _run_worker(options: Options, messages) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends its workers
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-    try:
-        _serve_here(options, _listeners(options.host, options.rest_api_port, shared=True), messages.put)
-    except ValueError as error:
-        messages.put(str(error))
-
-
-def _end_after(parent) -> None:
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -10,13 +10,16 @@ import tensorflow as tf
 from models import MODELS, NAMES, PREDICTORS
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import training
-from serving.export import export, export_run, saved_models
+import zoo
+from serving.export import examples, export, export_run, saved_models
 from serving.export.images import verbs
-from serving.models import servable
-from serving.models.servable import Limits, Servable
+from serving.models import inference, sessions
+from serving.models.serialized import serialized
+from serving.models.servable import Limits, Loading, Servable
 from serving.status import RequestError
 
 
@@ -40,7 +43,7 @@ def _loaded(path, settings=None):
 @pytest.fixture(scope="module")
 def session(path):
     """With the settings of the embedded server, which make a signature's first run short."""
-    session, graph = _loaded(path, servable.config())
+    session, graph = _loaded(path, sessions.config())
     yield session, graph
     session.close()
 
@@ -97,7 +100,7 @@ def vae(tmp_path_factory):
 
 def test_a_session_without_settings_answers_alike(vae):
     model, path = vae
-    (default, graph), (quick, _) = _loaded(path), _loaded(path, servable.config())
+    (default, graph), (quick, _) = _loaded(path), _loaded(path, sessions.config())
     for name, verb in verbs(model).items():
         if name.endswith(("_bytes", "_png")) and name != "reconstruct_png":  # which reads pictures and gives them
             continue
@@ -134,7 +137,7 @@ def conv(tmp_path_factory):
     """Run without Python's own checks of what is fed, as TensorFlow Serving runs it."""
     path = export(MODELS["conv"](), tmp_path_factory.mktemp("conv"), "conv")
     with ThreadPoolExecutor(1) as pool:
-        yield Servable(path, pool, Limits(), warm=False)
+        yield Servable(path, pool, Limits(), Loading(enable_model_warmup=False))
 
 
 def _in_python(model, verb: str, values: list[np.ndarray]) -> np.ndarray:
@@ -170,8 +173,36 @@ def test_pictures_of_other_sizes_are_cropped_and_resized(tmp_path):
 def test_a_request_of_every_signature_is_kept_for_warming_up(model, path):
     records = tf.data.TFRecordDataset(str(path / "assets.extra" / "tf_serving_warmup_requests")).as_numpy_iterator()
     requests = [PredictionLog.FromString(record).predict_log.request for record in records]
-    assert {request.model_spec.signature_name for request in requests} == {"serving_default", *verbs(model)}
+    derived = examples.verbs(model, verbs(model))
+    assert {request.model_spec.signature_name for request in requests} == {"serving_default", *verbs(model), *derived}
+    assert bool(derived) == isinstance(model, zoo.Predictor)
     assert {request.model_spec.name for request in requests} == {"model"}
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_predictors_take_examples(name, tmp_path, digits):
+    """As TensorFlow Serving's Classify and Regress send them."""
+    model, x = PREDICTORS[name](), digits[:3]
+    verb = model.serving_default
+    rows = Input()
+    for row in x:
+        rows.example_list.examples.add().features.feature["x"].float_list.value.extend(row.ravel())
+    with ThreadPoolExecutor() as pool:
+        served = Servable(export(model, tmp_path, "m"), pool, Limits(), Loading(enable_signature_method_name_check=True))
+        method = {"classify": inference.CLASSIFY, "regress": inference.REGRESS}[verb]
+        endpoint = inference.endpoint(served, f"{verb}_examples", method)
+        assert endpoint.method == method
+        outputs = endpoint.run({"inputs": serialized(rows)})
+        with pytest.raises(RequestError, match=f"signature method_name to be {method}. Was: tensorflow/serving/predict"):
+            inference.endpoint(served, "encode", method)
+        with pytest.raises(RequestError, match="Feature: x"):
+            endpoint.run({"inputs": np.array([b""], object)})
+    if verb == "classify":
+        labels, scores = inference.classes(outputs, 3)
+        np.testing.assert_allclose(scores, model.classify(x), atol=1e-5)
+        assert labels.tolist() == [[str(label).encode() for label in range(10)]] * 3
+    else:
+        np.testing.assert_allclose(inference.numbers(outputs, 3), model.regress(x), atol=1e-5)
 
 
 def test_a_class_that_is_not_there_is_refused_in_the_graph(vae):

@@ -9,15 +9,20 @@ import half_plus_two
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from serving.process import Server
@@ -29,8 +34,14 @@ def directory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(directory):
-    with Server(directory, rest_api_port=-1, max_num_load_retries=0) as server:
+def socket(tmp_path_factory):
+    return tmp_path_factory.mktemp("socket") / "grpc.sock"
+
+
+@pytest.fixture(scope="module")
+def server(directory, socket):
+    flags = {"grpc_socket_path": socket, "grpc_channel_arguments": "grpc.max_connection_age_ms=600000,grpc.lb_policy_name=a"}
+    with Server(directory, rest_api_port=-1, max_num_load_retries=0, **flags) as server:
         yield server
 
 
@@ -151,10 +162,134 @@ def test_an_unknown_output_is_refused(prediction):
             prediction.Predict(request)
 
 
-def test_classify_is_not_implemented(prediction):
+# Serialized examples: classifier.cc, regressor.cc, multi_inference.cc
+
+
+def _examples(request, *values, context=None, **spec):
+    """The request with an example for each value of x, and what they have in common."""
+    request.model_spec.name = "half_plus_two"
+    for name, value in spec.items():
+        setattr(request.model_spec, name, value)
+    given = request.input.example_list if context is None else request.input.example_list_with_context
+    if context is not None:
+        given.context.features.feature["x"].float_list.value.append(context)
+    for value in values:
+        example = given.examples.add()
+        if value is not None:
+            example.features.feature["x"].float_list.value.append(value)
+    return request
+
+
+def test_classify(prediction):
+    request = _examples(classification_pb2.ClassificationRequest(), 2.0, 4.0, signature_name="classify_x_to_y")
+    response = prediction.Classify(request)
+    scores = [[(each.label, each.score) for each in row.classes] for row in response.result.classifications]
+    assert scores == [[("", 4.0)], [("", 5.0)]]
+    spec = response.model_spec
+    assert (spec.name, spec.signature_name, spec.version.value) == ("half_plus_two", "classify_x_to_y", 2)
+
+
+def test_regress_with_what_examples_have_in_common(prediction):
+    request = _examples(regression_pb2.RegressionRequest(), 2.0, None, context=8.0, signature_name="regress_x_to_y")
+    response = prediction.Regress(request)
+    assert [row.value for row in response.result.regressions] == [4.0, 7.0]
+    assert response.model_spec.version.value == 2
+
+
+def test_several_signatures_on_the_same_examples(prediction):
+    request = inference_pb2.MultiInferenceRequest()
+    for method in ("regress", "classify"):
+        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "half_plus_two", f"{method}_x_to_y"
+    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(2.0)
+    regression, classification = prediction.MultiInference(request).results
+    assert regression.regression_result.regressions[0].value == 4.0
+    assert classification.classification_result.classifications[0].classes[0].score == 4.0
+    assert [result.model_spec.signature_name for result in (regression, classification)] == [
+        "regress_x_to_y",
+        "classify_x_to_y",
+    ]
+    assert len(prediction.MultiInference(inference_pb2.MultiInferenceRequest()).results) == 0
+    for field, value, code, details in (
+        ("signature_name", "regress_x_to_y", "INVALID_ARGUMENT", "Duplicate evaluation of signature: regress_x_to_y"),
+        ("name", "other", "INVALID_ARGUMENT", "must access the same model name"),
+        ("name", "", "INVALID_ARGUMENT", "Found ModelSpec with an empty model name."),
+        ("method_name", "tensorflow/serving/predict", "UNIMPLEMENTED", "Unsupported signature method_name"),
+    ):
+        wrong = inference_pb2.MultiInferenceRequest.FromString(request.SerializeToString())
+        setattr(wrong.tasks[1] if field == "method_name" else wrong.tasks[1].model_spec, field, value)
+        with pytest.raises(grpc.RpcError) as raised:
+            prediction.MultiInference(wrong)
+        assert raised.value.code().name == code and details in raised.value.details()
+
+
+@pytest.mark.parametrize(
+    ("signature", "values", "code", "details"),
+    [
+        ("nosuch", [1.0], "INVALID_ARGUMENT", "No signature was found with the name: nosuch"),
+        ("", [1.0], "INVALID_ARGUMENT", "No classification inputs found in SignatureDef: x"),
+        ("regress_x_to_y", [1.0], "INVALID_ARGUMENT", 'to contain at least one of "classes" or "scores"'),
+        ("classify_x_to_y", [], "INVALID_ARGUMENT", "Input is empty."),
+        ("classify_x_to_y", [None], "INVALID_ARGUMENT", "Feature: x"),
+    ],
+)
+def test_what_cannot_be_classified_is_refused(prediction, signature, values, code, details):
     with pytest.raises(grpc.RpcError) as raised:
-        prediction.Classify(classification_pb2.ClassificationRequest())
+        prediction.Classify(_examples(classification_pb2.ClassificationRequest(), *values, signature_name=signature))
+    assert raised.value.code().name == code and details in raised.value.details()
+
+
+# What else TensorFlow Serving's gRPC port has
+
+
+def test_a_socket_answers_as_the_port_does(socket, server):
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert stub.Predict(_request(x=_floats(2))).outputs["y"].float_val == [3.0]
+
+
+def test_sessions_are_not_to_be_run(channel):
+    with pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary("/tensorflow.serving.SessionService/SessionRun")(b"")
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_reflection_names_the_services_and_their_methods(channel):
+    asked = reflection_pb2.ServerReflectionRequest
+    requests = [asked(list_services=""), asked(file_containing_symbol="tensorflow.serving.PredictionService")]
+    listed, file = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(requests))
+    names = {service.name for service in listed.list_services_response.service}
+    assert names >= {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "grpc.health.v1.Health"}
+    (described,) = map(FileDescriptorProto.FromString, file.file_descriptor_response.file_descriptor_proto[:1])
+    methods = {method.name for service in described.service for method in service.method}
+    assert methods >= {"Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"}
+
+
+def test_traces_for_tensorboard(server, prediction, tmp_path):
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.02):
+            prediction.Predict(_request(x=_floats(2)))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        tf.profiler.experimental.client.trace(server.grpc, str(tmp_path), 300, num_tracing_attempts=5)
+    finally:
+        ended.set()
+        thread.join()
+    (trace,) = tmp_path.glob("plugins/profile/*/*.xplane.pb")
+    events = {data.name for plane in XSpace.FromString(trace.read_bytes()).planes for data in plane.event_metadata.values()}
+    assert any("Run" in name for name in events), events
+
+
+def test_a_trace_names_a_folder_and_a_time(channel):
+    profile = channel.unary_unary("/tensorflow.ProfilerService/Profile")
+    for duration, session in ((0, b"s"), (100, b""), (100, b".."), (100, b"a/b")):
+        with pytest.raises(grpc.RpcError) as raised:
+            profile(_field(1, duration) + _field(6, session))
+        assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_metadata(prediction):
@@ -178,8 +313,11 @@ def test_status_and_health(models, channel):
     (version,) = models.GetModelStatus(request).model_version_status
     assert (version.version, version.state) == (2, version.AVAILABLE)
     health = health_pb2_grpc.HealthStub(channel)
-    for service in ("", "tensorflow.serving.PredictionService"):
+    for service in ("", "tensorflow.serving.PredictionService", "half_plus_two"):
         assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError) as raised:
+        health.Check(health_pb2.HealthCheckRequest(service="other"))
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 def test_calls_at_the_same_time_get_their_own_answers(prediction):
@@ -209,7 +347,7 @@ def test_calls_at_the_same_time_get_their_own_answers(prediction):
     assert not wrong and not any(bad) and len(bad) == 400
 
 
-def test_reload(server, models, prediction, directory, tmp_path):
+def test_reload(channel, models, prediction, directory, tmp_path):
     def reload(*configs):
         request = model_management_pb2.ReloadConfigRequest()
         for name, base_path in configs:
@@ -217,8 +355,13 @@ def test_reload(server, models, prediction, directory, tmp_path):
         return models.HandleReloadConfigRequest(request)
 
     both = [("half_plus_two", directory / "half_plus_two"), ("half_plus_two_tf2", directory / "half_plus_two_tf2")]
+    watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="other"), timeout=60)
+    states = health_pb2.HealthCheckResponse
+    assert next(watching).status == states.SERVICE_UNKNOWN
     try:
         assert reload(("other", directory / "half_plus_two_tf2")).status.error_code == 0
+        assert states.SERVING in (answer.status for answer in watching)  # perhaps after NOT_SERVING
+        watching.cancel()
         assert prediction.Predict(_request(model="other", x=_floats(2))).outputs["y"].float_val == [3.0]
         with pytest.raises(grpc.RpcError, match="Servable not found"):
             prediction.Predict(_request(x=_floats(2)))

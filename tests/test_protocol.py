@@ -5,6 +5,7 @@ import concurrent.futures
 import gzip
 import io
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -95,8 +96,8 @@ def test_versions_and_labels_in_the_path(http, path, expected):
         ("GET", "/v1/models/tf2/versions/x", 400, "Malformed request: GET /v1/models/tf2/versions/x"),
         ("DELETE", "/v1/models/tf2", 400, "Malformed request: DELETE /v1/models/tf2"),
         ("GET", "/v1/", 400, "Malformed request: GET /v1/"),
-        ("POST", "/v1/models/half_plus_two:classify", 501, "Expected :predict"),
-        ("POST", "/v1/models/half_plus_two:regress", 501, "Expected :predict"),
+        ("POST", "/v1/models/nosuch:classify", 404, "Servable not found for request: Latest(nosuch)"),
+        ("POST", "/v1/models/half_plus_two:regress", 400, "Expected 'examples', a list of objects"),
         ("GET", "/", 404, "Not found"),
         ("GET", "/v2/models/tf2", 404, "Not found"),
     ],
@@ -139,6 +140,8 @@ def test_metadata_are_proto_json_with_every_field(http):
         ("", "inputs", "[1, 2, 5]", [2.5, 3.0, 4.5]),
         ("", "inputs", '{"x": [4]}', [4.0]),
         ("", "instances", '[{"x": 4}]', [4.0]),
+        ("", "inputs", '{"x": [4], "other": [[1], 2]}', [4.0]),
+        ("several", "inputs", '{"x": [1], "other": null, "n": [2]}', {"m": [3], "y": [2.5]}),
         ("several", "instances", '[{"x": 1, "n": 2}, {"n": 3, "x": 2}]', [{"m": 3, "y": 2.5}, {"m": 4, "y": 3.0}]),
         ("several", "inputs", '{"x": [1, 2], "n": [2, 3]}', {"m": [3, 4], "y": [2.5, 3.0]}),
         ("negate", "instances", "[true, false]", [False, True]),
@@ -155,6 +158,11 @@ def test_rows_columns_and_types(http, signature, key, sent, expected):
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"predictions" if key == "instances" else "outputs": expected}
+
+
+def test_what_comes_after_the_json_is_passed_over(http):
+    for more in (" \n", "\0", "}", " rest", "[" * 1_000):
+        assert _predict(http, '{"instances": [2.0, NaN]}' + more).text == '{"predictions": [3.0, NaN]}'
 
 
 def test_integers_stay_integers_and_floats_have_a_point(http):
@@ -329,6 +337,54 @@ def test_nesting_that_only_counts_right_is_refused(http):
     for sent in ([[1], 2, [3]], [[1, 2], [3], [4, 5, 6]], [[[1], [2]], [[3, 4]]]):
         assert _predict(http, {"inputs": sent}).status_code == 400
         assert _predict(http, {"inputs": sent}, "half_plus_two").status_code == 400
+
+
+# Examples: json_tensor.cc, classifier.cc, regressor.cc
+
+
+def test_examples_are_classified_and_regressed(http):
+    def ask(verb, body, path="half_plus_two"):
+        return http.post(f"/v1/models/{path}:{verb}", content=json.dumps({"signature_name": f"{verb}_x_to_y", **body}))
+
+    two = {"examples": [{"x": 2.0}, {"x": [5e0], "other": ["a", {"b64": "AA=="}, "é"], "n": [1, True]}]}
+    assert ask("classify", two).json() == {"results": [[["", 4.0]], [["", 5.5]]]}
+    assert ask("regress", two).json() == {"results": [4.0, 5.5]}
+    assert ask("regress", two, "half_plus_two/versions/1").json() == {"results": [3.0, 4.5]}
+    assert ask("regress", {"context": {"x": 4.0}, "examples": [{}, {"x": 0.2}]}).text == '{"results": [5.0, 3.1]}'
+    assert ask("regress", {"examples": [{"x": math.nan}]}).text == '{"results": [NaN]}'
+    many = ask("regress", {"examples": [{"x": float(number)} for number in range(30_000)]})  # as long as other threads read
+    assert many.json()["results"][-1] == 15002.5
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({}, "Expected 'examples', a list of objects with the features of each. Received: Null."),
+        ({"examples": []}, "Expected 'examples', a list of objects"),
+        ({"examples": {"x": 1.0}}, "Expected 'examples', a list of objects with the features of each. Received: Object."),
+        ({"examples": [1.0]}, "Example must be JSON object but got JSON Number"),
+        ({"examples": [{}], "context": [1.0]}, "Example must be JSON object but got JSON Array"),
+        ({"examples": [{"x": None}]}, "Feature: x has element with unexpected JSON type: Null"),
+        ({"examples": [{"x": [[1.0]]}]}, "Feature: x has element with unexpected JSON type: Array"),
+        ({"examples": [{"x": {"a": 1}}]}, "not formatted correctly for base64 data"),
+        ({"examples": [{"x": [1.0, 2]}]}, "Expected values of one type in feature x. Received: float_list and int64_list."),
+        ({"examples": [{"x": 2**63}]}, "Feature: x has uint64_t element. Only int64_t is supported."),
+        ({"examples": [{"x": 2}]}, "Key: x, Index: 0.  Data types don't match."),
+        ({"examples": [{"y": 2.0}]}, "Feature: x (data type: float) is required but could not be found."),
+        ({"examples": [{"x": 2.0}], "signature_name": "nosuch"}, "No signature was found with the name: nosuch"),
+        (
+            {"examples": [{"x": 2.0}], "signature_name": "classify_x_to_y"},
+            "No regression outputs found in SignatureDef: scores",
+        ),
+        ("{", "JSON Parse error"),
+        ("[" * 100_000, "JSON Parse error"),
+    ],
+    ids=_kind,
+)
+def test_bad_examples_are_answered_with_the_reason(http, body, error):
+    body = body if isinstance(body, str) else json.dumps({"signature_name": "regress_x_to_y", **body})
+    answer = http.post("/v1/models/half_plus_two:regress", content=body)
+    assert answer.status_code == 400 and error in answer.json()["error"]
 
 
 # What comes from http_server.cc
@@ -513,8 +569,8 @@ def test_the_models_are_regenerated_by_their_script(tmp_path):
 
 def test_base64_of_any_alphabet_and_length():
     """absl::Base64Unescape takes both alphabets and does without padding."""
-    from serving.rest.json_values import _decoded
+    from serving.rest.json_values import decoded
 
     for content in (b"", b"a", b"\xfb\xff", bytes(range(256))):
         for text in (base64.b64encode(content), base64.urlsafe_b64encode(content), base64.b64encode(content).rstrip(b"=")):
-            assert _decoded({"b64": text.decode()}) == content
+            assert decoded({"b64": text.decode()}) == content

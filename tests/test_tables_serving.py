@@ -17,7 +17,7 @@ import serving
 import zoo
 from serving.check import ask
 from serving.export import export, names, tables
-from serving.models import servable
+from serving.models import sessions
 from serving.process import Server
 from zoo import dates, rows
 from zoo.columns import kept
@@ -122,7 +122,7 @@ def _decoded(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key: np.char.decode(each.astype("S"), "utf-8") if each.dtype == object else each for key, each in answers.items()}
 
 
-@pytest.mark.parametrize("settings", [None, servable.config()], ids=["TensorFlow Serving", "the embedded server"])
+@pytest.mark.parametrize("settings", [None, sessions.config()], ids=["TensorFlow Serving", "the embedded server"])
 def test_every_signature_answers_in_a_session_as_in_python(model, directory, expected, settings):
     session = tf.compat.v1.Session(graph=tf.Graph(), config=settings)
     with session.graph.as_default():

@@ -14,7 +14,7 @@ import zoo
 from serving.check import ask
 from serving.export import export, images, texts
 from serving.export.texts import Reader
-from serving.models import servable
+from serving.models import sessions
 from serving.process import Server
 
 WORDS = ["hedge", "Ǆab", "b", "Zoé&co", "a" * 12]
@@ -54,7 +54,7 @@ def _assert_same(received, expected, name):
         np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("settings", [None, servable.config()], ids=["TensorFlow Serving", "the embedded server"])
+@pytest.mark.parametrize("settings", [None, sessions.config()], ids=["TensorFlow Serving", "the embedded server"])
 def test_every_signature_answers_in_a_session_as_in_python(model, directory, settings):
     batch = 5 if settings else 1
     values = {

@@ -1,17 +1,28 @@
 """Which versions are served: policies, labels, polling, versions that do not load, and the flags of the server."""
 
+import contextlib
+import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import time
 
+import grpc
 import half_plus_two
 import httpx
 import numpy as np
 import pytest
+from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
+from tensorflow_serving.apis.input_pb2 import Input
+from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
+from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.__main__ import main
 from serving.client import Client
+from serving.models.batcher import Limits
 from serving.models.configuration import (
     batching,
     checked,
@@ -23,7 +34,9 @@ from serving.models.configuration import (
     tls,
 )
 from serving.models.models import Models, Settings
+from serving.models.servable import Loading
 from serving.process import Server
+from serving.quiet import tensorflow as tf
 from serving.rest.openapi import document
 from serving.status import Code, RequestError
 from serving.versions import numbered, why_no_models, why_none
@@ -227,6 +240,58 @@ def test_another_base_path_that_does_not_load_leaves_what_is_served(base, tmp_pa
     models.close()
 
 
+def test_versions_load_side_by_side_where_there_are_threads_for_it(base, tmp_path):
+    """Both read pipes to which nobody writes before both are loading."""
+    pipes = [tmp_path / "a" / "1" / "saved_model.pb", tmp_path / "b" / "1" / "saved_model.pb"]
+    for pipe in pipes:
+        pipe.parent.mkdir(parents=True)
+        os.mkfifo(pipe)
+    config = ModelServerConfig()
+    for name, path in (("m", base), ("a", tmp_path / "a"), ("b", tmp_path / "b")):
+        config.model_config_list.config.add(name=name, base_path=str(path))
+    models = Models(lambda: config, Settings(num_load_threads=3, max_num_load_retries=0))
+    thread = threading.Thread(target=models.poll)
+    thread.start()
+    until = time.monotonic() + 60
+    while (both := _loading(models, "a") and _loading(models, "b")) is False and time.monotonic() < until:
+        time.sleep(0.02)
+    while thread.is_alive():
+        for pipe in pipes:
+            _end_reading(pipe)
+        time.sleep(0.02)
+    assert both and _served(models) == [3]
+    assert models.failed("a") and models.failed("b")
+    models.close()
+
+
+def _loading(models, name: str) -> bool:
+    try:
+        return models.status(name)[0].state == ModelVersionStatus.LOADING
+    except RequestError:  # before the first look at the folders
+        return False
+
+
+def _end_reading(pipe) -> None:
+    """Opens a pipe to write to, and closes it, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def test_sizes_of_batches_of_each_version(base):
+    (base / "1" / "batching_params.pbtxt").write_text("max_batch_size { value: 7 } num_batch_threads { value: 9 }")
+    (base / "3" / "batching_params.pbtxt").write_text("nonsense")
+    policy = _config(base, "model_version_policy { all {} }")
+    limits = Limits(num_batch_threads=2)
+    models = Models(lambda: policy, Settings(limits, enable_per_model_batching_parameters=True, max_num_load_retries=0))
+    models.poll()
+    assert _served(models) == [2, 1]
+    own, none = (models.get("m", version).endpoint("") for version in (1, 2))
+    assert own.joins and own.batcher.limits == (7, 10, 2, ())
+    assert not none.joins  # as in TensorFlow Serving, a version without the file is not batched
+    assert "Error parsing text-format tensorflow.serving.BatchingParameters" in models.status("m", 3)[0].status.error_message
+    models.close()
+
+
 def test_a_label_answers_while_the_successor_does_not_load(base):
     config = _config(base, 'version_labels { key: "stable" value: 3 }')
     models = Models(lambda: config)
@@ -322,9 +387,32 @@ def test_a_warm_up_that_fails_keeps_a_version_out(base):
     models = Models(lambda: one_model("m", base))
     models.poll()
     assert _served(models) == [] and not models.ready
-    cold = Models(lambda: one_model("m", base), Settings(enable_model_warmup=False))
+    cold = Models(lambda: one_model("m", base), Settings(loading=Loading(enable_model_warmup=False)))
     cold.poll()
     assert _served(cold) == [3] and cold.ready
+
+
+@pytest.mark.parametrize("feature", ["x", "other"])
+def test_records_of_examples_warm_up_too(base, feature):
+    """They are run: without the feature that the graph needs, the version does not load."""
+    sent = Input()
+    sent.example_list.examples.add().features.feature[feature].float_list.value.append(1.0)
+    logs = [PredictionLog(), PredictionLog(), PredictionLog()]
+    for log, verb in zip(logs, ("classify", "regress"), strict=False):
+        request = getattr(log, f"{verb}_log").request
+        request.model_spec.signature_name = f"{verb}_x_to_y"
+        request.input.CopyFrom(sent)
+    request = logs[2].multi_inference_log.request
+    request.tasks.add().model_spec.signature_name = "regress_x_to_y"
+    request.input.CopyFrom(sent)
+    (base / "3" / "assets.extra").mkdir()
+    for log in logs:
+        with tf.io.TFRecordWriter(str(base / "3" / "assets.extra" / "tf_serving_warmup_requests")) as records:
+            records.write(log.SerializeToString())
+        models = Models(lambda: one_model("m", base), Settings(loading=Loading(num_request_iterations_for_warmup=2)))
+        models.poll()
+        assert _served(models) == ([3] if feature == "x" else [])
+        models.close()
 
 
 def test_what_cannot_be_read_stays_served(base, tmp_path):
@@ -345,6 +433,7 @@ def test_what_cannot_be_read_stays_served(base, tmp_path):
         ("model_config_list { config { name: 'm' base_path: 'm' } }", "absolute path"),
         ("model_config_list { config { name: 'm' base_path: '/m' model_platform: 'pytorch' } }", "model_platform 'tensorflow'"),
         ("model_config_list { nonsense }", "Expected ModelServerConfig as text"),
+        ("nonsense", "Error parsing text-format tensorflow.serving.ModelServerConfig"),
     ],
 )
 def test_a_wrong_model_file_is_reported(tmp_path, text, message):
@@ -411,16 +500,38 @@ def test_workers_share_the_ports_and_one_that_dies_is_replaced(saved, tmp_path):
         assert count in httpx.get(f"{server.url}/metrics").text
         pids = _children(server.process.pid)
         assert len(pids) == 2
+        _reload(server.grpc, "other", saved)
+        _everywhere(server, "other")
+        with pytest.raises(grpc.RpcError) as raised:
+            _reload(server.grpc, "wrong", "relative/path")
+        assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         subprocess.run(["kill", "-9", pids[0]], check=True)
         until = time.monotonic() + 30
         while len(set(_children(server.process.pid)) - {pids[0]}) < 2:
             assert time.monotonic() < until
             time.sleep(0.2)
         assert httpx.get(f"{server.url}/livez").status_code == 200
+        _reload(server.grpc, "another", saved)  # waits for the new worker, which has begun with the configuration before
+        _everywhere(server, "another")
     until = time.monotonic() + 10
     while any(subprocess.run(["kill", "-0", pid], capture_output=True).returncode == 0 for pid in pids):
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def _reload(address: str, name: str, base) -> None:
+    request = ReloadConfigRequest()
+    request.config.model_config_list.config.add(name=name, base_path=str(base), model_platform="tensorflow")
+    with grpc.insecure_channel(address) as channel:
+        ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=300)
+
+
+def _everywhere(server, name: str) -> None:
+    """Every worker has this model alone."""
+    for _ in range(20):
+        assert [model["name"] for model in httpx.get(f"{server.url}/v1/models").json()["models"]] == [name]
+        answer = httpx.post(f"{server.url}/v1/models/{name}:predict", json={"inputs": [[2.0]]})
+        assert answer.json() == {"outputs": [[4.0]]}
 
 
 def _children(pid: int) -> list[str]:

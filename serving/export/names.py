@@ -27,11 +27,12 @@ def arguments(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def restore(path: pathlib.Path, saved_as: Mapping[str, Mapping[str, str]]) -> None:
-    """Gives the signatures of a SavedModel the names of their inputs and outputs.
+def restore(path: pathlib.Path, saved_as: Mapping[str, Mapping[str, str]], methods: Mapping[str, str]) -> None:
+    """Gives the signatures of a SavedModel the names of their inputs and outputs, and of TensorFlow Serving's methods.
 
     Args:
         saved_as: by signature and name, the name under which it was saved.
+        methods: by signature, where it is not for Predict.
     """
     file = path / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
@@ -42,5 +43,7 @@ def restore(path: pathlib.Path, saved_as: Mapping[str, Mapping[str, str]]) -> No
             tensors.clear()
             for name, info in infos.items():
                 tensors[name].ParseFromString(info)
+    for signature, method in methods.items():
+        saved.meta_graphs[0].signature_def[signature].method_name = method
     file.write_bytes(saved.SerializeToString())
     (path / "fingerprint.pb").unlink(missing_ok=True)  # of the signatures before

@@ -14,7 +14,7 @@ import PIL.Image
 
 import zoo
 from serving.columns import npz
-from serving.export import images, names, tables, texts
+from serving.export import examples, images, names, tables, texts
 from serving.export.images import Verb
 from zoo import files, inputs
 from zoo.model import Model
@@ -36,9 +36,9 @@ def export(
 ) -> pathlib.Path:
     """Writes `directory/name/version` atomically.
 
-    The signatures are those that the model declares, those for pictures derived from them (`serving.export.images`), and
-    `serving_default`, the same as `reconstruct` (for a predictor, `classify` or `regress`). One warm-up request for each is
-    stored with them; a server runs these before it answers others.
+    The signatures are those that the model declares, those derived from them for pictures and for examples
+    (`serving.export.images`, `serving.export.examples`), and `serving_default`, the same as `reconstruct` (for a predictor,
+    `classify` or `regress`). One warm-up request for each is stored with them; a server runs these before it answers others.
 
     Args:
         name: of the model on the server; `model.name` unless given.
@@ -60,6 +60,7 @@ def export(
     target = _target(pathlib.Path(directory) / (name or model.name), version)
     with files.beside(target) as beside:  # its folder has no number, so no server takes it for a version
         served = tables.verbs(model) if tables.takes_columns(model) else texts.verbs(images.verbs(model))
+        served |= examples.verbs(model, served)
         _save(model, served, beside)
         (beside / "assets.extra").mkdir()
         warmed = {"serving_default": served[model.serving_default], **served}
@@ -156,8 +157,9 @@ def _save(model: Model, served: dict[str, Verb], path: pathlib.Path) -> None:
     signatures = {name: _function(verb, renamed[name]) for name, verb in served.items()}
     default = model.serving_default
     tf.saved_model.save(module, str(path), signatures={"serving_default": signatures[default], **signatures})
-    if any(name != argument for arguments in renamed.values() for name, argument in arguments.items()):
-        names.restore(path, {"serving_default": renamed[default], **renamed})
+    others = {name: method for name, method in examples.METHODS.items() if name in served}
+    if others or any(name != argument for arguments in renamed.values() for name, argument in arguments.items()):
+        names.restore(path, {"serving_default": renamed[default], **renamed}, others)
 
 
 def _function(verb: Verb, arguments: Mapping[str, str]) -> Callable:

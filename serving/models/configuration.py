@@ -8,15 +8,16 @@ import os
 import pathlib
 from collections.abc import Callable, Collection
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from google.protobuf import text_format, wrappers_pb2
 from google.protobuf.message import Message
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.models.batcher import Limits
+from serving.protobufs import declared
 from serving.versions import SAVED_MODEL, numbered, why_none
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_KINDS = {"int64": _FIELD.TYPE_INT64, "bool": _FIELD.TYPE_BOOL, "string": _FIELD.TYPE_STRING}
+BATCHING = "batching_params.pbtxt"  # in the folder of a version; TensorFlow Serving's name
 _INT, _BOOL, _TEXT = (f".google.protobuf.{kind}Value" for kind in ("Int64", "Bool", "String"))
 _MESSAGES = {  # name and type of each field, by its number
     "BatchingParameters": {
@@ -41,23 +42,7 @@ _MESSAGES = {  # name and type of each field, by its number
 }
 
 
-def _declared() -> dict[str, type[Message]]:
-    file = descriptor_pb2.FileDescriptorProto(name="files.proto", package="tensorflow.serving", syntax="proto3")
-    file.dependency.append("google/protobuf/wrappers.proto")
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for number, (field, kind) in fields.items():
-            label = _FIELD.LABEL_REPEATED if kind.endswith("*") else _FIELD.LABEL_OPTIONAL
-            kind = kind.removesuffix("*")
-            named = {"type_name": kind} if kind.startswith(".") else {}
-            message.field.add(name=field, number=number, label=label, type=_KINDS.get(kind, _FIELD.TYPE_MESSAGE), **named)
-    pool = descriptor_pool.DescriptorPool()  # our own pool: another package may have registered the real files
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.Add(file)
-    return {n: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{n}")) for n in _MESSAGES}
-
-
-_DECLARED = _declared()
+_DECLARED = declared("tensorflow.serving", _MESSAGES, (wrappers_pb2,))
 
 
 def batching(path: str | os.PathLike | None) -> Limits:
@@ -81,6 +66,48 @@ def batching(path: str | os.PathLike | None) -> Limits:
     return limits
 
 
+def batching_of_version(version: pathlib.Path, threads: int) -> Limits | None:
+    """The sizes of batches in the folder of a version; None if it has no file of them, and so is not batched.
+
+    Args:
+        threads: that run batches, for all versions alike, whatever the file says.
+
+    Raises:
+        ValueError: as `batching`.
+    """
+    file = version / BATCHING
+    return batching(file)._replace(num_batch_threads=threads) if file.exists() else None
+
+
+def session(
+    path: str | os.PathLike | None, parallelism: int = 0, intra_op: int = 0, inter_op: int = 0, gpu_fraction: float = 0.0
+) -> ConfigProto:
+    """The settings of TensorFlow's sessions: those in a file, if there is one, and the numbers, where they are above 0.
+
+    Args:
+        parallelism: threads within an operation, and for operations beside each other.
+        intra_op, inter_op: the same, each for itself.
+        gpu_fraction: share of the memory of a GPU that is taken.
+
+    Raises:
+        ValueError: not such a file, or all three numbers of threads.
+    """
+    if min(parallelism, intra_op, inter_op) > 0:
+        raise ValueError(
+            "Expected --tensorflow_session_parallelism, or one or both of --tensorflow_intra_op_parallelism and "
+            f"--tensorflow_inter_op_parallelism. Received: {parallelism}, {intra_op} and {inter_op}. Try one less."
+        )
+    settings = ConfigProto() if path is None else _read(path, ConfigProto())
+    intra_op, inter_op = (intra_op, inter_op) if max(intra_op, inter_op) > 0 else (parallelism, parallelism)
+    if intra_op > 0:
+        settings.intra_op_parallelism_threads = intra_op
+    if inter_op > 0:
+        settings.inter_op_parallelism_threads = inter_op
+    if gpu_fraction > 0:
+        settings.gpu_options.per_process_gpu_memory_fraction = gpu_fraction
+    return settings
+
+
 def monitoring(path: str | os.PathLike | None) -> str | None:
     """The URL path of the metrics if a monitoring file enables them, else None."""
     if path is None:
@@ -101,6 +128,15 @@ def models_of_file(path: str | os.PathLike) -> ModelServerConfig:
         ValueError: not such a file, or `checked` refuses it.
     """
     return checked(_read(path, ModelServerConfig()))
+
+
+def parsed(config: bytes) -> ModelServerConfig:
+    """The models in a serialized configuration.
+
+    Raises:
+        ValueError: `checked` refuses it.
+    """
+    return checked(ModelServerConfig.FromString(config))
 
 
 def one_model(name: str, base_path: str | os.PathLike) -> ModelServerConfig:
@@ -185,4 +221,5 @@ def _read(path, message: Message) -> Message:
     except OSError as error:
         raise ValueError(f"Expected a file with a {kind} as text. Received: {path} ({error.strerror}).") from None
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected {kind} as text in {path}. Received: {error}.") from None
+        problem = f"Error parsing text-format {message.DESCRIPTOR.full_name}: {error}"  # TensorFlow Serving's words
+        raise ValueError(f"Expected {kind} as text in {path}. Received: {problem}.") from None

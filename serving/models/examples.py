@@ -12,6 +12,7 @@ import PIL.Image
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from serving.models import inference
 from serving.models.servable import WARMUP, Endpoint, Servable, TensorSpec
 from serving.quiet import tensorflow as tf
 
@@ -36,7 +37,11 @@ def _is_short(endpoint: Endpoint) -> bool:
 
 
 def _request(verb: str, endpoint: Endpoint, path: pathlib.Path) -> dict:
-    inputs = {name: _as_json(_value(verb, name, spec, path), name) for name, spec in endpoint.inputs.items()}
+    in_bytes = endpoint.method in (inference.CLASSIFY, inference.REGRESS)
+    inputs = {
+        name: _as_json(_value(verb, name, spec, path), in_bytes or name.endswith("_bytes"))
+        for name, spec in endpoint.inputs.items()
+    }
     return {"signature_name": verb, "inputs": inputs}
 
 
@@ -86,7 +91,7 @@ def _png(x: np.ndarray) -> np.ndarray | None:
     return np.array([file.getvalue()], object)
 
 
-def _as_json(value: np.ndarray, name: str):
+def _as_json(value: np.ndarray, in_bytes: bool):
     """The value in the form of a JSON request."""
     if value.dtype == "float64":  # a column of a table has the digits of the table
         return value.tolist()
@@ -94,6 +99,6 @@ def _as_json(value: np.ndarray, name: str):
         return np.round(value.astype("float64"), DIGITS).tolist()
     if value.dtype.kind not in "OSU":
         return value.tolist()
-    if name.endswith("_bytes"):
+    if in_bytes:
         return [{"b64": base64.b64encode(file).decode()} for file in value.ravel()]
     return [text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for text in value.ravel()]

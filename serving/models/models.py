@@ -13,7 +13,9 @@ from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from serving.models.batcher import Limits
-from serving.models.servable import Servable
+from serving.models.configuration import batching_of_version
+from serving.models.servable import Loading, Servable
+from serving.quiet import tensorflow as tf
 from serving.status import Code, RequestError, invalid, request_error
 from serving.versions import numbered, why_none
 
@@ -23,14 +25,28 @@ log = logging.getLogger(__name__)
 
 
 class Settings(NamedTuple):
-    """How models are loaded; the names are those of TensorFlow Serving's flags."""
+    """How models are loaded and followed; the names are those of TensorFlow Serving's flags."""
 
     limits: Limits = Limits()
+    loading: Loading = Loading()
     enable_batching: bool = True
-    enable_model_warmup: bool = True
+    enable_per_model_batching_parameters: bool = False
+    num_load_threads: int = 0
     allow_version_labels_for_unavailable_models: bool = False
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
+
+    def limits_of(self, path: pathlib.Path) -> Limits | None:
+        """The sizes of batches of the version in a folder; None if its requests are not joined.
+
+        Raises:
+            ValueError: the version has a file of them that is not valid.
+        """
+        if not self.enable_batching:
+            return None
+        if self.enable_per_model_batching_parameters:
+            return batching_of_version(path, self.limits.num_batch_threads)
+        return self.limits
 
 
 class Version:
@@ -55,8 +71,7 @@ class Version:
         """Loads it, or notes why that failed."""
         self.state, self.tries, self.tried = "LOADING", self.tries + 1, time.monotonic()
         try:
-            limits, batching = settings.limits, settings.enable_batching
-            self.servable = Servable(self.path, pool, limits, batching, settings.enable_model_warmup)
+            self.servable = Servable(self.path, pool, settings.limits_of(self.path), settings.loading)
         except Exception as error:
             self.state, self.code = "END", request_error(error).code
             self.message = f"{type(error).__name__}: {error}"
@@ -103,7 +118,7 @@ class Models:
         self._loaded: dict[str, dict[int, Servable]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._missing: dict[str, str] = {}  # why a model has no version, by name
-        self._polling = threading.Lock()
+        self._polling, self._changing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
 
     # The current state
@@ -116,7 +131,11 @@ class Models:
     @property
     def ready(self) -> bool:
         """Whether there are models, and each has an available version."""
-        return bool(self._configs) and all(self._loaded.get(name) for name in self._configs)
+        return bool(self._configs) and all(map(self.answers, self._configs))
+
+    def answers(self, name: str) -> bool:
+        """Whether a model has an available version."""
+        return bool(self._loaded.get(name))
 
     def get(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """The servable of a version or a label, by default of the highest available version.
@@ -181,7 +200,7 @@ class Models:
             RequestError: FAILED_PRECONDITION, a label of a version that is not available; the models are served
                 nevertheless.
         """
-        with self._polling:
+        with self._polling, tf.profiler.experimental.Trace("poll"):
             self._follow(self._configuration())
 
     def reload(self, config: ModelServerConfig) -> None:
@@ -224,15 +243,18 @@ class Models:
     def _follow(self, config: ModelServerConfig) -> None:
         configs = {model.name: model for model in config.model_config_list.config}
         self._configs = configs
+        due = []
         for name in sorted(self._versions.keys() | configs.keys()):
             wanted = _wanted(configs[name]) if name in configs else {}
             if wanted is not None:
-                self._settle(name, wanted, name in configs)
+                due += self._want(name, wanted, name in configs)
+        self._load(due)
         self._miss(configs)
         self._label(configs)
 
-    def _settle(self, name: str, wanted: dict[int, pathlib.Path], configured: bool) -> None:
-        """Loads the wanted versions, newest first, and unloads those that they replace."""
+    def _want(self, name: str, wanted: dict[int, pathlib.Path], configured: bool) -> list[tuple[str, Version]]:
+        """Notes which versions of a model are wanted, and unloads those that need not wait for others to load; returns those to
+        load now, newest first."""
         versions = dict(self._versions.get(name, {}))
         for number, path in wanted.items():
             version = versions.setdefault(number, Version(number, path))
@@ -242,14 +264,26 @@ class Models:
             version.wanted = number in wanted
         self._versions = {**self._versions, name: versions}
         self._retire(name, configured)
-        for number in sorted(wanted, reverse=True):
-            if versions[number].due(self._settings):
-                replaces = versions[number].servable is not None
-                versions[number].load(self._settings, self._pool)
-                self._publish(name)
-                self._retire(name, configured)
-                if replaces:
-                    _collect()
+        return [(name, versions[number]) for number in sorted(wanted, reverse=True) if versions[number].due(self._settings)]
+
+    def _load(self, due: list[tuple[str, Version]]) -> None:
+        """Loads versions, one after another, or several at a time where there are threads for it."""
+        if self._settings.num_load_threads > 1 and len(due) > 1:
+            with ThreadPoolExecutor(self._settings.num_load_threads, thread_name_prefix="load") as pool:
+                list(pool.map(lambda one: self._load_one(*one), due))
+        else:
+            for name, version in due:
+                self._load_one(name, version)
+
+    def _load_one(self, name: str, version: Version) -> None:
+        """Loads a version, and unloads those that it replaces."""
+        replaces = version.servable is not None
+        version.load(self._settings, self._pool)
+        with self._changing:
+            self._publish(name)
+            self._retire(name, configured=True)
+        if replaces:
+            _collect()
 
     def _retire(self, name: str, configured: bool) -> None:
         """Unloads replaced versions, and forgets all but the last few that have ended."""

@@ -1,25 +1,36 @@
-"""A loaded SavedModel, run in a graph session, as in TensorFlow Serving."""
+"""A loaded version of a model: its signatures, each with a batcher."""
 
-import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from serving.models import schemas
+from serving.models import lite, schemas
 from serving.models.batcher import Batcher, Limits, Task
-from serving.models.graphs import Operations
+from serving.models.serialized import INPUT, serialized
+from serving.models.sessions import Session
 from serving.quiet import tensorflow as tf
 from serving.status import RequestError, invalid, request_error
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_RECORDS = 1000  # at most, as in TensorFlow Serving
-LOOPS = {"While", "StatelessWhile", "NextIteration", "For", "PyFunc", "EagerPyFunc"}  # their time may depend on values
+
+
+class Loading(NamedTuple):
+    """How a version is loaded; the names are those of TensorFlow Serving's flags, `settings` those of the session."""
+
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 1
+    saved_model_tags: tuple[str, ...] = ("serve",)
+    prefer_tflite_model: bool = False
+    enable_signature_method_name_check: bool = False
+    settings: ConfigProto | None = None
 
 
 class TensorSpec(NamedTuple):
@@ -54,6 +65,7 @@ class Endpoint(NamedTuple):
     outputs: dict[str, TensorSpec]
     batcher: Batcher
     joins: bool  # whether every input and output has a batch axis
+    method: str = ""  # TensorFlow Serving's name for what it does
 
     def task(self, values: dict[str, np.ndarray], done: Callable, wanted: Callable[[], bool]) -> Task:
         """A task for the batcher, from `values` by input name. With other shapes than declared it runs alone, and may fail."""
@@ -95,64 +107,44 @@ class Servable:
     """A loaded model version, whose endpoints may be used from any thread. It is closed with its last reference.
 
     Args:
-        path: of the version, a SavedModel.
+        path: of the version, a SavedModel, or a TensorFlow Lite model if that is preferred.
         pool: runs the batches that no caller runs itself.
-        limits: of the batches of each signature.
-        batching: whether requests are joined into batches.
-        warm: whether to run the warm-up records of the model.
+        limits: of the batches of each signature; None to join no requests.
+        loading: how it is loaded.
 
     Raises:
         ValueError: too many warm-up records, or invalid ones.
-        OSError, tf.errors.OpError: not a SavedModel, or its warm-up failed.
+        OSError, RuntimeError, tf.errors.OpError: not a model, or its warm-up failed.
     """
 
-    def __init__(self, path: pathlib.Path, pool: Executor, limits: Limits, batching: bool = True, warm: bool = True):
-        self.path, self.version = path, int(path.name)
-        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config())
-        with self._session.graph.as_default():
-            graph_def = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
-        self.signature_defs = SignatureDefMap(signature_def=graph_def.signature_def)
-        operations = Operations(graph_def.graph_def)
+    def __init__(self, path: pathlib.Path, pool: Executor, limits: Limits | None, loading: Loading = Loading()):  # noqa: B008
+        self.path, self.version, self.loading = path, int(path.name), loading
+        if loading.prefer_tflite_model and (path / lite.FILE).exists():
+            self._model = lite.Lite(path)
+        else:
+            self._model = Session(path, loading.saved_model_tags, loading.settings)
+        self.signature_defs = SignatureDefMap(signature_def=self._model.signatures)
         self._columns = schemas.columns(path)
         self.endpoints = {
-            name: self._endpoint(signature, pool, limits, batching, operations)
-            for name, signature in graph_def.signature_def.items()
+            name: self._endpoint(name, signature, pool, limits)
+            for name, signature in self._model.signatures.items()
             if signature.inputs and signature.outputs
         }
-        if warm:
+        if loading.enable_model_warmup:
             self._warm_up(path / WARMUP)
 
-    def _endpoint(self, signature, pool: Executor, limits: Limits, batching: bool, operations: Operations) -> Endpoint:
+    def _endpoint(self, name: str, signature: SignatureDef, pool: Executor, limits: Limits | None) -> Endpoint:
         inputs, outputs = (
-            {name: _tensor_spec(info, name in self._columns) for name, info in sorted(part.items())}
+            {key: _tensor_spec(info, key in self._columns) for key, info in sorted(part.items())}
             for part in (signature.inputs, signature.outputs)
         )
-        joins = batching and all(spec.shape and spec.shape[0] is None for spec in (*inputs.values(), *outputs.values()))
-        feeds = [signature.inputs[name].name for name in inputs]
-        fetches = [signature.outputs[name].name for name in outputs]
+        batched = all(spec.shape and spec.shape[0] is None for spec in (*inputs.values(), *outputs.values()))
         # Integers may be sizes or numbers of iterations, and a string, unless it is a cell, may hold a picture of any size.
         plain = all(spec.dtype.kind in "fb" or spec.in_table for spec in inputs.values())
-        even = plain and not LOOPS & operations.of(fetches)
-        call = self._callable(feeds, fetches, [spec.dtype for spec in outputs.values()])
-        return Endpoint(inputs, outputs, Batcher(call, pool, limits, even), joins)
-
-    def _callable(self, feeds: list[str], fetches: list[str], dtypes: list[np.dtype]) -> Callable:
-        # In the calling thread a small graph takes 29 µs; in the session's pool, with `make_callable`, 200 µs.
-        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        options.run_options.inter_op_thread_pool = -1
-
-        @functools.cache
-        def made():  # on first use: making it takes longer than many runs
-            return self._session._make_callable_from_options(options)
-
-        def call(*values: np.ndarray) -> list[np.ndarray]:
-            outputs = made()(*values)  # scalars are not arrays, and strings are bytes
-            return [
-                output if isinstance(output, np.ndarray) else np.array(output, dtype)
-                for output, dtype in zip(outputs, dtypes, strict=True)
-            ]
-
-        return call
+        even = plain and not self._model.has_loops(name)
+        call = self._model.call(name, list(inputs), list(outputs))
+        batcher = Batcher(call, pool, limits or Limits(), even)
+        return Endpoint(inputs, outputs, batcher, batched and limits is not None, signature.method_name)
 
     def _warm_up(self, path: pathlib.Path) -> None:
         if not path.exists():
@@ -160,11 +152,9 @@ class Servable:
         for count, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
             if count == WARMUP_RECORDS:
                 raise ValueError(f"Expected at most {WARMUP_RECORDS} warm-up records. Received: more, in {path}.")
-            log = PredictionLog.FromString(record)
-            if log.WhichOneof("log_type") == "predict_log":
-                request = log.predict_log.request
-                endpoint = self.endpoint(request.model_spec.signature_name)
-                endpoint.run({name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
+            for name, values in _warming(PredictionLog.FromString(record)):
+                for _ in range(max(1, self.loading.num_request_iterations_for_warmup)):
+                    self.endpoint(name).run(values)
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of a signature; an empty name means `serving_default`.
@@ -181,16 +171,17 @@ class Servable:
         return endpoint
 
 
-def config() -> tf.compat.v1.ConfigProto:
-    """Session settings that make the first run of a signature short."""
-    config = tf.compat.v1.ConfigProto()
-    config.experimental.disable_thread_spinning = True
-    # Nested functions, such as those that decode pictures, are slow to set up unless they are inlined.
-    config.graph_options.optimizer_options.do_function_inlining = True
-    # Without a GPU the graph optimizer gains little (nothing for convolutions, a tenth for small dense models), but takes a
-    # quarter of a second for each signature.
-    config.graph_options.rewrite_options.disable_meta_optimizer = not tf.config.list_physical_devices("GPU")
-    return config
+def _warming(log: PredictionLog) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The signatures of a warm-up record, and their inputs."""
+    kind = log.WhichOneof("log_type")
+    request = getattr(getattr(log, kind or "", None), "request", None)
+    if kind == "predict_log":
+        yield request.model_spec.signature_name, {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+    elif kind in ("classify_log", "regress_log"):
+        yield request.model_spec.signature_name, {INPUT: serialized(request.input)}
+    elif kind == "multi_inference_log":
+        for task in request.tasks:
+            yield task.model_spec.signature_name, {INPUT: serialized(request.input)}
 
 
 def _tensor_spec(info, in_table: bool) -> TensorSpec:

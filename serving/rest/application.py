@@ -14,11 +14,12 @@ from google.protobuf import json_format
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 
 from serving import metrics
-from serving.models import schemas
+from serving.models import inference, schemas
 from serving.models.batcher import Batcher
 from serving.models.models import Models
+from serving.models.serialized import INPUT
 from serving.models.servable import Servable
-from serving.rest import binary_tensors, bodies, json_tensors, openapi
+from serving.rest import binary_tensors, bodies, json_examples, json_tensors, openapi
 from serving.rest.bodies import LARGE
 from serving.rest.budget import BODIES, Share
 from serving.rest.messages import JSON, Request, Response
@@ -191,14 +192,10 @@ class _Call:
             share.resize(0)
 
     def _read(self, limit: int, take: bodies.Take) -> None:
-        if self._verb != "predict":
-            raise RequestError(
-                Code.UNIMPLEMENTED, f"Expected :predict. Received: :{self._verb}. Try :predict with the same signature."
-            )
         servable = self._application.models.get(self._name, **self._wanted)
         headers = self._request.headers
         content_type = headers.get(b"content-type", b"").lower()
-        binary = binary_tensors.takes(content_type)
+        binary = self._verb == "predict" and binary_tensors.takes(content_type)
         limit = limit if binary else min(limit, bodies.MOST)
         body = bodies.unpacked(self._request.body, headers.get(b"content-encoding", b""), limit, take)
         if binary:
@@ -207,6 +204,11 @@ class _Call:
             self._endpoint = servable.endpoint(query.get("signature_name", [""])[-1])
             self._values = binary_tensors.read(body, kind, self._endpoint, limit, take)
             self._write = functools.partial(_written, headers.get(b"accept", b"").decode("latin-1"))
+        elif self._verb != "predict":
+            method, write = _METHODS[self._verb]
+            signature, examples = bodies.read_examples(body, take)
+            self._endpoint, self._values = inference.endpoint(servable, signature, method), {INPUT: examples}
+            self._write = functools.partial(write, len(examples))
         else:
             self._endpoint, self._values, rows = bodies.read_json(body, servable.endpoint, take)
             self._write = _rows if rows else _columns
@@ -269,6 +271,17 @@ def _rows(outputs: dict[str, np.ndarray]) -> Response:
 
 def _columns(outputs: dict[str, np.ndarray]) -> Response:
     return Response(json_tensors.write(outputs, rows=False))
+
+
+def _classes(rows: int, outputs: dict[str, np.ndarray]) -> Response:
+    return Response(json_examples.write_classes(inference.classes(outputs, rows)))
+
+
+def _numbers(rows: int, outputs: dict[str, np.ndarray]) -> Response:
+    return Response(json_examples.write_numbers(inference.numbers(outputs, rows)))
+
+
+_METHODS = {"classify": (inference.CLASSIFY, _classes), "regress": (inference.REGRESS, _numbers)}
 
 
 def _written(accepted: str, outputs: dict[str, np.ndarray]) -> Response:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 from serving.columns import NPY
 from serving.models.servable import Endpoint
-from serving.rest import json_tensors
+from serving.rest import json_examples, json_tensors
+from serving.rest.json_examples import ParsedExamples
 from serving.rest.json_values import ParsedRequest
 from serving.status import Code, RequestError, invalid
 
@@ -82,14 +83,23 @@ def read_json(body: bytes, endpoint_of: Callable[[str], Endpoint], take: Take) -
         TooLarge: it is too long to be parsed.
         RequestError: not JSON, or values that the signature does not take; or from `take`.
     """
+    return _parsed(body, take, lambda: json_tensors.read(body, endpoint_of))
+
+
+def read_examples(body: bytes, take: Take) -> ParsedExamples:
+    """Parses a JSON body, as `json_examples.read`; errors as those of `read_json`."""
+    return _parsed(body, take, lambda: json_examples.read(body))
+
+
+def _parsed(body: bytes, take: Take, read: Callable):
     if len(body) > MOST:
         raise TooLarge(MOST, f"Try several requests, or {NPY}.")
     if len(body) < LARGE:
-        return json_tensors.read(body, endpoint_of)
+        return read()
     take(JSON_ROOM * len(body))
     with _reading:
         gc.disable()  # it would take ten times as long as the parsing to look at millions of lists that are all in use
         try:
-            return json_tensors.read(body, endpoint_of)
+            return read()
         finally:
             gc.enable()

@@ -37,7 +37,7 @@ def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedR
     Raises:
         RequestError: not JSON, or values that the signature does not take.
     """
-    request = _parsed(body)
+    request = parsed(body)
     endpoint = endpoint_of(request.get("signature_name", ""))
     if "instances" in request and "inputs" in request:
         problem = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
@@ -49,12 +49,18 @@ def read_exactly(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedR
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
-def _parsed(body: bytes) -> dict:
+def parsed(body: bytes) -> dict:
+    """The object in the JSON body of a request.
+
+    Raises:
+        RequestError: not JSON, no object, or a `signature_name` that is no text.
+    """
     try:
         request = orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            request = json.loads(body, parse_float=_finite, parse_int=_integer)  # accepts NaN and Infinity, as TF Serving
+            text = body.decode(json.detect_encoding(body), "surrogatepass").lstrip(" \t\n\r")
+            request, _ = _LENIENT.raw_decode(text)  # passes over what comes after the value
         except (ValueError, RecursionError) as problem:
             raise invalid(f"JSON Parse error: {problem}" if body else "JSON Parse error: The document is empty") from None
     if not isinstance(request, dict):
@@ -72,6 +78,9 @@ def _finite(text: str) -> float:
 
 def _integer(text: str) -> int | float:
     return int(text) if len(text) <= DIGITS else _finite(text)
+
+
+_LENIENT = json.JSONDecoder(parse_float=_finite, parse_int=_integer)  # accepts NaN and Infinity, as TensorFlow Serving
 
 
 def _from_rows(request: dict, endpoint: Endpoint) -> dict[str, np.ndarray]:
@@ -158,9 +167,6 @@ def _from_columns(columns, endpoint: Endpoint) -> dict[str, np.ndarray]:
     for name in endpoint.inputs:
         if name not in columns:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    extra = sorted(columns.keys() - endpoint.inputs.keys())
-    if extra and not _is_table(endpoint):
-        raise invalid(f"Expected inputs {', '.join(endpoint.inputs)}. Received: also {', '.join(extra)}.")
     arrays = {name: _column(columns[name], name, endpoint) for name in endpoint.inputs}
     if _is_table(endpoint) and len({array.shape[:1] for array in arrays.values()}) > 1:
         sizes = ", ".join(f"{array.shape[0] if array.ndim else 'a single value'} of {name}" for name, array in arrays.items())
@@ -240,7 +246,7 @@ def _converter(spec: TensorSpec) -> Callable:
 
     def text(value):
         if isinstance(value, dict):
-            return _decoded(value)
+            return decoded(value)
         if not isinstance(value, str):
             raise refused(value)
         return value.encode("utf-8", "surrogatepass")
@@ -253,7 +259,12 @@ def _converter(spec: TensorSpec) -> Callable:
     return (lambda value: missing if value is None else convert(value)) if spec.in_table else convert
 
 
-def _decoded(value: dict) -> bytes:
+def decoded(value: dict) -> bytes:
+    """The bytes of `{"b64": …}`.
+
+    Raises:
+        RequestError: another object, or no base64.
+    """
     if not _is_base64(value):
         raise invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
     try:

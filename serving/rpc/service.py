@@ -1,25 +1,32 @@
-"""The gRPC front end: TensorFlow Serving's PredictionService and ModelService, and the standard health service."""
+"""The gRPC front end: TensorFlow Serving's PredictionService and ModelService."""
 
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2, predict_pb2
-from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
 
 from serving import metrics
+from serving.models.configuration import checked
 from serving.models.models import Models
 from serving.models.servable import Endpoint, TensorSpec
 from serving.quiet import tensorflow as tf
+from serving.rpc.health import SERVICES
+from serving.rpc.inference import Inference
+from serving.rpc.specs import answered, model_of, wanted
 from serving.status import Code, RequestError, invalid, request_error
 
-SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-THREADS = 64  # concurrent calls; most of them wait for the model
 LIMIT = (1 << 31) - 1  # greatest size of a message in bytes
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _RAW = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # fields of a TensorProto that are packed as the array is
@@ -31,23 +38,27 @@ class Service:
     """The methods of both services, for `models`.
 
     Args:
-        reload: is called with a new configuration; None if reloading is not possible.
+        reload: is called with a new configuration, serialized.
         as_content: whether responses use `tensor_content` instead of `float_val` and the like.
     """
 
-    def __init__(self, models: Models, reload: Callable | None, as_content: bool = False):
-        self._models, self._reload, self._as_content = models, reload, as_content
+    def __init__(self, models: Models, reload: Callable[[bytes], None], as_content: bool = False):
+        self.models, self._reload, self._as_content = models, reload, as_content
+        self._inference = Inference(models)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """The handlers of both services, for a `grpc.Server`."""
-        predict, metadata, status, management = predict_pb2, get_model_metadata_pb2, get_model_status_pb2, model_management_pb2
+        inference = self._inference
         prediction_service = {
-            "Predict": self._handler(self.predict, predict.PredictRequest, bytes),
-            "GetModelMetadata": self._handler(self.metadata, metadata.GetModelMetadataRequest),
+            "Predict": self._handler(self.predict, predict_pb2.PredictRequest, bytes),
+            "Classify": self._handler(inference.classify, classification_pb2.ClassificationRequest),
+            "Regress": self._handler(inference.regress, regression_pb2.RegressionRequest),
+            "MultiInference": self._handler(inference.infer, inference_pb2.MultiInferenceRequest),
+            "GetModelMetadata": self._handler(self.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
         }
         model_service = {
-            "GetModelStatus": self._handler(self.status, status.GetModelStatusRequest),
-            "HandleReloadConfigRequest": self._handler(self.reload, management.ReloadConfigRequest),
+            "GetModelStatus": self._handler(self.status, get_model_status_pb2.GetModelStatusRequest),
+            "HandleReloadConfigRequest": self._handler(self.reload, model_management_pb2.ReloadConfigRequest),
         }
         return [
             grpc.method_handlers_generic_handler(name, methods)
@@ -64,8 +75,8 @@ class Service:
                 code = problem.code
                 context.abort(_CODES[code], problem.message)
             finally:
-                name = getattr(getattr(message, "model_spec", None), "name", None)
-                if name in self._models.names:
+                name = model_of(message)
+                if name in self.models.names:
                     metrics.record(name, method.__name__, "GRPC", code, time.perf_counter() - start)
 
         serializer = serializer or (lambda response: response.SerializeToString())
@@ -80,18 +91,15 @@ class Service:
         Raises:
             RequestError: there is no such model, signature or input, or the model failed.
         """
-        spec = request.model_spec
-        servable = self._models.get(**_wanted(request))
-        signature = spec.signature_name or "serving_default"
+        servable = self.models.get(**wanted(request))
+        signature = request.model_spec.signature_name or "serving_default"
         endpoint = servable.endpoints.get(signature)
         if endpoint is None:
             raise RequestError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
         values = _inputs(request, endpoint)
         _require_outputs(request, endpoint)
         outputs = endpoint.run(values, until)
-        answered = ModelSpec(name=spec.name, signature_name=signature)
-        answered.version.value = servable.version
-        parts = _field(2, [answered.SerializeToString()])
+        parts = _field(2, [answered(request.model_spec, servable).SerializeToString()])
         for name in list(request.output_filter) or outputs:
             parts += _field(1, _field(1, [name.encode()]) + _field(2, _tensor(outputs[name], self._as_content)))
         return b"".join(parts)
@@ -107,7 +115,7 @@ class Service:
         for field in request.metadata_field:
             if field != "signature_def":
                 raise invalid(f"Metadata field {field} is not supported")
-        servable = self._models.get(**_wanted(request))
+        servable = self.models.get(**wanted(request))
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = servable.version
@@ -118,58 +126,22 @@ class Service:
         self, request: get_model_status_pb2.GetModelStatusRequest, _until: Callable
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Returns the states of a model's versions, newest first."""
-        return get_model_status_pb2.GetModelStatusResponse(model_version_status=self._models.status(**_wanted(request)))
+        return get_model_status_pb2.GetModelStatusResponse(model_version_status=self.models.status(**wanted(request)))
 
     def reload(
         self, request: model_management_pb2.ReloadConfigRequest, _until: Callable
     ) -> model_management_pb2.ReloadConfigResponse:
-        """Replaces the configuration."""
-        if self._reload is None:
-            raise RequestError(
-                Code.UNIMPLEMENTED,
-                "Expected one worker: a request reaches only one process. Received: several. Try --model_config_file with "
-                "--model_config_file_poll_wait_seconds, which all workers follow.",
-            )
-        self._reload(request.config)
+        """Replaces the configuration, in all workers.
+
+        Raises:
+            RequestError: it cannot be served.
+        """
+        try:
+            config = checked(request.config)
+        except ValueError as problem:
+            raise invalid(str(problem)) from None
+        self._reload(config.SerializeToString())
         return model_management_pb2.ReloadConfigResponse()
-
-
-def start(service: Service, address: str, credentials: grpc.ServerCredentials | None, shared: bool) -> grpc.Server:
-    """Starts a gRPC server at `address`.
-
-    Args:
-        shared: whether other processes listen on the same port.
-
-    Raises:
-        ValueError: the port is taken.
-    """
-    options = [
-        ("grpc.max_receive_message_length", LIMIT),
-        ("grpc.max_send_message_length", LIMIT),
-        ("grpc.so_reuseport", int(shared)),
-    ]
-    server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"), options=options)
-    checks = health.HealthServicer()
-    for name in ("", "PredictionService", "ModelService", *SERVICES):
-        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    server.add_generic_rpc_handlers(service.handlers())
-    try:
-        server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-    except RuntimeError:
-        raise ValueError(f"Expected a free port for gRPC. Received: {address}. Try --port=0.") from None
-    server.start()
-    return server
-
-
-def _wanted(request) -> dict:
-    """Name, version and label of a request, the arguments of `Models.get`."""
-    if not request.HasField("model_spec"):
-        raise invalid("Missing ModelSpec")
-    spec = request.model_spec
-    choice = spec.WhichOneof("version_choice")
-    version = spec.version.value if choice == "version" else None
-    return {"name": spec.name, "version": version, "label": spec.version_label if choice == "version_label" else None}
 
 
 def _inputs(request: predict_pb2.PredictRequest, endpoint: Endpoint) -> dict[str, np.ndarray]:
