@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.linear_model import Ridge
 
 import zoo
-from zoo import columns, rows
+from zoo import columns, number_columns, rows
 from zoo.bodies import Periodic, residual_body
 from zoo.schema import Feature, described, restored
 
@@ -34,7 +34,7 @@ def _of(name, *others):
 
 def _normal(parameter):
     """The standard deviation that a parameter stands for."""
-    return columns.NARROWEST + (1 - columns.NARROWEST) * np.logaddexp(0, parameter + np.log(np.e - 1))
+    return number_columns.NARROWEST + (1 - number_columns.NARROWEST) * np.logaddexp(0, parameter + np.log(np.e - 1))
 
 
 @pytest.mark.parametrize("name", ["continuous", "positive", "datetime"])
@@ -144,7 +144,7 @@ def test_no_value_is_likelier_than_the_mode_and_no_input_too_far(name):
     cells = group.cells(raw[:, None], np).astype("float32")
     parameters = np.tile(RANDOM.normal(size=(1, group.parameters)).astype("float32"), (len(raw), 1))
     assert np.max(group.log_ratio(cells, parameters)) <= 1e-4
-    assert np.max(np.abs(group.inputs(cells * 1e6 if feature.range else cells))) <= columns.FARTHEST
+    assert np.max(np.abs(group.inputs(cells * 1e6 if feature.range else cells))) <= number_columns.FARTHEST
     assert np.isfinite(group.log_prob(cells * 10 if feature.range else cells, parameters)).all()
 
 

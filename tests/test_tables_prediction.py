@@ -19,7 +19,7 @@ from training.__main__ import main
 from training.data import inference, table_files, table_writers
 from training.data.batches import MISSING
 from training.data.written import Column, texts, typed
-from zoo.columns import MORE
+from zoo.number_columns import MORE
 from zoo.schema import Feature
 
 ROWS, K = 60, 3

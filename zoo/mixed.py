@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo import columns
+from zoo import class_columns, columns, number_columns  # noqa: F401 - the first and the last register types
 from zoo.arguments import require_amount
 from zoo.likelihoods import Likelihood
 from zoo.registry import register

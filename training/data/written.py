@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.data import batches
-from zoo.columns import MORE, dtype
+from zoo.columns import dtype
 from zoo.dates import seconds
+from zoo.number_columns import MORE
 from zoo.schema import Feature
 
 EXACT = 1e15  # numbers from which on a format of fixed digits shows digits that a float does not have
@@ -17,7 +18,8 @@ EXACT = 1e15  # numbers from which on a format of fixed digits shows digits that
 
 class Column(NamedTuple):
     """What is to be written in a column: numbers or texts `(n,)`. `new` `(n,)` says where they replace what was read, None:
-    everywhere. If they are of a `feature`, they have as many decimals as it, and `zoo.columns.MORE` if they need them."""
+    everywhere. If they are of a `feature`, they have as many decimals as it, and `zoo.number_columns.MORE` if they need
+    them."""
 
     values: np.ndarray
     feature: Feature | None = None

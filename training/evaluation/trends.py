@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from zoo.columns import FARTHEST, kept
+from zoo.columns import kept
+from zoo.number_columns import FARTHEST
 from zoo.schema import Schema
 
 MOST_CLASSES = 30  # of a column; rarer ones count as one class

@@ -3,10 +3,12 @@
 import numpy as np
 
 from zoo import rows as rows_
+from zoo.class_columns import Categorical, Ordinal
 from zoo.coding import curves
 from zoo.coding.stack import Distribution, Stack
-from zoo.columns import NARROWEST, UNIT, Categorical, Columns, Continuous, Ordinal, kept
+from zoo.columns import Columns, kept
 from zoo.mixed import Mixed
+from zoo.number_columns import NARROWEST, UNIT, Continuous
 from zoo.rows import Raw
 
 LEAST_MISSING = 2.0**-10  # probability of a missing cell, and of one that is there

@@ -18,9 +18,10 @@ from keras import layers, ops
 
 from zoo.autoencoder import Autoencoder
 from zoo.bodies import LinearPath, Periodic, ResidualBlock, ResidualLayer, applied
+from zoo.class_columns import Categorical, Ordinal
 from zoo.coding import curves
-from zoo.columns import Categorical, Continuous, Ordinal
 from zoo.mixed import ColumnInputs
+from zoo.number_columns import Continuous
 
 BATCH = 64  # rows of `Native` at once
 UNIT = 2.0**14  # of activations, in 1: they are multiples of its inverse
