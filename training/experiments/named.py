@@ -275,6 +275,7 @@ EXPERIMENTS = {
             dataset="penguins",
             k=2,
             width=64,
+            frequencies=0,
             epochs=300,
             batch_size=32,
             learning_rate=2e-3,
