@@ -105,12 +105,14 @@ def table(folder: pathlib.Path, rows: dict[str, dict]) -> str:
     lines += ["|---|" + "---|" * (len(MUST) + 4), *(_line(folder, name, row) for name, row in rows.items()), ""]
     pairs = {name: compared(row, of_peers.get(name, {})) for name, row in rows.items() if "score" in row}
     for other, must in MUST.items():
-        better = {name: pair[other][0] < pair[other][1] for name, pair in pairs.items() if other in pair}
+        scores = {name: pair[other] for name, pair in pairs.items() if other in pair}
+        better = {name: own < of_other for name, (own, of_other) in scores.items()}
         share = 100 * sum(better.values()) / max(len(better), 1)
         lost = ", ".join(name for name, won in better.items() if not won)
+        own, of_other = (statistics.fmean(each) for each in zip(*scores.values(), strict=True)) if scores else (1.0, 1.0)
         lines.append(
-            f"better than {other}: {sum(better.values())} of {len(better)} tables, {share:.0f} % (must: {must} %)"
-            + (f", not on {lost}" if lost else "")
+            f"better than {other}: {sum(better.values())} of {len(better)} tables, {share:.0f} % (must: {must} %), on average "
+            f"{own:.3f} against {of_other:.3f}" + (f", not on {lost}" if lost else "")
         )
     seconds = [row["seconds"] for row in rows.values()]
     lines.append(f"median {statistics.median(seconds):.0f} s, longest {max(seconds):.0f} s" if seconds else "nothing measured")
