@@ -37,7 +37,7 @@ def _auroc(experiment: training.Experiment) -> dict[str, float]:
     model = kinds.build(experiment, data)
     loop.compile(model, data, experiment)
     loop.fit_epochs(model, data, experiment, range(experiment.epochs), [])
-    train = evaluation.encode(model, data.train)
+    train = evaluation.encode(model, data.train, model.draw)
     fit_to_codes(model, train["codes"], train["labels"], experiment.seed)
     return evaluation.anomaly(model, data.test, experiment.left_out)
 

@@ -89,6 +89,17 @@ def test_components_of_a_mixture_are_told_by_the_code():
     assert not shares[:, 2].any()
 
 
+def test_the_bound_rises_when_the_prior_is_fitted(digits):
+    """Also where dimensions have collapsed, whose means vary less than the codes that are drawn."""
+    keras.utils.set_random_seed(0)
+    bottleneck = zoo.Gaussian(6, seed=0)
+    model = zoo.Autoencoder(zoo.dense((32,), shape=(8, 8, 1)), bottleneck, zoo.dense((32,)), zoo.Bernoulli(), zoo.Mixture(4))
+    model.fit(digits, epochs=8, batch_size=64, verbose=0)
+    before = np.mean(model.score(digits))
+    training.fit_prior(model, digits)
+    assert before < np.mean(model.score(digits)) < before + 10
+
+
 @pytest.fixture(scope="module")
 def quantized(digits) -> zoo.Autoencoder:
     """A vector-quantized model of digits, with a prior that is fitted."""

@@ -24,22 +24,26 @@ class Indices(keras.Model):
 
 
 def fit_autoregressive(prior: zoo.Autoregressive, indices: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> None:
-    """Fits a prior to indices `(n, T)`, with labels `(n,)` if it has classes, by maximum likelihood."""
+    """Fits a prior to indices `(n, T)`, with labels `(n,)` if it has classes, by maximum likelihood.
+
+    Raises:
+        ValueError: a loss that is not finite; the prior has not changed.
+    """
     if not prior.epochs:
         return
     batch = min(BATCH, len(indices))
     steps = prior.epochs * (len(indices) // batch)
     rising = max(1, int(WARMUP * steps))
     rate = keras.optimizers.schedules.CosineDecay(0.0, max(1, steps - rising), warmup_target=LEARNING_RATE, warmup_steps=rising)
-    prior.trainable = True
-    try:
-        model = Indices(prior)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(rate), loss, jit_compile=keras.backend.backend() == "jax")
-        rows = _batches(indices, labels, batch, derived(seed, "prior"))
-        model.fit(rows, epochs=prior.epochs, callbacks=[zoo.Finite()], shuffle=False, verbose=0)
-    finally:
-        prior.trainable = False
+    copy = zoo.Autoregressive.from_config(prior.get_config())  # the prior may be mirrored on several devices
+    copy.build((None, prior.tokens, prior.entries))
+    copy.set_weights(prior.get_weights())
+    copy.trainable = True
+    model, loss = Indices(copy), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(rate), loss, jit_compile=keras.backend.backend() == "jax")
+    rows = _batches(indices, labels, batch, derived(seed, "prior"))
+    model.fit(rows, epochs=prior.epochs, callbacks=[zoo.Finite()], shuffle=False, verbose=0)
+    prior.set_weights(copy.get_weights())
     if prior.classes:
         prior.seen.assign(np.bincount(labels, minlength=prior.classes) > 0)
 
