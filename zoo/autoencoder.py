@@ -96,7 +96,6 @@ class Autoencoder(Model):
         self.corruption = corruption
         self.scaling = scaling
         self.ranks = ranks
-        self.entropy = entropy
         self.overcomplete = overcomplete
 
         self.shape = known_shape(encoder)
@@ -121,6 +120,13 @@ class Autoencoder(Model):
         self._mean_loss = PerExample(name="mean")
         self._taken = [*inspect.signature(bottleneck.call).parameters]
         self._build_parts()
+        self.add_entropy(entropy)
+
+    def add_entropy(self, entropy: Histograms | None) -> None:
+        """Sets what lossy compression codes with. Its weights are the last of the model, whenever it is set."""
+        if entropy is not None and not entropy.built:
+            entropy.build(self.bottleneck.symbol_shape)
+        self.entropy = entropy
 
     def _build_parts(self):
         features = self.encoder.compute_output_shape((None, *self.shape))
@@ -134,8 +140,6 @@ class Autoencoder(Model):
                 part.build((None, *self.shape))
         if self.ranks is not None and not self.ranks.built:
             self.ranks.build((None,))
-        if self.entropy is not None and not self.entropy.built:
-            self.entropy.build(self.bottleneck.symbol_shape)
         features = self.decoder.compute_output_shape(codes)
         self.head = self.likelihood.head(self.shape, tuple(features[1:]))
         self.head.build(features)

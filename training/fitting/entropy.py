@@ -33,9 +33,7 @@ def fit_entropy(model: zoo.Autoencoder, x: np.ndarray, seed: int = 0) -> None:
     model.check(x)
     x = _numpy(x)
     if model.entropy is None:
-        model.entropy = zoo.Histograms()
-    if not model.entropy.built:
-        model.entropy.build(model.bottleneck.symbol_shape)
+        model.add_entropy(zoo.Histograms())
     fit_entropy_to_codes(model, x[:PROBED], model.predict(x, batch_size=1000, verbose=0)["code"], seed)
 
 
