@@ -33,7 +33,7 @@ class Server:
         self._end = weakref.finalize(self, _end, self.process)
         output = []
         for line in self.process.stdout:
-            address = re.match(r"Serving .* at (?:(http://[^/]+)/v1/models/)?(?: and )?(?:grpc://(\S+))?$", line)
+            address = re.match(r"Serving .* at (?:(https?://[^/]+)/v1/models/)?(?: and )?(?:grpc://(\S+))?$", line)
             if address:
                 break
             output.append(line)

@@ -50,6 +50,17 @@ class Options(NamedTuple):
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
     workers: int = 1
+    # Of REST, beyond TensorFlow Serving
+    rest_api_max_url_bytes: int = 1 << 16
+    rest_api_max_header_bytes: int = 1 << 16
+    rest_api_max_body_bytes: int = 1 << 30
+    rest_api_max_connections: int = 4096
+    rest_api_head_timeout_in_ms: int = 20_000
+    rest_api_body_timeout_in_ms: int = 300_000
+    rest_api_idle_timeout_in_ms: int = 75_000
+    rest_api_ssl_config_file: str | None = None
+    rest_api_access_log: bool = False
+    auth_token_file: str | None = None
 
 
 def serve(options: Options) -> None:
@@ -116,7 +127,8 @@ def _address(host: str, port: int) -> str:
 def _announce(options: Options, names: list[str]) -> None:
     addresses = []
     if options.rest_api_port != OFF:
-        addresses.append(f"http://{_address(options.host, options.rest_api_port)}/v1/models/")
+        scheme = "https" if options.rest_api_ssl_config_file else "http"
+        addresses.append(f"{scheme}://{_address(options.host, options.rest_api_port)}/v1/models/")
     if options.port != OFF:
         addresses.append(f"grpc://{_address(options.host, options.port)}")
     print(f"Serving {', '.join(names)} at {' and '.join(addresses)}", flush=True)
@@ -129,15 +141,17 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
     """Serves in this process; calls `ready` with the names of the models once it answers."""
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
+    from serving import front
     from serving.models import configuration
-    from serving.rest.application import Application
     from serving.rpc import service
+    from serving.tokens import Tokens
 
     sys.setswitchinterval(SWITCH)
     np.seterr(over="ignore")  # numbers too large for float32 become infinite, as in TensorFlow Serving
     models = _models(options)
     credentials = _credentials(configuration.tls(options.ssl_config_file))
-    metrics_path = configuration.monitoring(options.monitoring_config_file)
+    tokens = Tokens(options.auth_token_file) if options.auth_token_file else None
+    answer = front.answering(models, options, tokens)
     gc.collect()
     gc.freeze()  # else each full collection would take a tenth of a second for TensorFlow's many objects
     with contextlib.ExitStack() as stack:
@@ -146,11 +160,9 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
         if options.port != OFF:
             reload = functools.partial(_reload, models) if options.workers == 1 else None
             methods = service.Service(models, reload, options.enable_serialization_as_tensor_content)
-            server = service.start(methods, _address(options.host, options.port), credentials, options.workers > 1)
+            server = service.start(methods, _address(options.host, options.port), credentials, options.workers > 1, tokens)
             stack.callback(lambda: server.stop(GRACE).wait())
-        timeout = options.rest_api_timeout_in_ms / 1000
-        app = Application(models, timeout, options.rest_api_enable_cors_support, metrics_path)
-        _run(app, listeners, functools.partial(ready, sorted(models.names)))
+        _run(answer, listeners, functools.partial(ready, sorted(models.names)))
 
 
 @contextlib.contextmanager
@@ -240,14 +252,12 @@ def _credentials(tls):
     return grpc.ssl_server_credentials([pair], tls.custom_ca.encode() or None, tls.client_verify)
 
 
-def _run(app, listeners: list[socket.socket], ready) -> None:
+def _run(answer, listeners: list[socket.socket], ready) -> None:
     """Answers on `listeners` until a signal ends it; without any, just waits for the signal."""
     if not listeners:
         ready()
         return _wait_for_signal()
-    from serving.rest import transport
-
-    transport.run(app.handle, listeners, ready, GRACE)
+    answer(listeners, ready, GRACE)
 
 
 def _wait_for_signal() -> None:

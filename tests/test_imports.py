@@ -24,7 +24,7 @@ FLOORS = {  # those of serving that each one may import; "base" and "top" are fi
     "export": {"base"},
     "top": {"base", "models", "rest", "rpc", "export"},
 }
-BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics"}
+BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics", "tokens", "tracing"}
 CLIENT = (
     "serving/command.py",
     "serving/client.py",

@@ -23,6 +23,7 @@ from serving.rest import binary_tensors, bodies, json_tensors, openapi, pictures
 from serving.rest.bodies import LARGE, QUICK
 from serving.rest.budget import BODIES, Share
 from serving.rest.messages import JSON, Request, Response
+from serving.rest.observers import Observer
 from serving.status import Code, RequestError, as_json, invalid, request_error
 
 # As in `http_rest_api_util.cc` of TensorFlow Serving, where the last word must be in lower case; here it need not be.
@@ -46,7 +47,7 @@ class Application:
         timeout: of one request, in seconds.
         cors: whether to allow requests from pages of other origins.
         metrics_path: another URL path of the metrics for Prometheus, beside /metrics.
-        watch: is called with every request, and returns what is to be called with its response.
+        observer: is told of every request and its response.
     """
 
     def __init__(
@@ -55,10 +56,10 @@ class Application:
         timeout: float = 30.0,
         cors: bool = False,
         metrics_path: str | None = None,
-        watch: Callable[[Request], Respond] | None = None,
+        observer: Observer | None = None,
     ):
         self.models, self.timeout = models, timeout
-        self._cors, self._watch = CORS if cors else b"", watch
+        self._cors, self._observer = CORS if cors else b"", observer
         self._waiting: set[Batcher] = set()
         self._pages: dict[str, Callable[[], Response]] = {
             "/livez": lambda: Response(b"ok", TEXT),
@@ -74,8 +75,8 @@ class Application:
 
         Returns a function to be called if the client disconnects before the response, or None.
         """
-        if self._watch is not None:
-            respond = functools.partial(_both, self._watch(request), respond)
+        if self._observer is not None:
+            respond = functools.partial(_both, self._observer(request), respond)
         if self._cors:
             respond = functools.partial(_with_headers, respond, self._cors)
         if request.method != "POST" and request.path != "/livez":

@@ -16,7 +16,9 @@ from serving import metrics
 from serving.models.models import Models
 from serving.models.servable import Endpoint, TensorSpec
 from serving.quiet import tensorflow as tf
+from serving.rpc.authentication import Authentication
 from serving.status import Code, RequestError, invalid, request_error
+from serving.tokens import Tokens
 
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 THREADS = 64  # concurrent calls; most of them wait for the model
@@ -134,11 +136,18 @@ class Service:
         return model_management_pb2.ReloadConfigResponse()
 
 
-def start(service: Service, address: str, credentials: grpc.ServerCredentials | None, shared: bool) -> grpc.Server:
+def start(
+    service: Service,
+    address: str,
+    credentials: grpc.ServerCredentials | None,
+    shared: bool,
+    tokens: Tokens | None = None,
+) -> grpc.Server:
     """Starts a gRPC server at `address`.
 
     Args:
         shared: whether other processes listen on the same port.
+        tokens: one of which every call must have.
 
     Raises:
         ValueError: the port is taken.
@@ -148,7 +157,8 @@ def start(service: Service, address: str, credentials: grpc.ServerCredentials | 
         ("grpc.max_send_message_length", LIMIT),
         ("grpc.so_reuseport", int(shared)),
     ]
-    server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"), options=options)
+    interceptors = [Authentication(tokens)] if tokens else []
+    server = grpc.server(ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"), options=options, interceptors=interceptors)
     checks = health.HealthServicer()
     for name in ("", "PredictionService", "ModelService", *SERVICES):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
