@@ -6,6 +6,7 @@ thread. With a task and a coroutine for each request, as in ASGI, the transport 
 
 import asyncio
 import io
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
         limits, unread = self._limits, self._transport.get_write_buffer_size()
         self._slow = self._slow + seconds if unread else 0.0
         if unread:
-            self._wait_for_reader(self._written - unread)
+            self._wait_for_reader(unread)
         elif self._stage == _LINGERING:
             if self._seconds >= limits.linger_time:
                 self.abort()
@@ -110,10 +111,11 @@ class Connection(asyncio.Protocol):
         elif self._seconds >= limits.idle_time:
             self._transport.close()
 
-    def _wait_for_reader(self, read: int) -> None:
-        """Ends the connection of a client that reads next to nothing; it has read so many bytes in all."""
+    def _wait_for_reader(self, unread: int) -> None:
+        """Ends the connection of a client that reads next to nothing of what is written for it."""
         limits = self._limits
         if self._slow >= limits.idle_time:
+            read = self._written - unread - _queued(self._transport)
             if read - self._read < limits.rate * self._slow:
                 self.abort()
             self._read, self._slow = read, 0.0
@@ -204,7 +206,12 @@ class Connection(asyncio.Protocol):
         self._size += len(name) + len(value) + 32  # overhead of a header, as in RFC 7541, 4.1
         name = name.lower()
         if self._stage == _HEAD:  # else it is a trailer, which is ignored
-            self._headers[name] = value if name not in self._headers else self._headers[name] + b", " + value
+            if name not in self._headers:
+                self._headers[name] = value
+            elif name == b"host":
+                raise _Refused(400, "Expected one Host header. Received: several.")
+            else:
+                self._headers[name] += b", " + value
             if self._size - len(self._url) > self._limits.head:
                 raise self._head_too_large()
 
@@ -241,6 +248,10 @@ class Connection(asyncio.Protocol):
             return
         if not (keep_alive := parser.should_keep_alive()):
             self._require_version(parser.get_http_version())
+        if self._finishing:
+            if self._last is not None:  # this one came with the last
+                return
+            keep_alive, self._last = False, b""
         path, _, query = _path(url).partition("?")
         method = parser.get_method().decode()
         body = body if isinstance(body, bytes) else body.getvalue()
@@ -256,8 +267,6 @@ class Connection(asyncio.Protocol):
             self._waiting_size += len(body)
             self._throttle()
             self._hold()
-        if self._finishing:
-            self._last = b""
 
     def _ask_to_admit(self) -> None:
         try:
@@ -416,6 +425,18 @@ def _host(transport: asyncio.Transport) -> str:
     """The address of the client; nothing on a Unix socket."""
     peer = transport.get_extra_info("peername")
     return peer[0] if isinstance(peer, tuple) else ""
+
+
+def _queued(transport: asyncio.Transport) -> int:
+    """The bytes that the system has taken and the client has not, megabytes at times; 0 where it does not tell."""
+    try:
+        import fcntl
+        import termios
+
+        number = transport.get_extra_info("socket").fileno()
+        return int.from_bytes(fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (ImportError, OSError):
+        return 0
 
 
 def _path(url: bytes) -> str:

@@ -39,7 +39,7 @@ def run(
         from uvloop import run as run_loop
     except ImportError:  # not available on every platform; asyncio's own loop works too, but is slower
         run_loop = asyncio.run
-    _allow_files(limits.connections + OTHER_FILES)
+    allow_files(limits.connections + OTHER_FILES)
     connections: set[Connection] = set()
     make = functools.partial(Connection, handle, connections, limits, admit=admit)
     run_loop(_serve(make, connections, listeners, ready, grace, tls, limits.head_time))
@@ -74,7 +74,7 @@ async def _serve(
         connection.abort()
 
 
-def _allow_files(count: int) -> None:
+def allow_files(count: int) -> None:
     """Raises the number of files and sockets that this process may have open to `count`, as far as the system lets it."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every platform
         import resource
