@@ -9,13 +9,11 @@ from serving import tracing
 from serving.models import configuration
 from serving.models.models import Models
 from serving.rest import observers, transport
-from serving.rest.application import Application
+from serving.rest.application import PROBES, Application
 from serving.rest.connection import Limits
 from serving.rest.messages import Admit
 from serving.server import Options
 from serving.tokens import Tokens
-
-OPEN = ("/livez", "/readyz")  # paths of probes, which have no tokens
 
 
 def answering(models: Models, options: Options, tokens: Tokens | None) -> Callable:
@@ -61,7 +59,7 @@ def _limits(options: Options) -> Limits:
 
 def _admitting(tokens: Tokens) -> Admit:
     def admit(method: str, path: str, headers: dict[bytes, bytes]) -> None:
-        if path not in OPEN and method != "OPTIONS":  # browsers ask whether they may send a token, without one
+        if path not in PROBES and method != "OPTIONS":  # browsers ask whether they may send a token, without one
             tokens.require(headers.get(b"authorization", b""))
 
     return admit

@@ -1,4 +1,4 @@
-"""Counts and latencies for Prometheus, under the names of TensorFlow Serving's metrics.
+"""Counts and latencies for Prometheus, under the names of TensorFlow Serving's metrics, and some of our own.
 
 With several worker processes, `PROMETHEUS_MULTIPROC_DIR` names the directory in which their metrics are collected.
 """
@@ -23,6 +23,20 @@ _latency = Histogram(
     ["model_name", "API", "entrypoint"],
     buckets=_BUCKETS,
 )
+_connections = Counter(":latent_zoo:rest:connection_count", "The number of connections that were accepted.")
+_refused = Counter(
+    ":latent_zoo:rest:refused_count", "The number of requests that were refused before they were read.", ["status"]
+)
+
+
+def connected() -> None:
+    """Counts one connection over REST."""
+    _connections.inc()
+
+
+def refused(status: int) -> None:
+    """Counts one request over REST that its limits, its form or a missing token refused, by HTTP status."""
+    _refused.labels(str(status)).inc()
 
 
 def record(model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
@@ -40,7 +54,7 @@ def page() -> bytes:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
     text = prometheus_client.generate_latest(registry)
-    return text.replace(b":request_count_total", b":request_count")  # TensorFlow Serving's counters have no suffix
+    return text.replace(b"_count_total", b"_count")  # TensorFlow Serving's counters have no suffix
 
 
 @functools.lru_cache(maxsize=4096)

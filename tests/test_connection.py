@@ -360,7 +360,6 @@ def test_a_url_and_headers_have_limits_of_their_own():
 def test_one_connection_too_many_takes_the_place_of_an_idle_one_or_is_refused():
     async def main():
         async with served(Limits(connections=2)) as server:
-
             writers = []  # a connection is closed with the last reference to its writer
 
             async def opened(sent: bytes) -> asyncio.StreamReader:

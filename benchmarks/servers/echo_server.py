@@ -71,6 +71,8 @@ def uvicorn(port: int) -> None:
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return
             body, more = body + message["body"], message["more_body"]
         made = answer(scope["path"], body)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(made)).encode())]

@@ -31,10 +31,11 @@ VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){VERSION}:(?P<verb>classify|regress|predict)")
 STATUS = re.compile(rf"(?i)/v1/models(?:/|(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata|schema))?)")
 
+PROBES = ("/livez", "/readyz")
 TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
 CORS = b"""access-control-allow-origin: *\r
 access-control-allow-methods: POST, GET\r
-access-control-allow-headers: Content-Type\r
+access-control-allow-headers: Authorization, Content-Type\r
 """
 
 Respond = Callable[[Response], None]
@@ -79,7 +80,7 @@ class Application:
             respond = functools.partial(_both, self._observer(request), respond)
         if self._cors:
             respond = functools.partial(_with_headers, respond, self._cors)
-        if request.method != "POST" and request.path != "/livez":
+        if request.method != "POST" and request.path not in PROBES:
             return asyncio.ensure_future(self._look(request, respond)).cancel
         try:
             if request.path[:4].lower() != "/v1/":

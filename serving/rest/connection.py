@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import httptools
 
+from serving import metrics
 from serving.rest.budget import BODIES, Budget, Share
 from serving.rest.messages import CLOSED, JSON, KEPT, Admit, Handler, Request, Response, head
 from serving.status import RequestError, as_json
@@ -138,6 +139,7 @@ class Connection(asyncio.Protocol):
         self._transport, self._peer = transport, _host(transport)
         self._parser = httptools.HttpRequestParser(self)
         self._connections.add(self)
+        metrics.connected()
         if len(self._connections) > self._limits.connections:
             self._make_room()
 
@@ -401,6 +403,7 @@ class Connection(asyncio.Protocol):
         """Sends the refusal after the responses to all earlier requests, then closes the connection."""
         response = Response(as_json(str(refused)), JSON, refused.status, refused.headers)
         self._last = head(response, CLOSED) + response.body
+        metrics.refused(refused.status)
         self._drop()
         self._throttle()
         self._next()
