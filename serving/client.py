@@ -70,10 +70,8 @@ class Client:
         certificates: str | os.PathLike | None = None,
     ):
         server = _server(url)
-        base = f"{str(server).rstrip('/')}/v1/models/{quote(model, safe='')}" + (
-            "" if version is None else f"/versions/{version}"
-        )
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+        path = f"/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
+        base, headers = str(server).rstrip("/") + path, {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=base, timeout=timeout, headers=headers, **_transport(server, _trusted(certificates)))
         self._binary = binary
         self._signatures: dict | None = None

@@ -5,6 +5,7 @@ With several worker processes, `PROMETHEUS_MULTIPROC_DIR` names the directory in
 
 import functools
 import os
+import re
 from collections.abc import Callable
 
 import prometheus_client
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, multiproces
 from serving.status import Code
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SUFFIX = re.compile(rb"(?m)^(# \w+ )?([:\w]+_count)_total")  # which TensorFlow Serving's counters do not have
 _BUCKETS = [10 * 1.8**power for power in range(32)]  # µs, as in TensorFlow Serving's `util.cc`
 
 prometheus_client.disable_created_metrics()
@@ -54,7 +56,7 @@ def page() -> bytes:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
     text = prometheus_client.generate_latest(registry)
-    return text.replace(b"_count_total", b"_count")  # TensorFlow Serving's counters have no suffix
+    return _SUFFIX.sub(rb"\1\2", text)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -102,6 +102,8 @@ class Application:
                 response = await asyncio.get_running_loop().run_in_executor(None, self._looked, request)
         except TimeoutError:
             response = _TOO_LATE
+        except asyncio.CancelledError:
+            response = _GONE
         except Exception as error:
             response = _failed(request_error(error))
         respond(response)
@@ -286,9 +288,9 @@ def _uncounted(size: int) -> None:
 
 def _is_quick(outputs: list[np.ndarray]) -> bool:
     """Whether outputs are written in about a millisecond; numbers that are all finite are, unless there are very many."""
-    size = sum(map(_size, outputs))
-    plain = len(outputs) == 1 and outputs[0].dtype.kind in "fiu" and bool(np.isfinite(outputs[0]).all())
-    return size < (LARGE if plain else QUICK)
+    if (size := sum(map(_size, outputs))) < QUICK:
+        return True
+    return size < LARGE and len(outputs) == 1 and outputs[0].dtype.kind in "fiu" and bool(np.isfinite(outputs[0]).all())
 
 
 def _size(output: np.ndarray) -> int:

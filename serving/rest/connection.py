@@ -78,8 +78,9 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of a request has come that is not answered."""
-        return self._stage == _BETWEEN and self._current is None and not self._waiting
+        """Whether nothing of a request has come that is not answered, and all answers are sent."""
+        answered = self._stage == _BETWEEN and self._current is None and not self._waiting
+        return answered and not self._transport.get_write_buffer_size()
 
     def finish(self) -> None:
         """Answers the requests that have begun, and closes the connection."""
@@ -96,10 +97,11 @@ class Connection(asyncio.Protocol):
         """Counts the seconds that have passed, and ends what takes too long."""
         self._seconds += seconds
         limits, unread = self._limits, self._transport.get_write_buffer_size()
-        self._slow = self._slow + seconds if unread else 0.0
         if unread:
-            self._wait_for_reader(unread)
-        elif self._stage == _LINGERING:
+            self._wait_for_reader(seconds, unread)
+            return
+        self._read, self._slow = self._written, 0.0
+        if self._stage == _LINGERING:
             if self._seconds >= limits.linger_time:
                 self.abort()
         elif self._current is not None or self._paused:
@@ -112,9 +114,9 @@ class Connection(asyncio.Protocol):
         elif self._seconds >= limits.idle_time:
             self._transport.close()
 
-    def _wait_for_reader(self, unread: int) -> None:
+    def _wait_for_reader(self, seconds: float, unread: int) -> None:
         """Ends the connection of a client that reads next to nothing of what is written for it."""
-        limits = self._limits
+        limits, self._slow = self._limits, self._slow + seconds
         if self._slow >= limits.idle_time:
             read = self._written - unread - _queued(self._transport)
             if read - self._read < limits.rate * self._slow:
@@ -162,10 +164,10 @@ class Connection(asyncio.Protocol):
             self._abandon()
 
     def eof_received(self) -> bool:
-        """Whether the connection stays open for responses."""
+        """Whether the connection stays open for responses; over TLS it cannot."""
         self._last = self._last or b""
         self._drop()
-        return self._current is not None or bool(self._waiting)
+        return (self._current is not None or bool(self._waiting)) and self._transport.can_write_eof()
 
     def data_received(self, data: bytes) -> None:
         if self._last is not None:

@@ -64,12 +64,12 @@ async def _serve(
     await ended.wait()
     for server in servers:
         server.close()
-    watching.cancel()
     for connection in list(connections):
         connection.finish()
     until = loop.time() + grace
     while connections and loop.time() < until:
         await asyncio.sleep(0.02)
+    watching.cancel()
     for connection in list(connections):
         connection.abort()
 
