@@ -278,7 +278,7 @@ def _is_answered(response: Response) -> None:
     assert response.status == 200 or list(json.loads(response.body)) == ["error"]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(REQUESTS)
 def test_any_json_is_answered(models, request):
     _is_answered(_answer(models, json.dumps(request).encode()))

@@ -80,7 +80,7 @@ class Front:
     def end(self) -> tuple[str, str]:
         """Ends it; what it wrote on stdout and stderr."""
         self.process.terminate()
-        printed, _ = self.process.communicate(timeout=30)
+        printed, _ = self.process.communicate(timeout=60)
         return printed, self._said.read_text()
 
 
@@ -96,7 +96,13 @@ def front(tmp_path_factory):
 
 def test_rest_asks_for_a_token_but_from_probes(front):
     with front.http() as http:
-        for headers in ({}, _bearer("third"), _bearer(""), {"authorization": "Basic first"}, {"authorization": "first"}):
+        for headers in (
+            {},
+            _bearer("third"),
+            {"authorization": "Bearer"},
+            {"authorization": "Basic first"},
+            {"authorization": "first"},
+        ):
             answer = http.post(PREDICT, content=BODY, headers=headers)
             assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
             assert answer.json()["error"].startswith("Expected a token, Authorization: Bearer")
