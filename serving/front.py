@@ -80,7 +80,7 @@ def _context(path: str) -> ssl.SSLContext:
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
     except ssl.SSLError as error:
         raise ValueError(
-            f"Expected a key and certificates (PEM) in {path}. Received: {error.reason}. Try openssl x509."
+            f"Expected a key and its certificates (PEM) in {path}. Received: {error.reason}. Try those of one pair."
         ) from None
     context.verify_mode = ssl.CERT_REQUIRED if files.client_verify else ssl.CERT_NONE
     return context

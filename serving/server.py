@@ -147,7 +147,7 @@ def _serve_here(options: Options, listeners: list[socket.socket], ready) -> None
     from serving.tokens import Tokens
 
     sys.setswitchinterval(SWITCH)
-    np.seterr(over="ignore")  # numbers too large for float32 become infinite, as in TensorFlow Serving
+    np.seterr(over="ignore")  # numbers of an .npy that are too large for float32 become infinite
     models = _models(options)
     credentials = _credentials(configuration.tls(options.ssl_config_file))
     tokens = Tokens(options.auth_token_file) if options.auth_token_file else None

@@ -20,6 +20,8 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
 from serving import Client, ServerError
+from serving.front import answering
+from serving.server import Options
 from serving.status import RequestError
 from serving.tokens import Tokens
 
@@ -40,10 +42,9 @@ class Front:
         authority, self.tokens, self._said = trustme.CA(), folder / "tokens", folder / "said"
         pair, self.ca = authority.issue_cert("127.0.0.1"), folder / "ca.pem"
         authority.cert_pem.write_to_path(self.ca)
-        (folder / "ssl.config").write_text(
-            f"server_key: {json.dumps(pair.private_key_pem.bytes().decode())}\n"
-            f"server_cert: {json.dumps(pair.cert_chain_pems[0].bytes().decode())}\n"
-        )
+        self.certificate = f"server_cert: {json.dumps(pair.cert_chain_pems[0].bytes().decode())}\n"
+        key = f"server_key: {json.dumps(pair.private_key_pem.bytes().decode())}\n"
+        (folder / "ssl.config").write_text(key + self.certificate)
         self.tokens.write_text("first\n\nzweiter\n")
         flags = {
             "port": 0,
@@ -174,6 +175,18 @@ def test_metrics_count_what_was_asked(front):
     )
     assert re.search(r':latent_zoo:rest:refused_count\{status="401"\} [1-9]', page)
     assert re.search(r"(?m)^:latent_zoo:rest:connection_count [1-9]", page)
+
+
+def test_flags_that_cannot_be_meant_are_refused(front, tmp_path):
+    for name in ("rest_api_max_url_bytes", "rest_api_max_connections", "rest_api_idle_timeout_in_ms"):
+        with pytest.raises(ValueError, match=f"Expected --{name} of at least 1. Received: 0"):
+            answering(None, Options(**{name: 0}), None)
+    config = tmp_path / "ssl.config"
+    config.write_text(f"server_key: {json.dumps(trustme.CA().private_key_pem.bytes().decode())}\n" + front.certificate)
+    with pytest.raises(
+        ValueError, match=r"Expected a key and its certificates \(PEM\) in .*ssl.config. Received: KEY_VALUES_MISM"
+    ):
+        answering(None, Options(rest_api_ssl_config_file=str(config)), None)
 
 
 def test_tokens_are_read_again_when_the_file_changes(tmp_path):

@@ -264,7 +264,8 @@ class _Call:
         self._end(_failed(problem), problem.code)
 
     def _end(self, response: Response, code: Code) -> None:
-        self._share.resize(0)
+        if self._share.size:
+            self._share.resize(0)
         if threading.get_ident() == self._thread:
             self._finish(response, code)
         else:

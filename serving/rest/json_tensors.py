@@ -133,12 +133,15 @@ _WIDE = {"f": np.dtype("f8"), "i": np.dtype("i8")}
 
 
 def _cast(array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...] = ()) -> np.ndarray | None:
-    if dtype.kind == "i" and (array.min() < (bounds := np.iinfo(dtype)).min or array.max() > bounds.max):
-        return None
+    """The numbers in another type and shape; None if one is beyond the range of the type."""
+    if dtype.kind == "i":
+        bounds = np.iinfo(dtype)
+        inside = array.min() >= bounds.min and array.max() <= bounds.max
+        return array.astype(dtype).reshape(shape) if inside else None
     try:
         with np.errstate(over="raise"):
             return array.astype(dtype).reshape(shape)
-    except FloatingPointError:  # a number that the type does not have
+    except FloatingPointError:
         return None
 
 
