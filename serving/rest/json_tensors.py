@@ -61,7 +61,11 @@ def write(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
 
 
 def _fast(body: bytes, endpoint_of: Callable[[str], Endpoint], alone: bool = False) -> ParsedRequest | None:
-    """Parses requests of numbers in the declared shapes, as most are; None for all others, and if wanted for several inputs."""
+    """Parses requests of numbers in the declared shapes, as most are; None for all others.
+
+    Args:
+        alone: whether to leave inputs that are sent by name, which are read one by one.
+    """
     try:
         request = simdjson.Parser().parse(body)
         name = request["signature_name"] if "signature_name" in request else ""  # noqa: SIM401 - `get` takes four times as long
