@@ -48,6 +48,16 @@ FLAGS = {
     "tensorflow_inter_op_parallelism": "operations at the same time",
     "per_process_gpu_memory_fraction": "share of the memory of a GPU, at most",
     "workers": "processes that share the ports",
+    "rest_api_max_url_bytes": "longest URL that REST reads",
+    "rest_api_max_header_bytes": "greatest size of a request's headers over REST, with 32 for each",
+    "rest_api_max_body_bytes": "greatest size of a request's body over REST",
+    "rest_api_max_connections": "connections over REST that are open at once, of each worker",
+    "rest_api_head_timeout_in_ms": "time for the URL and headers of a request over REST to arrive",
+    "rest_api_body_timeout_in_ms": "time for the body of a request over REST to arrive",
+    "rest_api_idle_timeout_in_ms": "time without a request after which a connection over REST is closed",
+    "rest_api_ssl_config_file": "SSLConfig as text: keys and certificates for REST, which is HTTPS then",
+    "rest_api_access_log": "writes a line for every request over REST to stderr",
+    "auth_token_file": "file of tokens, one a line: requests must have one, Authorization: Bearer TOKEN",
 }
 WITHOUT_EFFECT = {  # flags of TensorFlow Serving, and why
     "rest_api_num_threads": "one event loop for each of --workers reads and writes",

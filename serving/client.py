@@ -5,6 +5,8 @@ import functools
 import io
 import ipaddress
 import json
+import os
+import ssl
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
@@ -41,13 +43,15 @@ class Client:
         timeout: of one request, in seconds.
         binary: whether to send arrays in NumPy's formats, which the embedded server reads several times faster than JSON;
             TensorFlow Serving does not read them.
+        token: that the server asks for, as its `--auth_token_file` has it.
+        certificates: file of those (PEM) that vouch for the server's, which is asked over HTTPS; the usual ones unless given.
 
     Verbs take arrays, lists, generators and tables. 8-bit integers are scaled to [0, 1], as in the zoo. For zero rows the
     outputs have zero rows. A model of tables takes rows as a dict of columns, a pandas or Polars table, or a list of dicts, in
     which None, NaN and "" are missing, and returns a dict of columns.
 
     Raises:
-        ValueError: not the address of a server, or a proxy that HTTPX cannot use.
+        ValueError: not the address of a server, a proxy that HTTPX cannot use, or no file of certificates.
 
     Raises, from every verb:
         ValueError: not numbers, or not strings, where the signature takes them.
@@ -55,10 +59,20 @@ class Client:
         httpx.TransportError: there is no server, or it does not respond in time.
     """
 
-    def __init__(self, url: str, model: str, version: int | None = None, timeout: float = 60.0, binary: bool = False):
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        version: int | None = None,
+        timeout: float = 60.0,
+        binary: bool = False,
+        token: str | None = None,
+        certificates: str | os.PathLike | None = None,
+    ):
         server = _server(url)
         path = f"/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
-        self._http = httpx.Client(base_url=str(server).rstrip("/") + path, timeout=timeout, **_transport(server))
+        base, headers = str(server).rstrip("/") + path, {"authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=base, timeout=timeout, headers=headers, **_transport(server, _trusted(certificates)))
         self._binary = binary
         self._signatures: dict | None = None
         self._columns: dict[str, str] | None = None
@@ -273,14 +287,24 @@ def _server(url: str) -> httpx.URL:
     return server
 
 
-def _transport(server: httpx.URL) -> dict:
+def _trusted(certificates: str | os.PathLike | None) -> ssl.SSLContext | bool:
+    if certificates is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=certificates)
+    except (OSError, ssl.SSLError) as problem:
+        raise ValueError(f"Expected a file of certificates (PEM). Received: {certificates} ({problem.strerror}).") from None
+
+
+def _transport(server: httpx.URL, trusted: ssl.SSLContext | bool) -> dict:
     """The transport for HTTPX: direct for this machine and those in NO_PROXY, else through the proxy of the environment."""
     proxies = urllib.request.getproxies()
     proxy = proxies.get(server.scheme) or proxies.get("all")
     if not proxy or _is_here(server.host) or urllib.request.proxy_bypass(server.netloc.decode()):
-        return {"transport": httpx.HTTPTransport()}  # given a transport, HTTPX ignores the environment
+        return {"transport": httpx.HTTPTransport(verify=trusted)}  # given a transport, HTTPX ignores the environment
     try:
-        return {"transport": httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")}
+        proxy_url = proxy if "://" in proxy else f"http://{proxy}"
+        return {"transport": httpx.HTTPTransport(verify=trusted, proxy=proxy_url)}
     except (ValueError, ImportError, httpx.InvalidURL) as problem:
         raise ValueError(
             f"Expected a proxy that HTTPX can use. Received: {proxy.rpartition('@')[2]} from the environment ({problem}). "

@@ -1,10 +1,11 @@
-"""Counts and latencies for Prometheus, under the names of TensorFlow Serving's metrics.
+"""Counts and latencies for Prometheus, under the names of TensorFlow Serving's metrics, and some of our own.
 
 With several worker processes, `PROMETHEUS_MULTIPROC_DIR` names the directory in which their metrics are collected.
 """
 
 import functools
 import os
+import re
 from collections.abc import Callable
 
 import prometheus_client
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, multiproces
 from serving.status import Code
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SUFFIX = re.compile(rb"(?m)^(# \w+ )?([:\w]+_count)_total")  # which TensorFlow Serving's counters do not have
 _BUCKETS = [10 * 1.8**power for power in range(32)]  # µs, as in TensorFlow Serving's `util.cc`
 
 prometheus_client.disable_created_metrics()
@@ -23,6 +25,20 @@ _latency = Histogram(
     ["model_name", "API", "entrypoint"],
     buckets=_BUCKETS,
 )
+_connections = Counter(":latent_zoo:rest:connection_count", "The number of connections that were accepted.")
+_refused = Counter(
+    ":latent_zoo:rest:refused_count", "The number of requests that were refused before they were read.", ["status"]
+)
+
+
+def connected() -> None:
+    """Counts one connection over REST."""
+    _connections.inc()
+
+
+def refused(status: int) -> None:
+    """Counts one request over REST that its limits, its form or a missing token refused, by HTTP status."""
+    _refused.labels(str(status)).inc()
 
 
 def record(model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
@@ -40,7 +56,7 @@ def page() -> bytes:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
     text = prometheus_client.generate_latest(registry)
-    return text.replace(b":request_count_total", b":request_count")  # TensorFlow Serving's counters have no suffix
+    return _SUFFIX.sub(rb"\1\2", text)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ import weakref
 
 GRACE = 10  # seconds for the server to end before it is killed
 ADDRESSES = (
-    r"Serving .* at (?:(?P<rest>http://[^/]+)/v1/models/)?(?: and )?"
+    r"Serving .* at (?:(?P<rest>https?://[^/]+)/v1/models/)?(?: and )?"
     r"(?:grpc://(?P<grpc>\S+))?(?: and )?(?:unix:.+)?$"
 )
 

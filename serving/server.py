@@ -67,6 +67,17 @@ class Options(NamedTuple):
     tensorflow_inter_op_parallelism: int = 0
     per_process_gpu_memory_fraction: float = 0.0
     workers: int = 1
+    # Of REST, beyond TensorFlow Serving
+    rest_api_max_url_bytes: int = 1 << 16
+    rest_api_max_header_bytes: int = 1 << 16
+    rest_api_max_body_bytes: int = 1 << 30
+    rest_api_max_connections: int = 4096
+    rest_api_head_timeout_in_ms: int = 20_000
+    rest_api_body_timeout_in_ms: int = 300_000
+    rest_api_idle_timeout_in_ms: int = 75_000
+    rest_api_ssl_config_file: str | None = None
+    rest_api_access_log: bool = False
+    auth_token_file: str | None = None
 
 
 def serve(options: Options) -> None:
@@ -133,7 +144,8 @@ def _address(host: str, port: int) -> str:
 def _announce(options: Options, names: list[str]) -> None:
     addresses = []
     if options.rest_api_port != OFF:
-        addresses.append(f"http://{_address(options.host, options.rest_api_port)}/v1/models/")
+        scheme = "https" if options.rest_api_ssl_config_file else "http"
+        addresses.append(f"{scheme}://{_address(options.host, options.rest_api_port)}/v1/models/")
     if options.port != OFF:
         addresses.append(f"grpc://{_address(options.host, options.port)}")
     if options.grpc_socket_path:
@@ -158,15 +170,17 @@ def serve_here(
     """
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
+    from serving import front
     from serving.models import configuration
-    from serving.rest.application import Application
     from serving.rpc import server, service
+    from serving.tokens import Tokens
 
     sys.setswitchinterval(SWITCH)
-    np.seterr(over="ignore")  # numbers too large for float32 become infinite, as in TensorFlow Serving
+    np.seterr(over="ignore")  # numbers of an .npy that are too large for float32 become infinite
     models = _models(options, member)
     credentials = _credentials(options, configuration.tls(options.ssl_config_file))
-    metrics_path = configuration.monitoring(options.monitoring_config_file)
+    tokens = Tokens(options.auth_token_file) if options.auth_token_file else None
+    answer = front.answering(models, options, tokens)
     gc.collect()
     gc.freeze()  # else each full collection would take a tenth of a second for TensorFlow's many objects
     with contextlib.ExitStack() as stack:
@@ -177,11 +191,9 @@ def serve_here(
             reload = functools.partial(_replace, models)
             reload = member.replacing(reload) if member else reload
             methods = service.Service(models, reload, options.enable_serialization_as_tensor_content)
-            started = server.start(methods, addresses, _grpc_settings(options, credentials))
+            started = server.start(methods, addresses, _grpc_settings(options, credentials, tokens))
             stack.callback(lambda: started.stop(GRACE).wait())
-        timeout = options.rest_api_timeout_in_ms / 1000
-        app = Application(models, timeout, options.rest_api_enable_cors_support, metrics_path)
-        _run(app, listeners, functools.partial(ready, sorted(models.names)))
+        _run(answer, listeners, functools.partial(ready, sorted(models.names)))
 
 
 @contextlib.contextmanager
@@ -304,7 +316,7 @@ def _grpc_addresses(options: Options) -> list[str]:
     return [*addresses, *([f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else [])]
 
 
-def _grpc_settings(options: Options, credentials):
+def _grpc_settings(options: Options, credentials, tokens):
     from serving.rpc.server import Settings, channel_arguments
 
     return Settings(
@@ -314,17 +326,16 @@ def _grpc_settings(options: Options, credentials):
         arguments=channel_arguments(options.grpc_channel_arguments or ""),
         healthcheck=options.enable_grpc_healthcheck_service,
         profiler=options.enable_profiler,
+        tokens=tokens,
     )
 
 
-def _run(app, listeners: list[socket.socket], ready) -> None:
+def _run(answer, listeners: list[socket.socket], ready) -> None:
     """Answers on `listeners` until a signal ends it; without any, just waits for the signal."""
     if not listeners:
         ready()
         return _wait_for_signal()
-    from serving.rest import transport
-
-    transport.run(app.handle, listeners, ready, GRACE)
+    answer(listeners, ready, GRACE)
 
 
 def _wait_for_signal() -> None:

@@ -48,14 +48,14 @@ HTTP = {
 
 
 class RequestError(Exception):
-    """A request that fails; the client gets `code` (over HTTP `status`) and `message`.
+    """A request that fails; the client gets `code` (over HTTP `status`, and `headers`, complete lines) and `message`.
 
     `request_error` makes one of any other exception.
     """
 
-    def __init__(self, code: Code, message: str, status: int | None = None):
+    def __init__(self, code: Code, message: str, status: int | None = None, headers: bytes = b""):
         super().__init__(message)
-        self.code, self.message, self.status = code, message, status or HTTP.get(code, 500)
+        self.code, self.message, self.status, self.headers = code, message, status or HTTP.get(code, 500), headers
 
 
 def invalid(message: str) -> RequestError:

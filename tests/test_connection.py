@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import re
+import socket
 
 import pytest
 
 from serving.rest.budget import Budget
 from serving.rest.connection import Connection, Limits
 from serving.rest.messages import Response
-from serving.rest.transport import watch
+from serving.rest.transport import allow_files, watch
+from serving.status import Code, RequestError
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 MANY = 1 << 20
@@ -37,9 +39,9 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(limits=Limits(), budget=NO_BUDGET, tick=0.02):  # noqa: B008
+async def served(limits=Limits(), budget=NO_BUDGET, tick=0.02, admit=None):  # noqa: B008
     served = Served()
-    make = lambda: Connection(served.handle, served.connections, limits, budget)  # noqa: E731
+    make = lambda: Connection(served.handle, served.connections, limits, budget, admit)  # noqa: E731
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     watching = asyncio.create_task(watch(served.connections, tick))
     served.port = server.sockets[0].getsockname()[1]
@@ -341,5 +343,133 @@ def test_an_old_client_is_told_that_the_connection_is_kept():
             received = await asyncio.wait_for(reader.readuntil(b"/a"), 10) + await asyncio.wait_for(reader.readuntil(b"/a"), 10)
             assert received.count(b"connection: keep-alive\r\n") == 2
             writer.close()
+
+    run(main())
+
+
+def test_a_url_and_headers_have_limits_of_their_own():
+    limits = Limits(url=100, head=1000)
+    assert (
+        asked(b"GET /" + b"x" * 90 + b" HTTP/1.1\r\nX: " + b"y" * 900 + b"\r\nConnection: close\r\n\r\n", limits=limits)[0][0]
+        == 200
+    )
+    assert asked(b"GET /" + b"x" * 100 + b" HTTP/1.1\r\n\r\n", limits=limits)[0][0] == 414
+    assert asked(b"GET / HTTP/1.1\r\nX: " + b"y" * 1000 + b"\r\n\r\n", limits=limits)[0][0] == 431
+
+
+def test_one_connection_too_many_takes_the_place_of_an_idle_one_or_is_refused():
+    async def main():
+        async with served(Limits(connections=2)) as server:
+            writers = []  # a connection is closed with the last reference to its writer
+
+            async def opened(sent: bytes) -> asyncio.StreamReader:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writers.append(writer)
+                writer.write(sent)
+                return reader
+
+            idle = await opened(GET % b"a")
+            assert (await idle.readline()).startswith(b"HTTP/1.1 200")
+            busy = await opened(GET % b"later")
+            while len(server.requests) < 2:
+                await asyncio.sleep(0.01)
+            third = await opened(GET % b"later/third")
+            while len(server.requests) < 3:
+                await asyncio.sleep(0.01)
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(idle.read(), 10)  # until its end
+            fourth = await opened(b"")
+            assert answers(await asyncio.wait_for(fourth.read(), 10))[0][0] == 503
+            server.let_go()
+            for reader in (busy, third):
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+    run(main())
+
+
+def test_a_thousand_connections_are_answered():
+    async def main():
+        async with served() as server:
+
+            async def ask(number: int) -> bytes:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(GET % b"n%d" % number)
+                await opened.wait()
+                received = await reader.readuntil(b"/n%d" % number)
+                writer.close()
+                return received[:12]
+
+            opened = asyncio.Event()
+            asking = [asyncio.create_task(ask(number)) for number in range(1000)]
+            while len(server.connections) < 1000:
+                await asyncio.sleep(0.01)
+            opened.set()
+            assert set(await asyncio.gather(*asking)) == {b"HTTP/1.1 200"}
+
+    allow_files(4096)
+    run(main())
+
+
+def test_a_client_that_reads_next_to_nothing_is_disconnected():
+    async def main(rate: float) -> int:
+        async with served(Limits(idle_time=0.2, rate=rate)) as server:
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+                client.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(client, ("127.0.0.1", server.port))
+                await loop.sock_sendall(client, GET % b"large" * 40)
+                for _ in range(30):
+                    await asyncio.sleep(0.04)
+                    with contextlib.suppress(BlockingIOError, ConnectionError):
+                        client.recv(1 << 17)
+                return len(server.connections)
+
+    assert run(main(1e9)) == 0 and run(main(1)) == 1
+
+
+def test_at_the_end_what_has_begun_is_answered_and_nothing_else():
+    async def main():
+        async with served() as server:
+            lines = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(4)]
+            for (_, writer), sent in zip(lines, (b"", GET % b"a", GET % b"later", b"GET /part HTTP/1.1\r\n"), strict=True):
+                writer.write(sent)
+            await lines[1][0].readuntil(b"/a")
+            while len(server.requests) < 2 or len(server.connections) < 4:
+                await asyncio.sleep(0.01)
+            for connection in list(server.connections):
+                connection.finish()
+            assert await lines[0][0].read() == await lines[1][0].read() == b""
+            lines[2][1].write(GET % b"hidden")
+            lines[3][1].write(b"\r\n" + GET % b"hidden")
+            server.let_go()
+            for reader, _ in lines[2:]:
+                received = await reader.read()
+                assert received.startswith(b"HTTP/1.1 200") and b"connection: close" in received and b"hidden" not in received
+            assert [request.path for request in server.requests] == ["/a", "/later", "/part"]
+
+    run(main())
+
+
+def test_who_is_not_admitted_is_told_before_the_body_is_read():
+    def admit(method, path, headers):
+        if path != "/open" and headers.get(b"authorization") != b"Bearer a":
+            raise RequestError(Code.UNAUTHENTICATED, "Expected a token.", headers=b"www-authenticate: Bearer\r\n")
+
+    async def main():
+        async with served(admit=admit) as server:
+
+            async def answer(sent: bytes) -> bytes:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(sent)
+                received = await asyncio.wait_for(reader.read(), 10)
+                writer.close()
+                return received
+
+            refused = await answer(b"POST /a HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
+            assert refused.startswith(b"HTTP/1.1 401") and b"www-authenticate: Bearer\r\n" in refused and not server.requests
+            assert (await answer(CLOSE)).startswith(b"HTTP/1.1 401")
+            assert (await answer(CLOSE.replace(b"/end", b"/open"))).startswith(b"HTTP/1.1 200")
+            assert (await answer(CLOSE.replace(b"\r\nC", b"\r\nAuthorization: Bearer a\r\nC"))).startswith(b"HTTP/1.1 200")
 
     run(main())

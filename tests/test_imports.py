@@ -25,7 +25,7 @@ FLOORS = {  # those of serving that each one may import; "base" and "top" are fi
     "export": {"base"},
     "top": {"base", "models", "rest", "rpc", "export"},
 }
-BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics", "protobufs"}
+BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics", "protobufs", "tokens", "tracing"}
 CLIENT = (
     "serving/command.py",
     "serving/client.py",

@@ -1,6 +1,7 @@
 """The REST front end: TensorFlow Serving's API and some additions."""
 
 import asyncio
+import contextlib
 import functools
 import re
 import threading
@@ -19,10 +20,11 @@ from serving.models.batcher import Batcher
 from serving.models.models import Models
 from serving.models.serialized import INPUT
 from serving.models.servable import Servable
-from serving.rest import binary_tensors, bodies, json_examples, json_tensors, openapi
-from serving.rest.bodies import LARGE
+from serving.rest import binary_tensors, bodies, json_examples, json_tensors, openapi, pictures
+from serving.rest.bodies import LARGE, QUICK
 from serving.rest.budget import BODIES, Share
 from serving.rest.messages import JSON, Request, Response
+from serving.rest.observers import Observer
 from serving.status import Code, RequestError, as_json, invalid, request_error
 
 # As in `http_rest_api_util.cc` of TensorFlow Serving, where the last word must be in lower case; here it need not be.
@@ -30,10 +32,11 @@ VERSION = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
 PREDICT = re.compile(rf"(?i)/v1/models/(?P<name>[^/:]+){VERSION}:(?P<verb>classify|regress|predict)")
 STATUS = re.compile(rf"(?i)/v1/models(?:/|(?:/(?P<name>[^/:]+))?{VERSION}(?:/(?P<verb>metadata|schema))?)")
 
+PROBES = ("/livez", "/readyz")
 TEXT, HTML = "text/plain; charset=utf-8", "text/html; charset=utf-8"
 CORS = b"""access-control-allow-origin: *\r
 access-control-allow-methods: POST, GET\r
-access-control-allow-headers: Content-Type\r
+access-control-allow-headers: Authorization, Content-Type\r
 """
 
 Respond = Callable[[Response], None]
@@ -45,12 +48,20 @@ class Application:
     Args:
         timeout: of one request, in seconds.
         cors: whether to allow requests from pages of other origins.
-        metrics_path: URL path of the metrics for Prometheus; None for none.
+        metrics_path: another URL path of the metrics for Prometheus, beside /metrics.
+        observer: is told of every request and its response.
     """
 
-    def __init__(self, models: Models, timeout: float = 30.0, cors: bool = False, metrics_path: str | None = None):
+    def __init__(
+        self,
+        models: Models,
+        timeout: float = 30.0,
+        cors: bool = False,
+        metrics_path: str | None = None,
+        observer: Observer | None = None,
+    ):
         self.models, self.timeout = models, timeout
-        self._cors = CORS if cors else b""
+        self._cors, self._observer = CORS if cors else b"", observer
         self._waiting: set[Batcher] = set()
         self._pages: dict[str, Callable[[], Response]] = {
             "/livez": lambda: Response(b"ok", TEXT),
@@ -58,24 +69,24 @@ class Application:
             "/openapi.json": lambda: Response(orjson.dumps(openapi.document(self.models))),
             "/docs": lambda: Response(openapi.PAGE, HTML),
         }
-        if metrics_path:
-            self._pages[metrics_path] = lambda: Response(metrics.page(), metrics.CONTENT_TYPE)
+        for path in filter(None, ("/metrics", metrics_path)):
+            self._pages[path] = lambda: Response(metrics.page(), metrics.CONTENT_TYPE)
 
     def handle(self, request: Request, respond: Respond) -> Callable[[], None] | None:
-        """Answers one request, in the event loop's thread; large ones are read and written in another thread.
+        """Answers one request, in the event loop's thread; what may take long is done in another thread.
 
         Returns a function to be called if the client disconnects before the response, or None.
         """
+        if self._observer is not None:
+            respond = functools.partial(_both, self._observer(request), respond)
         if self._cors:
             respond = functools.partial(_with_headers, respond, self._cors)
+        if request.method != "POST" and request.path not in PROBES:
+            return asyncio.ensure_future(self._look(request, respond)).cancel
         try:
             if request.path[:4].lower() != "/v1/":
                 return respond(self._page(request))
-            if request.method == "OPTIONS":
-                return respond(_preflight(request))
             name, verb, wanted = _parsed(request.method, request.path)
-            if request.method != "POST":
-                return respond(self._status(name, verb, wanted))
         except Exception as error:
             return respond(_failed(request_error(error)))
         call = _Call(self, request, name, verb, wanted, respond)
@@ -84,6 +95,26 @@ class Application:
         else:
             call.start_beside()
         return call.abandon
+
+    async def _look(self, request: Request, respond: Respond) -> None:
+        """Answers a request that calls no model, in another thread: the signatures of a wide table take long to write."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                response = await asyncio.get_running_loop().run_in_executor(None, self._looked, request)
+        except TimeoutError:
+            response = _TOO_LATE
+        except asyncio.CancelledError:
+            response = _GONE
+        except Exception as error:
+            response = _failed(request_error(error))
+        respond(response)
+
+    def _looked(self, request: Request) -> Response:
+        if request.path[:4].lower() != "/v1/":
+            return self._page(request)
+        if request.method == "OPTIONS":
+            return _preflight(request)
+        return self._status(*_parsed(request.method, request.path))
 
     def _page(self, request: Request) -> Response:
         page = self._pages.get(request.path)
@@ -139,10 +170,10 @@ class _Call:
         self._name, self._verb, self._wanted = name, verb, wanted
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._started, self._timer = time.perf_counter(), None
-        self._ends: list[Callable[[], None]] = []  # cancel the waiting of other threads
+        self._share = Share(BODIES)
 
     def start(self) -> None:
-        """Reads the request and queues it; if it is large when unpacked, `start_beside` takes over."""
+        """Reads the request and queues it; if that may take long, `start_beside` takes over."""
         try:
             self._read(LARGE, _uncounted)
             batcher = self._endpoint.batcher
@@ -155,14 +186,13 @@ class _Call:
             self._fail(error)
 
     def start_beside(self) -> None:
-        """Does everything in another thread."""
-        share = Share(BODIES)
+        """Does everything in other threads."""
         try:
-            share.grow(len(self._request.body))
+            self._share.grow(len(self._request.body))
         except RequestError as error:
             return self._fail(error)
         self._limit_time()
-        self._loop.run_in_executor(None, self._run, share)
+        self._loop.run_in_executor(None, self._run)
 
     def _limit_time(self) -> None:
         self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
@@ -175,23 +205,22 @@ class _Call:
         """Whether the client still waits for the response: there was no timeout, and it has not disconnected."""
         return self._respond is not None
 
-    def _until(self, end: Callable[[], None]) -> None:
-        self._ends.append(end)
-        if not self._is_wanted():
-            end()
-
-    def _run(self, share: Share) -> None:
+    def _run(self) -> None:
         try:
             if self._is_wanted():
-                self._read(max(bodies.MOST, share.size), share.grow)
+                self._read(max(bodies.MOST, self._share.size), self._share.grow)
             if self._is_wanted():
-                self._give(self._endpoint.run(self._values, self._until))
+                batcher = self._endpoint.batcher
+                batcher.enqueue(self._endpoint.task(self._values, self._done, self._is_wanted))
+                batcher.step_beside()
+            else:
+                self._share.resize(0)
         except Exception as error:
             self._fail(error)
-        finally:
-            share.resize(0)
 
     def _read(self, limit: int, take: bodies.Take) -> None:
+        """Reads the values; TooLarge says that they have more than `limit` bytes, or take longer than an event loop waits."""
+        quick = take is _uncounted
         servable = self._application.models.get(self._name, **self._wanted)
         headers = self._request.headers
         content_type = headers.get(b"content-type", b"").lower()
@@ -206,18 +235,22 @@ class _Call:
             self._write = functools.partial(_written, headers.get(b"accept", b"").decode("latin-1"))
         elif self._verb != "predict":
             method, write = _METHODS[self._verb]
-            signature, examples = bodies.read_examples(body, take)
+            signature, examples = bodies.read_examples(body, take, quick)
             self._endpoint, self._values = inference.endpoint(servable, signature, method), {INPUT: examples}
             self._write = functools.partial(write, len(examples))
         else:
-            self._endpoint, self._values, rows = bodies.read_json(body, servable.endpoint, take)
+            self._endpoint, self._values, rows = bodies.read_json(body, servable.endpoint, take, quick)
             self._write = _rows if rows else _columns
+        if files := pictures.files(self._values.values()):
+            if quick:
+                raise bodies.TooLarge(LARGE)
+            take(pictures.unpacked_size(files))
 
     def _done(self, result: list[np.ndarray] | BaseException) -> None:
         if isinstance(result, BaseException):
             return self._fail(self._endpoint.request_error(result, self._values))
         outputs = dict(zip(self._endpoint.outputs, result, strict=True))
-        if threading.get_ident() == self._thread and sum(map(_size, result)) >= LARGE:
+        if threading.get_ident() == self._thread and not _is_quick(result):
             self._loop.run_in_executor(None, self._give, outputs)
         else:
             self._give(outputs)
@@ -233,10 +266,13 @@ class _Call:
         self._end(_failed(problem), problem.code)
 
     def _end(self, response: Response, code: Code) -> None:
+        if self._share.size:
+            self._share.resize(0)
         if threading.get_ident() == self._thread:
             self._finish(response, code)
         else:
-            self._loop.call_soon_threadsafe(self._finish, response, code)
+            with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+                self._loop.call_soon_threadsafe(self._finish, response, code)
 
     def _finish(self, response: Response, code: Code) -> None:
         respond, self._respond = self._respond, None
@@ -244,8 +280,6 @@ class _Call:
             return
         if self._timer is not None:
             self._timer.cancel()
-        for end in self._ends:
-            end()
         if self._name in self._application.models.names:
             metrics.record(self._name, self._verb, "REST", code, time.perf_counter() - self._started)
         respond(response)
@@ -253,6 +287,13 @@ class _Call:
 
 def _uncounted(size: int) -> None:
     """Takes nothing: bodies in the event loop are small, and are read one at a time."""
+
+
+def _is_quick(outputs: list[np.ndarray]) -> bool:
+    """Whether outputs are written in about a millisecond; numbers that are all finite are, unless there are very many."""
+    if (size := sum(map(_size, outputs))) < QUICK:
+        return True
+    return size < LARGE and len(outputs) == 1 and outputs[0].dtype.kind in "fiu" and bool(np.isfinite(outputs[0]).all())
 
 
 def _size(output: np.ndarray) -> int:
@@ -297,8 +338,13 @@ _TOO_LATE = _failed(RequestError(Code.DEADLINE_EXCEEDED, "Timed out waiting for 
 _GONE = _failed(RequestError(Code.CANCELLED, "The client has disconnected"))
 
 
+def _both(first: Respond, second: Respond, response: Response) -> None:
+    first(response)
+    second(response)
+
+
 def _with_headers(respond: Respond, headers: bytes, response: Response) -> None:
-    respond(response._replace(headers=headers))
+    respond(response._replace(headers=response.headers + headers))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -6,28 +6,32 @@ thread. With a task and a coroutine for each request, as in ASGI, the transport 
 
 import asyncio
 import io
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 import httptools
 
+from serving import metrics
 from serving.rest.budget import BODIES, Budget, Share
-from serving.rest.messages import CLOSED, JSON, KEPT, Handler, Request, Response, head
+from serving.rest.messages import CLOSED, JSON, KEPT, Admit, Handler, Request, Response, head
 from serving.status import RequestError, as_json
 
 
 class Limits(NamedTuple):
-    """Limits of one connection, in bytes, requests and seconds."""
+    """Limits of one connection, in bytes, requests and seconds, and how many connections there may be."""
 
-    head: int = 1 << 16  # of request line and headers
+    url: int = 1 << 16
+    head: int = 1 << 16  # of the headers, with 32 for each
     body: int = 1 << 30
+    connections: int = 4096
     small: int = 1 << 16  # received bytes that are not counted in the shared budget
     pipelined: int = 16  # waiting requests, after which reading pauses
-    idle_time: float = 75  # without a request, or with a response that the client does not read
+    idle_time: float = 75  # without a request, and between two looks at how much of a response the client has read
     head_time: float = 20  # this and the rate as in Apache's mod_reqtimeout
     body_time: float = 300  # as Node's `server.requestTimeout`
-    rate: float = 500  # bytes per second, over every `head_time` of a body
+    rate: float = 500  # bytes per second, over every `head_time` of a body and every `idle_time` of reading a response
     linger_time: float = 2  # for a client that is still sending to read why it was refused
 
 
@@ -37,11 +41,24 @@ _BETWEEN, _HEAD, _BODY, _LINGERING = range(4)  # what is being received
 
 
 class Connection(asyncio.Protocol):
-    """One client connection; its requests are answered one after the other."""
+    """One client connection; its requests are answered one after the other.
 
-    def __init__(self, handle: Handler, connections: set["Connection"], limits: Limits = LIMITS, budget: Budget = BODIES):
-        self._handle, self._connections, self._limits = handle, connections, limits
-        self._most = limits.head
+    Args:
+        handle: is called with every request.
+        connections: all that are open; it adds and removes itself.
+        budget: of memory, for the bodies of all.
+        admit: is called with path, method and headers before a body is read; raises a RequestError to refuse the request.
+    """
+
+    def __init__(
+        self,
+        handle: Handler,
+        connections: set["Connection"],
+        limits: Limits = LIMITS,
+        budget: Budget = BODIES,
+        admit: Admit | None = None,
+    ):
+        self._handle, self._connections, self._limits, self._admit = handle, connections, limits, admit
         self._stage, self._seconds = _BETWEEN, 0.0  # and for how many seconds
         self._size = 0  # bytes of the request that have been received
         self._silent = -1  # bytes received since the parser last reported anything; -1 right after it did
@@ -53,14 +70,24 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._waiting_size = 0
         self._share = Share(budget)
-        self._full, self._unread = False, 0  # of the write buffer: whether it is full, and bytes the client has not read
-        self._paused = False
+        self._full = False  # the write buffer
+        self._written, self._read = 0, 0  # bytes of all responses, and how many the client had read at the last look
+        self._slow = 0.0  # seconds since then
+        self._paused = self._finishing = False
         self._last: bytes | None = None  # what is sent after all responses; nothing more is read then
 
-    def close_if_idle(self) -> None:
-        """Closes the connection unless a request is being answered."""
-        if self._current is None:
-            self._transport.close()
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a request has come that is not answered, and all answers are sent."""
+        answered = self._stage == _BETWEEN and self._current is None and not self._waiting
+        return answered and not self._transport.get_write_buffer_size()
+
+    def finish(self) -> None:
+        """Answers the requests that have begun, and closes the connection."""
+        self._finishing = True
+        if self._stage == _BETWEEN:
+            self._last = self._last or b""
+            self._next()
 
     def abort(self) -> None:
         """Closes the connection at once."""
@@ -71,11 +98,10 @@ class Connection(asyncio.Protocol):
         self._seconds += seconds
         limits, unread = self._limits, self._transport.get_write_buffer_size()
         if unread:
-            if unread != self._unread:
-                self._unread, self._seconds = unread, 0.0
-            elif self._seconds >= limits.idle_time:
-                self.abort()
-        elif self._stage == _LINGERING:
+            self._wait_for_reader(seconds, unread)
+            return
+        self._read, self._slow = self._written, 0.0
+        if self._stage == _LINGERING:
             if self._seconds >= limits.linger_time:
                 self.abort()
         elif self._current is not None or self._paused:
@@ -87,6 +113,15 @@ class Connection(asyncio.Protocol):
             self._wait_for_body()
         elif self._seconds >= limits.idle_time:
             self._transport.close()
+
+    def _wait_for_reader(self, seconds: float, unread: int) -> None:
+        """Ends the connection of a client that reads next to nothing of what is written for it."""
+        limits, self._slow = self._limits, self._slow + seconds
+        if self._slow >= limits.idle_time:
+            read = self._written - unread - _queued(self._transport)
+            if read - self._read < limits.rate * self._slow:
+                self.abort()
+            self._read, self._slow = read, 0.0
 
     def _wait_for_body(self) -> None:
         limits = self._limits
@@ -103,9 +138,22 @@ class Connection(asyncio.Protocol):
     # From the event loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self._transport, self._peer = transport, _host(transport)
         self._parser = httptools.HttpRequestParser(self)
         self._connections.add(self)
+        metrics.connected()
+        if len(self._connections) > self._limits.connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Closes an idle connection for this one, or refuses this one."""
+        idle = next((other for other in self._connections if other.idle and other is not self), None)
+        if idle is not None:
+            self._connections.discard(idle)
+            idle.abort()
+        else:
+            most = self._limits.connections
+            self._refuse(_Refused(503, f"Expected at most {most} connections at once. Received: more. Try again later."))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self)
@@ -116,10 +164,10 @@ class Connection(asyncio.Protocol):
             self._abandon()
 
     def eof_received(self) -> bool:
-        """Whether the connection stays open for responses."""
+        """Whether the connection stays open for responses; over TLS it cannot."""
         self._last = self._last or b""
         self._drop()
-        return self._current is not None or bool(self._waiting)
+        return (self._current is not None or bool(self._waiting)) and self._transport.can_write_eof()
 
     def data_received(self, data: bytes) -> None:
         if self._last is not None:
@@ -155,15 +203,20 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._url += url
         self._size += len(url)
-        if self._size > self._most:
-            raise _Refused(414, f"Expected a URL of at most {self._limits.head} bytes. Received: more.")
+        if self._size > self._limits.url:
+            raise _Refused(414, f"Expected a URL of at most {self._limits.url} bytes. Received: more.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value) + 32  # overhead of a header, as in RFC 7541, 4.1
         name = name.lower()
         if self._stage == _HEAD:  # else it is a trailer, which is ignored
-            self._headers[name] = value if name not in self._headers else self._headers[name] + b", " + value
-            if self._size > self._most:
+            if name not in self._headers:
+                self._headers[name] = value
+            elif name == b"host":
+                raise _Refused(400, "Expected one Host header. Received: several.")
+            else:
+                self._headers[name] += b", " + value
+            if self._size - len(self._url) > self._limits.head:
                 raise self._head_too_large()
 
     def on_headers_complete(self) -> None:
@@ -171,6 +224,8 @@ class Connection(asyncio.Protocol):
         if b"upgrade" in headers and self._upgrades():
             return
         self._stage, self._seconds, self._size, self._silent = _BODY, 0.0, 0, -1
+        if self._admit is not None:
+            self._ask_to_admit()
         if b"content-length" in headers and int(headers[b"content-length"]) > self._limits.body:
             raise self._body_too_large()
         if b"transfer-encoding" in headers:
@@ -197,12 +252,16 @@ class Connection(asyncio.Protocol):
             return
         if not (keep_alive := parser.should_keep_alive()):
             self._require_version(parser.get_http_version())
-        path, _, query = (url if url[:1] == b"/" else _relative(url)).decode("latin-1").partition("?")
+        if self._finishing:
+            if self._last is not None:  # this one came with the last
+                return
+            keep_alive, self._last = False, b""
+        path, _, query = _path(url).partition("?")
         method = parser.get_method().decode()
         body = body if isinstance(body, bytes) else body.getvalue()
         self._stage, self._seconds, self._size, self._body = _BETWEEN, 0.0, 0, b""
         self._continues = False
-        request = Request(method, path, query, headers, body, keep_alive and method != "CONNECT")
+        request = Request(method, path, query, headers, body, keep_alive and method != "CONNECT", self._peer)
         if self._current is None and not self._waiting and not self._full:
             if self._share.size:
                 self._hold()
@@ -212,6 +271,12 @@ class Connection(asyncio.Protocol):
             self._waiting_size += len(body)
             self._throttle()
             self._hold()
+
+    def _ask_to_admit(self) -> None:
+        try:
+            self._admit(self._parser.get_method().decode(), _path(self._url).partition("?")[0], self._headers)
+        except RequestError as error:
+            raise _Refused(error.status, error.message, error.headers) from None
 
     def _require_chunks(self, coding: bytes) -> None:
         version = self._parser.get_http_version()
@@ -304,12 +369,15 @@ class Connection(asyncio.Protocol):
         request, self._current = self._current, None
         if self._transport.is_closing():
             return
-        kept = CLOSED if not request.keep_alive else KEPT if b"connection" in request.headers else b""
+        last = not request.keep_alive or (self._last == b"" and not self._waiting)
+        kept = CLOSED if last else KEPT if b"connection" in request.headers else b""
         body = response.body if request.method != "HEAD" else b""
+        start = head(response, kept)
+        self._written += len(start) + len(body)
         if len(body) > COPIED:
-            self._transport.writelines((head(response, kept), body))
+            self._transport.writelines((start, body))
         else:
-            self._transport.write(head(response, kept) + body)
+            self._transport.write(start + body)
         self._seconds = 0.0
         if not request.keep_alive:
             self._end()
@@ -335,8 +403,9 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refused: "_Refused") -> None:
         """Sends the refusal after the responses to all earlier requests, then closes the connection."""
-        response = Response(as_json(str(refused)), JSON, refused.status)
+        response = Response(as_json(str(refused)), JSON, refused.status, refused.headers)
         self._last = head(response, CLOSED) + response.body
+        metrics.refused(refused.status)
         self._drop()
         self._throttle()
         self._next()
@@ -344,21 +413,39 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         if self._last:  # closing with unread input resets the socket, and the client might not see the response
             self._stage, self._seconds = _LINGERING, 0.0
-            self._transport.write_eof()
+            if self._transport.can_write_eof():  # TLS has no half-closed connections
+                self._transport.write_eof()
             self._throttle()
         else:
             self._transport.close()
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, message: str):
+    def __init__(self, status: int, message: str, headers: bytes = b""):
         super().__init__(message)
-        self.status = status
+        self.status, self.headers = status, headers
 
 
-def _relative(url: bytes) -> bytes:
-    """Path and query of a full URL, as it is sent to proxies."""
-    if not url.lower().startswith((b"http://", b"https://")):
-        return url
-    _, _, rest = url.partition(b"://")
-    return b"/" + rest.partition(b"/")[2]
+def _host(transport: asyncio.Transport) -> str:
+    """The address of the client; nothing on a Unix socket."""
+    peer = transport.get_extra_info("peername")
+    return peer[0] if isinstance(peer, tuple) else ""
+
+
+def _queued(transport: asyncio.Transport) -> int:
+    """The bytes that the system has taken and the client has not, megabytes at times; 0 where it does not tell."""
+    try:
+        import fcntl
+        import termios
+
+        number = transport.get_extra_info("socket").fileno()
+        return int.from_bytes(fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (ImportError, OSError):
+        return 0
+
+
+def _path(url: bytes) -> str:
+    """Path and query of a URL, which may be a full one, as it is sent to proxies."""
+    if url[:1] != b"/" and url.lower().startswith((b"http://", b"https://")):
+        url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
+    return url.decode("latin-1")

@@ -33,6 +33,12 @@ def read(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest:
     return _fast(body, endpoint_of) or read_exactly(body, endpoint_of)
 
 
+def read_lists(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest | None:
+    """As `read`, if the request is one list of numbers in the declared shape, which is parsed at hundreds of MB/s; None for
+    all others."""
+    return _fast(body, endpoint_of, alone=True)
+
+
 def write(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
     """The JSON body of a response, in rows or in columns, as the request.
 
@@ -54,8 +60,12 @@ def write(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
 # Fast parsing
 
 
-def _fast(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest | None:
-    """Parses requests of numbers in the declared shapes, as most are; None for all others."""
+def _fast(body: bytes, endpoint_of: Callable[[str], Endpoint], alone: bool = False) -> ParsedRequest | None:
+    """Parses requests of numbers in the declared shapes, as most are; None for all others.
+
+    Args:
+        alone: whether to leave inputs that are sent by name, which are read one by one.
+    """
     try:
         request = simdjson.Parser().parse(body)
         name = request["signature_name"] if "signature_name" in request else ""  # noqa: SIM401 - `get` takes four times as long
@@ -65,9 +75,9 @@ def _fast(body: bytes, endpoint_of: Callable[[str], Endpoint]) -> ParsedRequest 
         sent = request["instances" if rows else "inputs"]
         endpoint = endpoint_of(name)
         if isinstance(sent, simdjson.Object):
-            values = None if rows else _named(sent, endpoint)
+            values = None if rows or alone else _named(sent, endpoint)
         elif rows and isinstance(sent[0], simdjson.Object):
-            values = _named_rows(sent, endpoint)
+            values = None if alone else _named_rows(sent, endpoint)
         elif len(endpoint.inputs) == 1:
             ((key, spec),) = endpoint.inputs.items()
             values = {key: _numbers(sent, spec.dtype, spec.shape or (), body)}
@@ -127,9 +137,16 @@ _WIDE = {"f": np.dtype("f8"), "i": np.dtype("i8")}
 
 
 def _cast(array: np.ndarray, dtype: np.dtype, shape: tuple[int, ...] = ()) -> np.ndarray | None:
-    if dtype.kind == "i" and (array.min() < (bounds := np.iinfo(dtype)).min or array.max() > bounds.max):
+    """The numbers in another type and shape; None if one is beyond the range of the type."""
+    if dtype.kind == "i":
+        bounds = np.iinfo(dtype)
+        inside = array.min() >= bounds.min and array.max() <= bounds.max
+        return array.astype(dtype).reshape(shape) if inside else None
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype).reshape(shape)
+    except FloatingPointError:
         return None
-    return array.astype(dtype).reshape(shape)
 
 
 def _nested(value, inner: tuple[int, ...]) -> bool:

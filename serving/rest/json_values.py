@@ -224,6 +224,7 @@ def _fill(value, level: int, shape: list[int], convert: Callable, leaves: list) 
 @functools.lru_cache(maxsize=1024)
 def _converter(spec: TensorSpec) -> Callable:
     kind = "none" if spec.name in ("half", "bfloat16") else spec.dtype.kind
+    beyond = math.ldexp(2 - 2**-24, 127) if spec.dtype == "float32" else math.inf  # what is rounded to infinity
 
     def refused(value):
         return invalid(f"JSON Value: {_shown(value)} Type: {_kind(value)} is not of expected type: {spec.name}")
@@ -231,7 +232,10 @@ def _converter(spec: TensorSpec) -> Callable:
     def number(value):
         if type(value) not in (int, float):
             raise refused(value)
-        return float(value)
+        found = float(value)
+        if abs(found) >= beyond and math.isfinite(found):  # else Infinity itself was sent
+            raise invalid(f"Cannot convert JSON value: {_shown(value)} to {spec.name} without loss of precision.")
+        return found
 
     def integer(value):
         bounds = np.iinfo(spec.dtype)

@@ -18,6 +18,7 @@ class Request(NamedTuple):
     headers: dict[bytes, bytes]
     body: bytes
     keep_alive: bool
+    client: str = ""  # its address
 
 
 class Response(NamedTuple):
@@ -31,6 +32,9 @@ class Response(NamedTuple):
 
 # Returns a function to be called if the client disconnects before the response, or None.
 Handler = Callable[[Request, Callable[[Response], None]], Callable[[], None] | None]
+
+# Is called with method, path and headers before a body is read; raises a RequestError to refuse the request.
+Admit = Callable[[str, str, dict[bytes, bytes]], None]
 
 
 KEPT, CLOSED = b"connection: keep-alive\r\n", b"connection: close\r\n"

@@ -1,53 +1,88 @@
 """HTTP on sockets: the event loop, its listeners, and the timeouts of its connections."""
 
 import asyncio
+import contextlib
+import functools
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 
-from serving.rest.connection import Connection
-from serving.rest.messages import Handler
+from serving.rest.connection import LIMITS, Connection, Limits
+from serving.rest.messages import Admit, Handler
 
 log = logging.getLogger(__name__)
 BACKLOG = 2048
+OTHER_FILES = 1024  # that a process may have open besides its connections
 TICK = 1.0  # seconds between checks of the timeouts
 
 
-def run(handle: Handler, listeners: Sequence[socket.socket], ready: Callable[[], None], grace: float) -> None:
+def run(
+    handle: Handler,
+    listeners: Sequence[socket.socket],
+    ready: Callable[[], None],
+    grace: float,
+    limits: Limits = LIMITS,
+    admit: Admit | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Answers on `listeners` until SIGINT or SIGTERM; calls `ready` when it has started.
 
     Args:
+        handle: is called with every request.
         grace: seconds for open requests to finish at the end.
+        admit: as in `Connection`.
+        tls: certificate and key, for HTTPS.
     """
     try:
         from uvloop import run as run_loop
     except ImportError:  # not available on every platform; asyncio's own loop works too, but is slower
         run_loop = asyncio.run
-    run_loop(_serve(handle, listeners, ready, grace))
+    allow_files(limits.connections + OTHER_FILES)
+    connections: set[Connection] = set()
+    make = functools.partial(Connection, handle, connections, limits, admit=admit)
+    run_loop(_serve(make, connections, listeners, ready, grace, tls, limits.head_time))
 
 
-async def _serve(handle: Handler, listeners: Sequence[socket.socket], ready: Callable[[], None], grace: float) -> None:
-    loop, ended, connections = asyncio.get_running_loop(), asyncio.Event(), set()
+async def _serve(
+    make: Callable[[], Connection],
+    connections: set[Connection],
+    listeners: Sequence[socket.socket],
+    ready: Callable[[], None],
+    grace: float,
+    tls: ssl.SSLContext | None,
+    patience: float,
+) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    servers = [
-        await loop.create_server(lambda: Connection(handle, connections), sock=listener, backlog=BACKLOG)
-        for listener in listeners
-    ]
+    times = {"ssl_handshake_timeout": patience, "ssl_shutdown_timeout": patience} if tls else {}
+    servers = [await loop.create_server(make, sock=each, backlog=BACKLOG, ssl=tls, **times) for each in listeners]
     watching = asyncio.create_task(watch(connections))
     ready()
     await ended.wait()
     for server in servers:
         server.close()
-    watching.cancel()
+    for connection in list(connections):
+        connection.finish()
     until = loop.time() + grace
     while connections and loop.time() < until:
-        for connection in list(connections):
-            connection.close_if_idle()
         await asyncio.sleep(0.02)
+    watching.cancel()
     for connection in list(connections):
         connection.abort()
+
+
+def allow_files(count: int) -> None:
+    """Raises the number of files and sockets that this process may have open to `count`, as far as the system lets it."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every platform
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def watch(connections: set[Connection], seconds: float = TICK) -> None:

@@ -7,9 +7,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from serving.rpc.authentication import Authentication
 from serving.rpc.health import SERVICES, Health
 from serving.rpc.profiler import Profiler
 from serving.rpc.service import LIMIT, Service
+from serving.tokens import Tokens
 
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -24,6 +26,7 @@ class Settings(NamedTuple):
         arguments: of the channels, as gRPC documents them.
         healthcheck: whether the standard health service is there.
         profiler: whether TensorFlow's ProfilerService is there.
+        tokens: one of which every call must have; None for none.
     """
 
     credentials: grpc.ServerCredentials | None = None
@@ -32,6 +35,7 @@ class Settings(NamedTuple):
     arguments: tuple[tuple[str, int | str], ...] = ()
     healthcheck: bool = True
     profiler: bool = True
+    tokens: Tokens | None = None
 
 
 def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
@@ -63,7 +67,9 @@ def start(service: Service, addresses: list[str], settings: Settings) -> grpc.Se
         ("grpc.so_reuseport", int(settings.shared)),
         *settings.arguments,
     ]
-    server = grpc.server(ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc"), options=options)
+    interceptors = [Authentication(settings.tokens)] if settings.tokens else []
+    threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc")
+    server = grpc.server(threads, options=options, interceptors=interceptors)
     server.add_generic_rpc_handlers(service.handlers())
     if settings.healthcheck:
         health_pb2_grpc.add_HealthServicer_to_server(Health(service.models), server)
