@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from serving import Client, ServerError
-from serving.server import OFF, _listeners
+from serving.server import OFF, listen
 
 METADATA = {"metadata": {"signature_def": {"signature_def": {}}}}
 
@@ -124,7 +124,7 @@ def test_a_host_is_listened_on_at_all_the_addresses_that_are_here(monkeypatch, o
     family = socket.AF_INET6 if ":" in other else socket.AF_INET
     found = [(kind, socket.SOCK_STREAM, 6, "", (host, 0)) for kind, host in ((socket.AF_INET, "127.0.0.1"), (family, other))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    listeners = _listeners("some", 0)
+    listeners = listen("some", 0)
     try:
         addresses = [listener.getsockname()[:2] for listener in listeners]
         assert addresses[0][0] == "127.0.0.1" and len({port for _, port in addresses}) == 1
@@ -132,14 +132,14 @@ def test_a_host_is_listened_on_at_all_the_addresses_that_are_here(monkeypatch, o
         for listener in listeners:
             listener.listen()
         with pytest.raises(ValueError, match="Expected a free port"):
-            _listeners("some", addresses[0][1])
+            listen("some", addresses[0][1])
     finally:
         for listener in listeners:
             listener.close()
-    assert _listeners("some", OFF) == []
+    assert listen("some", OFF) == []
 
 
 def test_a_host_that_is_not_this_machine_is_named():
     for host in ("model.invalid", "a" * 70, "..", "203.0.113.1"):
         with pytest.raises(ValueError, match=r"Expected (an address of this machine|a free port). Received: .*\. Try"):
-            _listeners(host, 0)
+            listen(host, 0)
