@@ -215,9 +215,10 @@ def test_rows_of_a_table_come_back(bottleneck, portable):
     for name, column in rows.items():
         assert np.array_equal(again[name], column.astype(again[name].dtype), equal_nan=column.dtype.kind == "f"), name
     entropy = 300 * (np.log2(5 * np.sqrt(2 * np.pi * np.e) / 0.1) + 1.4 + 1.6 + 1.6 + 0.2)
-    assert entropy < 8 * len(file) < 1.4 * entropy + 4_000
+    assert entropy < 8 * len(file) < 1.4 * entropy + 6_000
     if bottleneck is zoo.Gaussian:
-        assert float(np.sum(model.bits(rows))) == pytest.approx(8 * len(file), rel=0.25)
+        ideal = float(np.sum(model.bits(rows)))
+        assert 0.9 * ideal < 8 * len(file) < 1.1 * ideal + 6_000  # with the head
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--output", default="docs")
     options = parser.parse_args()
     output = pathlib.Path(options.output)
-    grey = kinds.open_data(training.EXPERIMENTS["vae_mnist"]).test.arrays["x"][: options.rows]
+    grey = kinds.open_data(training.EXPERIMENTS["conv_mnist_k16"]).test.arrays["x"][: options.rows]
     grey = np.rint(grey * 255).astype("uint8")
     binary = np.random.default_rng(0).random(grey.shape) < grey / np.float32(255)
     lines = ["| | bits a pixel | of the bound | images/s in | images/s out | even from |", "|---|---|---|---|---|---|"]
