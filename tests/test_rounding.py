@@ -161,3 +161,11 @@ def test_a_run_measures_what_lossy_compression_comes_to(small, tmp_path):
     assert metrics["lossy/squared_error"] == pytest.approx(metrics["test/squared_error"], rel=1e-3)
     assert metrics["lossy/psnr"] == pytest.approx(-10 * np.log10(metrics["lossy/squared_error"] / 64))
     assert model.entropy.fitted
+
+
+def test_tables_are_not_compressed_with_loss():
+    model = zoo.load("penguins_mixed_k2")
+    with pytest.raises(ValueError, match=r"Expected a model with histograms"):
+        model.compress([{}], lossy=True)
+    with pytest.raises(ValueError, match=r"Expected a model of arrays.*Try compress without --lossy"):
+        training.fit_entropy(model, [{}])

@@ -14,6 +14,7 @@ from zoo.autoencoder import Autoencoder
 from zoo.bodies import applied
 from zoo.bottlenecks import Bottleneck
 from zoo.columns import dtype, kept
+from zoo.entropy import Histograms
 from zoo.inputs import float_rows, integers, is_dataset, is_tensor
 from zoo.mixed import Mixed
 from zoo.registry import register
@@ -61,6 +62,14 @@ class TableAutoencoder(Autoencoder):
         self.schema = likelihood.columns
         self.masks = MASKS
         self.imputation = keras.metrics.Mean(name="imputation")
+
+    def add_entropy(self, entropy: Histograms | None) -> None:
+        """As of every autoencoder, but there is none: tables are compressed without loss."""
+        if entropy is not None:
+            raise ValueError(
+                "Expected a model of arrays, for codes that are rounded. Received: one of tables. Try compress without --lossy."
+            )
+        super().add_entropy(None)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -27,13 +27,11 @@ def fit_entropy(model: zoo.Autoencoder, x: np.ndarray, seed: int = 0) -> None:
     Raises:
         ValueError: a model of tables; data that are not valid for the model.
     """
-    if isinstance(model, zoo.TableAutoencoder):
-        raise ValueError("Expected a model of arrays. Received: one of tables. Try compress without --lossy.")
+    if model.entropy is None:
+        model.add_entropy(zoo.Histograms())
     x = inputs.rows(x, model.shape)
     model.check(x)
     x = _numpy(x)
-    if model.entropy is None:
-        model.add_entropy(zoo.Histograms())
     fit_entropy_to_codes(model, x[:PROBED], model.predict(x, batch_size=1000, verbose=0)["code"], seed)
 
 
