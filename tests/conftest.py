@@ -74,4 +74,8 @@ def run(small):
 
 def is_progress(line: str) -> bool:
     """Whether a line on stderr tells how far a run is: the bar of training, or a stage that took long."""
-    return not line.strip() or line.startswith("training: ") or bool(re.fullmatch(r"[A-Za-z: ]+ … (\d+ s)?", line.strip()))
+    return (
+        not line.strip()
+        or line.startswith(("training: ", "training on all rows: "))
+        or bool(re.fullmatch(r"[A-Za-z: ]+ … (\d+ s)?", line.strip()))
+    )

@@ -61,7 +61,8 @@ class Autoregressive(Prior):
         policy, own = {"dtype": self.dtype_policy}, [None if self.seed is None else self.seed + i for i in range(self.depth)]
         self.embedding = keras.layers.Embedding(self.entries + 1 + self.classes, self.width, name="embedding", **policy)
         self.embedding.build()
-        self.places = self.add_weight(shape=(self.tokens, self.width), initializer="random_normal", name="places")
+        shape = (self.tokens, self.width)
+        self.places = self.add_weight(shape=shape, initializer="random_normal", autocast=False, name="places")
         size = (self.heads, 4 * self.width, self.dropout)
         self.blocks = [Block(*size, seed=seed, name=f"block_{i}", **policy) for i, seed in enumerate(own)]
         self.norm = keras.layers.RMSNormalization(name="norm", **policy)
@@ -69,7 +70,7 @@ class Autoregressive(Prior):
         for layer in (*self.blocks, self.norm, self.head):
             layer.build((None, self.tokens, self.width))
         if self.classes:
-            self.seen = self.add_weight(shape=(self.classes,), initializer="ones", trainable=False, name="seen")
+            self.seen = self.add_weight(shape=(self.classes,), initializer="ones", trainable=False, autocast=False, name="seen")
         self.trainable = False  # with the model; it is fitted on its own
 
     def call(self, seed: keras.KerasTensor, label: keras.KerasTensor | None = None) -> keras.KerasTensor:

@@ -121,7 +121,8 @@ class Mixture(Prior):
 
     def _constant(self, name: str, value: np.ndarray):
         initializer = lambda shape, dtype=None: ops.convert_to_tensor(value, dtype=dtype)  # noqa: E731
-        return self.add_weight(shape=value.shape, initializer=initializer, trainable=False, name=name)
+        # A bottleneck that computes in bfloat16 asks for log p too.
+        return self.add_weight(shape=value.shape, initializer=initializer, trainable=False, autocast=False, name=name)
 
 
 def _weighed(
