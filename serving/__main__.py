@@ -5,7 +5,8 @@ import importlib.metadata
 import sys
 
 from serving import command
-from serving.server import OFF, Options, serve
+from serving.options import OFF, Options
+from serving.server import serve
 
 # Each command imports what it needs when it runs: the server starts without Keras, and wrong arguments are reported without
 # TensorFlow.

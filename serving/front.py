@@ -8,11 +8,11 @@ from collections.abc import Callable
 from serving import tracing
 from serving.models import configuration
 from serving.models.models import Models
+from serving.options import Options
 from serving.rest import observers, transport
 from serving.rest.application import PROBES, Application
 from serving.rest.connection import Limits
 from serving.rest.messages import Admit
-from serving.server import Options
 from serving.tokens import Tokens
 
 

@@ -1,7 +1,6 @@
 """The embedded server: TensorFlow Serving's REST and gRPC APIs from one process, or from several on the same ports."""
 
 import contextlib
-import errno
 import functools
 import gc
 import os
@@ -16,68 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from serving import workers
+from serving.listeners import address, listen
+from serving.options import OFF, Options
 
 GRACE = 5  # seconds for open requests to finish when the server ends
-OFF = -1  # instead of a port: do not open one
 SWITCH = 0.0005  # seconds until a thread must yield to another; Python's default of 0.005 is long for a small model
-
-
-class Options(NamedTuple):
-    """What to serve, and how: the flags of TensorFlow Serving's model server, by their names.
-
-    `directory`, `model_config_file` or `model_base_path` says what to serve; the second comes before the third. Port 0 takes a
-    free one, and -1 turns that front end off.
-    """
-
-    directory: str | None = None
-    model_name: str = "default"
-    model_base_path: str | None = None
-    model_config_file: str | None = None
-    model_config_file_poll_wait_seconds: float = 0.0
-    host: str = "127.0.0.1"
-    port: int = 8500
-    rest_api_port: int = 8501
-    rest_api_timeout_in_ms: int = 30_000
-    rest_api_enable_cors_support: bool = False
-    file_system_poll_wait_seconds: float = 1.0
-    enable_batching: bool = True
-    batching_parameters_file: str | None = None
-    monitoring_config_file: str | None = None
-    ssl_config_file: str | None = None
-    enable_model_warmup: bool = True
-    enable_serialization_as_tensor_content: bool = False
-    allow_version_labels_for_unavailable_models: bool = False
-    max_num_load_retries: int = 5
-    load_retry_interval_micros: int = 60_000_000
-    grpc_socket_path: str | None = None
-    grpc_channel_arguments: str | None = None
-    grpc_max_threads: int = 64
-    use_alts_credentials: bool = False
-    enable_grpc_healthcheck_service: bool = True
-    enable_profiler: bool = True
-    enable_per_model_batching_parameters: bool = False
-    num_load_threads: int = 0
-    num_request_iterations_for_warmup: int = 1
-    saved_model_tags: str = "serve"
-    prefer_tflite_model: bool = False
-    enable_signature_method_name_check: bool = False
-    tensorflow_session_config_file: str | None = None
-    tensorflow_session_parallelism: int = 0
-    tensorflow_intra_op_parallelism: int = 0
-    tensorflow_inter_op_parallelism: int = 0
-    per_process_gpu_memory_fraction: float = 0.0
-    workers: int = 1
-    # Of REST, beyond TensorFlow Serving
-    rest_api_max_url_bytes: int = 1 << 16
-    rest_api_max_header_bytes: int = 1 << 16
-    rest_api_max_body_bytes: int = 1 << 30
-    rest_api_max_connections: int = 4096
-    rest_api_head_timeout_in_ms: int = 20_000
-    rest_api_body_timeout_in_ms: int = 300_000
-    rest_api_idle_timeout_in_ms: int = 75_000
-    rest_api_ssl_config_file: str | None = None
-    rest_api_access_log: bool = False
-    auth_token_file: str | None = None
 
 
 def serve(options: Options) -> None:
@@ -93,61 +35,18 @@ def serve(options: Options) -> None:
     for listener in [*grpc, *(rest if options.workers > 1 else [])]:
         listener.close()  # this showed that the port is free; workers and gRPC open it themselves
     if options.workers > 1:
-        workers.serve(options, functools.partial(_announce, options))
+        workers.serve(options, serve_here, functools.partial(_announce, options))
     else:
         serve_here(options, rest, functools.partial(_announce, options))
-
-
-def listen(host: str, port: int, shared: bool = False) -> list[socket.socket]:
-    """A listening socket for every address of the host on this machine; none for the port `OFF`."""
-    listeners: list[socket.socket] = []
-    problem = None
-    for address in _addresses(host) if port != OFF else []:
-        try:
-            listeners.append(_listener(address, port, shared))
-            port = listeners[0].getsockname()[1]  # the first may be given a free port, which the others share
-        except OSError as error:
-            problem = error
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # else as for ::1 if IPv6 is off
-                break
-    else:
-        if listeners or port == OFF:
-            return listeners
-    for listener in listeners:
-        listener.close()
-    raise ValueError(f"Expected a free port. Received: {_address(host, port)} ({problem.strerror}). Try another, or 0.")
-
-
-def _addresses(host: str) -> list[tuple[int, str]]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"Expected an address of this machine. Received: --host={host} ({error}). Try 127.0.0.1.") from None
-    return list(dict.fromkeys((family, address[0]) for family, *_, address in found))
-
-
-def _listener(address: tuple[int, str], port: int, shared: bool) -> socket.socket:
-    listener = socket.socket(address[0])
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
-        listener.bind((address[1], port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _announce(options: Options, names: list[str]) -> None:
     addresses = []
     if options.rest_api_port != OFF:
         scheme = "https" if options.rest_api_ssl_config_file else "http"
-        addresses.append(f"{scheme}://{_address(options.host, options.rest_api_port)}/v1/models/")
+        addresses.append(f"{scheme}://{address(options.host, options.rest_api_port)}/v1/models/")
     if options.port != OFF:
-        addresses.append(f"grpc://{_address(options.host, options.port)}")
+        addresses.append(f"grpc://{address(options.host, options.port)}")
     if options.grpc_socket_path:
         addresses.append(f"unix:{options.grpc_socket_path}")
     print(f"Serving {', '.join(names)} at {' and '.join(addresses)}", flush=True)
@@ -312,7 +211,7 @@ def _credentials(options: Options, tls):
 
 
 def _grpc_addresses(options: Options) -> list[str]:
-    addresses = [_address(options.host, options.port)] if options.port != OFF else []
+    addresses = [address(options.host, options.port)] if options.port != OFF else []
     return [*addresses, *([f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else [])]
 
 

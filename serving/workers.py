@@ -14,12 +14,11 @@ import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from serving.listeners import listen
+from serving.options import Options
 from serving.status import Code, RequestError, request_error
-
-if TYPE_CHECKING:
-    from serving.server import Options
 
 GRACE = 10  # seconds for the workers to end before they are killed
 CHECK = 0.5  # seconds between looks at whether all is to end
@@ -45,15 +44,18 @@ class Reloaded(NamedTuple):
 class Worker:
     """One process, and the parent's end of its pipe."""
 
-    def __init__(self, context, options: "Options", config: bytes | None, again: bool):
+    def __init__(self, context, serve_here: Callable, options: Options, config: bytes | None, again: bool):
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_run, args=(options, other, config, again))
+        self.process = context.Process(target=_run, args=(serve_here, options, other, config, again))
         self.process.start()
         other.close()  # so that the end of the process is the end of the pipe
 
 
-def serve(options: "Options", ready: Callable[[list[str]], None]) -> None:
+def serve(options: Options, serve_here: Callable, ready: Callable[[list[str]], None]) -> None:
     """Starts the workers, calls `ready` with the names of the models, and replaces workers that die, until a signal ends it.
+
+    Args:
+        serve_here: what a worker does, as `serving.server.serve_here`.
 
     Raises:
         ValueError: a worker cannot serve what the options say.
@@ -63,7 +65,7 @@ def serve(options: "Options", ready: Callable[[list[str]], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        parent = _Parent(options)
+        parent = _Parent(options, serve_here)
         try:
             ready(parent.started())
             while not ended.is_set():
@@ -75,8 +77,8 @@ def serve(options: "Options", ready: Callable[[list[str]], None]) -> None:
 
 
 class _Parent:
-    def __init__(self, options: "Options"):
-        self._options, self._config = options, None
+    def __init__(self, options: Options, serve_here: Callable):
+        self._options, self._serve_here, self._config = options, serve_here, None
         self._context = multiprocessing.get_context("spawn")
         self._workers = [self._start(again=False) for _ in range(options.workers)]
         self._asked: list[tuple[Worker, Reload]] = []  # the first is what all workers work on
@@ -84,7 +86,7 @@ class _Parent:
         self._problem = Reloaded(0)
 
     def _start(self, again: bool) -> Worker:
-        return Worker(self._context, self._options, self._config, again)
+        return Worker(self._context, self._serve_here, self._options, self._config, again)
 
     def started(self) -> list[str]:
         """The names of the models, once all workers answer."""
@@ -162,9 +164,7 @@ def _send(pipe: Connection, message: NamedTuple) -> None:
 # In a worker
 
 
-def _run(options: "Options", pipe: Connection, config: bytes | None, again: bool) -> None:
-    from serving.server import listen, serve_here
-
+def _run(serve_here: Callable, options: Options, pipe: Connection, config: bytes | None, again: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends its workers
     threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
     member = Member(pipe, config, again)

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from serving import Client, ServerError
-from serving.server import OFF, listen
+from serving.listeners import listen
+from serving.options import OFF
 
 METADATA = {"metadata": {"signature_def": {"signature_def": {}}}}
 

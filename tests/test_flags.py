@@ -12,9 +12,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.__main__ import WITHOUT_EFFECT, main
 from serving.models.configuration import session
+from serving.options import Options
 from serving.process import Server
 from serving.rpc.server import channel_arguments
-from serving.server import Options
 
 # Those of main.cc
 FLAGS = {

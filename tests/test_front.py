@@ -21,7 +21,7 @@ from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
 from serving import Client, ServerError
 from serving.front import answering
-from serving.server import Options
+from serving.options import Options
 from serving.status import RequestError
 from serving.tokens import Tokens
 
