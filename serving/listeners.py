@@ -23,7 +23,7 @@ def listen(host: str, port: int, shared: bool = False) -> list[socket.socket]:
             return listeners
     for listener in listeners:
         listener.close()
-    raise ValueError(f"Expected a free port. Received: {address(host, port)} ({problem.strerror}). Try another, or 0.")
+    raise ValueError(f"Expected a free port. Received: {authority(host, port)} ({problem.strerror}). Try another, or 0.")
 
 
 def _addresses(host: str) -> list[tuple[int, str]]:
@@ -45,5 +45,5 @@ def _listener(address: tuple[int, str], port: int, shared: bool) -> socket.socke
     return listener
 
 
-def address(host: str, port: int) -> str:
+def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

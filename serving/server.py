@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving import workers
-from serving.listeners import address, listen
+from serving.listeners import authority, listen
 from serving.options import OFF, Options
 
 GRACE = 5  # seconds for open requests to finish when the server ends
@@ -44,9 +44,9 @@ def _announce(options: Options, names: list[str]) -> None:
     addresses = []
     if options.rest_api_port != OFF:
         scheme = "https" if options.rest_api_ssl_config_file else "http"
-        addresses.append(f"{scheme}://{address(options.host, options.rest_api_port)}/v1/models/")
+        addresses.append(f"{scheme}://{authority(options.host, options.rest_api_port)}/v1/models/")
     if options.port != OFF:
-        addresses.append(f"grpc://{address(options.host, options.port)}")
+        addresses.append(f"grpc://{authority(options.host, options.port)}")
     if options.grpc_socket_path:
         addresses.append(f"unix:{options.grpc_socket_path}")
     print(f"Serving {', '.join(names)} at {' and '.join(addresses)}", flush=True)
@@ -211,7 +211,7 @@ def _credentials(options: Options, tls):
 
 
 def _grpc_addresses(options: Options) -> list[str]:
-    addresses = [address(options.host, options.port)] if options.port != OFF else []
+    addresses = [authority(options.host, options.port)] if options.port != OFF else []
     return [*addresses, *([f"unix:{options.grpc_socket_path}"] if options.grpc_socket_path else [])]
 
 
