@@ -135,7 +135,7 @@ def likelihood(model: zoo.Autoencoder, data: Data, experiment: Experiment) -> di
     """The likelihood of the test split under a model whose codes are drawn, in nats per example; empty for other models.
 
     These are the metrics of `elbo` and, if `nll_samples` > 0, `nll/NUMBER_samples_BINARIZATION`: −log p(x) by importance
-    sampling, an upper bound in expectation; and `nll/bits_per_dimension…`, the same in bits, if grey levels are modelled.
+    sampling, an upper bound in expectation; and `nll/bits_per_dimension…`, the same in bits, if values are levels.
     """
     if not model.bottleneck.drawn:
         return {}

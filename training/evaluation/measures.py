@@ -62,7 +62,9 @@ _MEASURES = {
     "negative_elbo/kl": Measure("KL divergence, part of −ELBO", "nats", ""),
     "negative_elbo/reconstruction": Measure("reconstruction, part of −ELBO", "nats", ""),
     "negative_elbo/(?P<data>.+)": Measure("−ELBO, {data}", "nats", LOWER),
-    f"nll/bits_per_dimension_{_DRAWS}": Measure("−log p(x), {samples} samples, {data}", "bits per dimension", LOWER),
+    f"nll/bits_per_dimension_{_DRAWS}": Measure(
+        "−log p(x) per dimension, {samples} samples, {data}", "bits per dimension", LOWER
+    ),
     f"nll/{_DRAWS}": Measure("−log p(x), {samples} samples, {data}", "nats", LOWER),
     "imputation/score": Measure("error of hidden cells, in units of that of mean and mode", "", LOWER),
     "imputation/baseline": Measure("error of mean and mode, the unit", "", LOWER),
