@@ -12,7 +12,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -63,8 +63,7 @@ def serve(options: Options, serve_here: Callable, ready: Callable[[list[str]], N
     """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory(prefix="metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    with tempfile.TemporaryDirectory(prefix="metrics-") as folder, _metrics_in(folder):
         parent = _Parent(options, serve_here)
         try:
             ready(parent.started())
@@ -74,6 +73,16 @@ def serve(options: Options, serve_here: Callable, ready: Callable[[list[str]], N
             pass
         finally:
             parent.end()
+
+
+@contextlib.contextmanager
+def _metrics_in(folder: str) -> Iterator[None]:
+    """A context in which processes that are started count in files of a folder."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    try:
+        yield
+    finally:
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 class _Parent:
