@@ -7,8 +7,6 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture
 
@@ -75,18 +73,6 @@ def test_probabilities_of_cells_are_those_of_the_density(prior):
         np.testing.assert_allclose(cells.sum(axis=1), 1.0, rtol=1e-12)
         total += np.log(cells[np.arange(200), np.searchsorted(edges, codes[:, j])] / 0.01)
     np.testing.assert_allclose(total, prior.log_prob(codes.astype("float32")), atol=0.05)
-
-
-def test_components_of_a_mixture_are_told_by_the_code():
-    mixture, codes = _correlated(), np.random.default_rng(1).normal(size=(50, 3))
-    shares = mixture.responsibilities(codes)  # (50, 3)
-    joint = np.full((50, 3), -np.inf)
-    for component in (0, 1):
-        means, scales = mixture.gaussians(np.full(50, component))
-        density = multivariate_normal(means[0], scales[0] @ scales[0].T)
-        joint[:, component] = np.log([0.4, 0.6][component]) + density.logpdf(codes)
-    np.testing.assert_allclose(shares, np.exp(joint - logsumexp(joint, axis=1, keepdims=True)), rtol=1e-5)
-    assert not shares[:, 2].any()
 
 
 def test_the_bound_rises_when_the_prior_is_fitted(digits):

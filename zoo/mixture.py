@@ -84,8 +84,8 @@ class Mixture(Prior):
         """As `Prior.conditional`. Given the dimensions before it, the j-th is distributed as a mixture of normals, of which
         those with a share below 1e-9 are left out.
 
-        That takes M · G values of the normal distribution function a row. A coder with bits back can be far quicker: it draws a
-        component by its `responsibilities`, codes the dimensions under the one Gaussian, and then the component.
+        That takes M · G values of the normal distribution function a row. `zoo.coding` is far quicker: to it the component is one
+        more latent number.
         """
         j, count = before.shape[1], len(before)
         before = before if j else np.zeros((1, 0))  # the first dimension is distributed alike in all rows
@@ -99,16 +99,6 @@ class Mixture(Prior):
         below = np.add.reduceat(below, np.searchsorted(row, np.arange(len(before))), axis=0)  # (B, G)
         cells = np.diff(below / below[:, -1:], prepend=0.0)
         return cells if j else np.repeat(cells, count, axis=0)
-
-    def responsibilities(self, codes: np.ndarray) -> np.ndarray:
-        """The probabilities p(component | code) for codes `(B, k)`, float64 `(B, C M)`, whose rows sum to 1."""
-        weights, _ = _weighed(*self._values(), codes)
-        return np.exp(weights - logsumexp(weights, axis=0)).T
-
-    def gaussians(self, component: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The means `(B, k)` and the factors L `(B, k, k)` of components `(B,)` in [0, C M), float64."""
-        _, means, scales = self._values()
-        return means[component], scales[component]
 
     def _values(self):
         """Proportions `(C M,)`, means `(C M, k)` and factors `(C M, k, k)` in NumPy, float64."""
