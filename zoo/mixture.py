@@ -84,8 +84,8 @@ class Mixture(Prior):
         """As `Prior.conditional`. Given the dimensions before it, the j-th is distributed as a mixture of normals, of which
         those with a share below 1e-9 are left out.
 
-        That takes M · G values of the normal distribution function a row. `zoo.coding` is far quicker: to it the component is one
-        more latent number.
+        That takes M · G values of the normal distribution function a row. `zoo.coding` is far quicker: to it the component is
+        one more latent number.
         """
         j, count = before.shape[1], len(before)
         before = before if j else np.zeros((1, 0))  # the first dimension is distributed alike in all rows
