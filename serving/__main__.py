@@ -130,6 +130,13 @@ def _add_compression(commands) -> None:
         metavar="TRUE|FALSE",
         help="read on any machine; false is faster (default: true)",
     )
+    compress.add_argument(
+        "--particles",
+        type=int,
+        default=1,
+        metavar="N",
+        help="codes tried for each row: more make a shorter file, and take N times as long (default: 1)",
+    )
     compress.add_argument("--lossy", action="store_true", help="keep rounded codes alone: far shorter, and not the same data")
     compress.set_defaults(command=_compress)
 
@@ -202,7 +209,7 @@ def _compress(options) -> None:
     from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
     from serving.compression import compress
 
-    print(compress(options.model, options.inputs, options.output, options.portable, options.lossy))
+    print(compress(options.model, options.inputs, options.output, options.portable, options.lossy, options.particles))
 
 
 def _decompress(options) -> None:

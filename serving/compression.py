@@ -26,7 +26,9 @@ PICTURES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".
 ZSTD_LEVEL = 19
 
 
-def compress(model: str, inputs: Sequence[str], output: str, portable: bool = True, lossy: bool = False) -> str:
+def compress(
+    model: str, inputs: Sequence[str], output: str, portable: bool = True, lossy: bool = False, particles: int = 1
+) -> str:
     """Writes a compressed file of arrays, folders of pictures or tables, one after another.
 
     Args:
@@ -34,7 +36,7 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
         inputs: `.npy` and `.npz` files, folders of pictures that have the model's height, width and channels, and files of
             tables with the model's columns and no others.
         output: path of the file.
-        portable, lossy: as `zoo.compression.compress`.
+        portable, lossy, particles: as `zoo.compression.compress`.
 
     Returns:
         What was written, and how that compares, in lines.
@@ -45,8 +47,9 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
     coder = trained(model)
     tabular = isinstance(coder, TableAutoencoder)
     x = _joined([(_table if tabular else _rows)(pathlib.Path(each), coder) for each in inputs])
+    name = os.path.basename(os.path.normpath(model))
     with _progress("compressing") as progress:
-        data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, lossy, progress)
+        data = compression.compress(coder, x, name, portable, lossy, particles, progress)
     files.write(output, lambda new: new.write_bytes(data))
     return "\n".join(_comparison(coder, model, x, data, output, lossy))
 

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 import zoo
 from zoo.coding import curves, networks
 from zoo.coding.codes import Grid, MixturePrior, NormalPrior
-from zoo.coding.stack import Distribution, Stack
+from zoo.coding.stack import BIT, Distribution, Stack, costs
 
 RANDOM = np.random.default_rng(0)
 
@@ -66,6 +66,7 @@ def test_a_stack_gives_back_what_was_pushed_and_takes_the_bits_of_its_probabilit
     before = stack.bits
     stack.push(distribution, numbers)
     assert stack.bits - before == pytest.approx(bits.sum(), rel=0.01)
+    np.testing.assert_allclose(costs(distribution, numbers) / BIT, bits, atol=0.01)
     assert np.array_equal(stack.pop(distribution), numbers)
     stack.require_known()
 

@@ -60,6 +60,20 @@ def test_it_comes_back_to_the_bit_and_takes_what_the_model_says(model, x, file):
     assert len(file) / len(x) < 0.9 * len(packed) / len(digits)
 
 
+@pytest.mark.parametrize("prior", [zoo.StandardNormal(), zoo.Mixture(2)])
+def test_the_best_of_several_particles_takes_what_the_importance_weighted_bound_says(prior, model, x):
+    with_prior = zoo.Autoencoder(model.encoder, model.bottleneck, model.decoder, model.likelihood, prior)
+    if isinstance(prior, zoo.Mixture):
+        means = np.array([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]])
+        prior.assign(np.array([0.5, 0.5]), means, np.eye(4)[None] * np.ones((2, 1, 1)))
+    rows = x[:1_024]
+    files = [with_prior.compress(rows, particles=particles) for particles in (1, 6)]
+    assert np.array_equal(zoo.decompress(files[1], with_prior), rows)
+    gains = [np.sum(with_prior.log_likelihood(rows, np.arange(1_024), samples)) / np.log(2) for samples in (1, 6)]
+    assert gains[1] - gains[0] > 500
+    assert 8 * (len(files[0]) - len(files[1])) == pytest.approx(gains[1] - gains[0], abs=1_000)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64", "int64"])
 def test_rows_come_back_in_their_dtype(dtype, model, x):
     rows = x[:40].astype(dtype) * (255 if dtype == "uint8" else 1)
@@ -207,9 +221,10 @@ def _rows(count: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("bottleneck", [zoo.Gaussian, zoo.Deterministic])
 @pytest.mark.parametrize("portable", [True, False])
-def test_rows_of_a_table_come_back(bottleneck, portable):
+@pytest.mark.parametrize("particles", [1, 2])
+def test_rows_of_a_table_come_back(bottleneck, portable, particles):
     model, rows = _table(bottleneck=bottleneck(2)), _rows(300)
-    file = model.compress(rows, portable=portable)
+    file = model.compress(rows, portable=portable, particles=particles)
     again = zoo.decompress(file, model)
     assert [*again] == [*COLUMNS]
     for name, column in rows.items():
@@ -378,6 +393,7 @@ def test_commands_take_and_give_tables(tmp_path, monkeypatch, capsys):
         (["decompress", "cut.laz", "y.npy", "--rows=5"], "Expected START:STOP. Received: 5."),
         (["compress", "dense_mnist_k30", "x.npy", "y.laz"], "Try --lossy"),
         (["compress", "model", "none.npy", "y.laz"], "none.npy"),
+        (["compress", "model", "x.npy", "y.laz", "--particles=0"], "particles"),
     ],
 )
 def test_wrong_input_is_one_line(words, message, folder, file, monkeypatch, capsys):

@@ -263,13 +263,14 @@ class Autoencoder(Model):
         name: str | None = None,
         portable: bool = True,
         lossy: bool = False,
+        particles: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> bytes:
         """A file of data `(n, *shape)`: see `zoo.compression.compress`; `zoo.decompress` gives the data back, to the bit unless
         it is `lossy`."""
         from zoo import compression  # which imports this module
 
-        return compression.compress(self, x, name, portable, lossy, progress)
+        return compression.compress(self, x, name, portable, lossy, particles, progress)
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
+from threadpoolctl import threadpool_limits
 
 from zoo import presets
 from zoo import rows as rows_
@@ -46,6 +47,7 @@ def compress(
     name: str | None = None,
     portable: bool = True,
     lossy: bool = False,
+    particles: int = 1,
     progress: Progress | None = None,
 ) -> bytes:
     """A file that holds rows x `(n, *shape)`, or those of a table, from which `decompress` makes the same rows again, to the
@@ -59,6 +61,8 @@ def compress(
         lossy: whether the file holds the rounded codes of the rows alone, of which `decompress` makes what the model decodes of
             them. With a model that has histograms of these (`training.fit_entropy`) every machine can read the file, and finds
             the same rows but for the rounding errors of its decoder. Without, vector-quantized codes are coded by the prior.
+        particles: without loss, how many codes are tried for each row. More make the file shorter, down to −log p(x) where one
+            reaches its bound, and take as many times as long, both ways.
         progress: is told how many rows are done.
 
     Raises:
@@ -72,7 +76,7 @@ def compress(
     else:
         require_lossless(model)
         x = _raw(model, x) if isinstance(model, TableAutoencoder) else levels.rows(x, model.shape)
-        mode = BitsBack.prepared(model, x, portable=portable)
+        mode = BitsBack.prepared(model, x, portable=portable, particles=particles)
     integers = mode.integers(x)
     parts = [integers[start : start + CHUNK] for start in range(0, len(integers), CHUNK)]
     chunks, done = [], 0
@@ -280,5 +284,5 @@ def _each(mode: Mode, function: Callable, values: Iterable) -> Iterator:
     if not mode.parallel:
         yield from map(function, values)
         return
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, threadpool_limits(1, "blas"):  # one thread for each
         yield from pool.map(function, values)

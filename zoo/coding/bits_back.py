@@ -6,6 +6,10 @@ chosen z. So a row costs log q(z | x) − log p(x | z) − log p(z), on the aver
 
 Any q will do. Of a bottleneck whose codes are not drawn it is a normal distribution around the code, as wide as makes files
 short.
+
+With several particles N (Ruan et al., 2021) codes z₁ … z_N are popped under q, then one of them, j, with a probability in
+proportion to its weight w = p(x, z) / q(z | x). All but z_j are put back under q; x, z_j and j are pushed, j as one of N. A
+row then costs −log of the mean weight: the importance-weighted bound, which is nearer to log p(x).
 """
 
 import itertools
@@ -14,13 +18,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zoo.arguments import require_whole
 from zoo.autoencoder import Autoencoder
 from zoo.bottlenecks import LOG_VARIANCE, Deterministic, Gaussian
 from zoo.coding import codes, curves, networks
 from zoo.coding.cells import Cells
 from zoo.coding.levels import Levels
 from zoo.coding.mode import Mode
-from zoo.coding.stack import Stack
+from zoo.coding.stack import BIT, Distribution, Stack
 from zoo.likelihoods import Discrete
 from zoo.mixed import Mixed
 from zoo.rows import Raw
@@ -42,19 +47,23 @@ class BitsBack(Mode):
 
     def __init__(self, model: Autoencoder, settings: dict):
         super().__init__(model, settings)
+        self._particles = settings.get("particles", 1)
         self._network = _network(model, settings["network"])
         self.grid = codes.Grid(np.array(settings["exponents"]), settings["bits"])
         self.prior = codes.NormalPrior(self.grid) if settings["prior"] == "normal" else codes.prior(model.prior, self.grid)
         self._data = _data(model, settings["dtype"])
 
     @classmethod
-    def prepared(cls, model: Autoencoder, x: np.ndarray | Raw, portable: bool = True) -> "BitsBack":
+    def prepared(cls, model: Autoencoder, x: np.ndarray | Raw, portable: bool = True, particles: int = 1) -> "BitsBack":
         """As `Mode.prepared`.
 
         Args:
             portable: whether the file can be read on any machine; else only on those that compute as this one does.
+            particles: codes of which one is chosen for each row.
         """
-        settings = {"network": "portable" if portable else "native", "dtype": None if isinstance(x, dict) else x.dtype.name}
+        require_whole(1, particles=particles)
+        network, dtype = "portable" if portable else "native", None if isinstance(x, dict) else x.dtype.name
+        settings = {"network": network, "dtype": dtype, "particles": particles}
         data = _data(model, settings["dtype"])
         integers = data.numbers(x)
         integers = integers[:: -(-len(integers) // PROBED) or 1]
@@ -104,9 +113,10 @@ class BitsBack(Mode):
         stack = Stack(np.frombuffer(payload, "<u4"))
         integers = np.empty((rows, *self._data.example[0]), "int64")
         for part in reversed([*self._batches(rows)]):
+            chosen = stack.pop(self._any(part.stop - part.start))
             cells = self.prior.pop(stack, part.stop - part.start)
             integers[part] = self._data.pop(stack, self._parameters(cells))
-            self.posterior(integers[part]).push(stack, cells)
+            self._put_back(stack, integers[part], chosen, cells)
         stack.require_known()
         return integers
 
@@ -118,20 +128,53 @@ class BitsBack(Mode):
     def _encoded(self, integers: np.ndarray, known: int) -> Stack:
         stack = Stack(known=known)
         for part in self._batches(len(integers)):
-            cells = self.posterior(integers[part]).pop(stack)
-            self.push(stack, cells, integers[part])
-            self.prior.push(stack, cells)
+            self._add(stack, integers[part])
         return stack
+
+    def _add(self, stack: Stack, integers: np.ndarray) -> float:
+        """Codes rows `(B, …)`; how many bits the stack had at least meanwhile."""
+        posterior = self.posterior(integers)
+        drawn = np.stack([posterior.pop(stack) for _ in range(self._particles)])  # (N, B, k)
+        chosen = stack.pop(self._weighted(posterior, integers, drawn))
+        least = stack.bits
+        cells, *others = _chosen_first(drawn, chosen)
+        for each in others:
+            posterior.push(stack, each)
+        self.push(stack, cells, integers)
+        self.prior.push(stack, cells)
+        stack.push(self._any(len(integers)), chosen)
+        return least
+
+    def _put_back(self, stack: Stack, integers: np.ndarray, chosen: np.ndarray, cells: np.ndarray) -> None:
+        """Pushes what `_add` popped for rows `(B, …)`, of whose particles those with the numbers `chosen` `(B,)` have the cells
+        `(B, k)`."""
+        posterior = self.posterior(integers)
+        others = [posterior.pop(stack) for _ in range(self._particles - 1)][::-1]
+        drawn = _in_order(np.stack([cells, *others]), chosen)
+        stack.push(self._weighted(posterior, integers, drawn), chosen)
+        for each in drawn[::-1]:
+            posterior.push(stack, each)
+
+    def _any(self, rows: int) -> Distribution:
+        """Of a particle's number for each row, all alike."""
+        return codes.shares(np.ones((rows, self._particles)))
+
+    def _weighted(self, posterior: codes.Posterior, integers: np.ndarray, drawn: np.ndarray) -> Distribution:
+        """Of a particle's number for each row, by the weights of their cells `(N, B, k)`."""
+        if self._particles == 1:
+            return self._any(len(integers))
+        logs = [posterior.costs(cells) - self.prior.costs(cells) for cells in drawn]  # log₂ of w, in multiples of 1 / BIT
+        logs = [log - self._data.costs(self._parameters(cells), integers) for log, cells in zip(logs, drawn, strict=True)]
+        logs = np.stack(logs, axis=1)  # (B, N)
+        return codes.shares(curves.exp(codes.LOG_2 / BIT * (logs - logs.max(axis=1, keepdims=True))))
 
     def _bits(self, integers: np.ndarray) -> tuple[float, float]:
         """How many bits the codes of rows take from the stack, and how many the rows add to it in all."""
-        stack = Stack(known=-(-len(integers) * self.model.k * self.grid.bits // 32) + KNOWN)
+        known = -(-len(integers) * self._particles * self.model.k * self.grid.bits // 32)
+        stack = Stack(known=known + KNOWN)
         before = stack.bits
-        cells = self.posterior(integers).pop(stack)
-        taken = before - stack.bits
-        self.push(stack, cells, integers)
-        self.prior.push(stack, cells)
-        return taken, stack.bits - before
+        least = self._add(stack, integers)
+        return before - least, stack.bits - before
 
     def _batches(self, rows: int) -> Iterator[slice]:
         """Which rows are coded together: few at first, while the stack has few bits to choose their codes by."""
@@ -159,6 +202,20 @@ class BitsBack(Mode):
 
     def _parameters(self, cells: np.ndarray) -> np.ndarray:
         return self._network.parameters(self.grid.middles(cells))
+
+
+def _chosen_first(drawn: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Particles `(N, B, k)` with those whose numbers are `chosen` `(B,)` before the others."""
+    first = np.arange(len(drawn))[:, None] == chosen
+    return np.take_along_axis(drawn, np.argsort(~first, axis=0, kind="stable")[..., None], axis=0)
+
+
+def _in_order(found: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Undoes `_chosen_first`."""
+    first = np.arange(len(found))[:, None] == chosen
+    drawn = np.empty_like(found)
+    np.put_along_axis(drawn, np.argsort(~first, axis=0, kind="stable")[..., None], found, axis=0)
+    return drawn
 
 
 def require_lossless(model: Autoencoder) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from zoo import rows as rows_
 from zoo.class_columns import Categorical, Ordinal
 from zoo.coding import curves
-from zoo.coding.stack import Distribution, Stack
+from zoo.coding.stack import Distribution, Stack, costs
 from zoo.columns import Columns, kept
 from zoo.mixed import Mixed
 from zoo.number_columns import NARROWEST, UNIT, Continuous
@@ -87,6 +87,16 @@ class Cells:
             here = np.flatnonzero(found)
             stack.push(group.distribution(parameters[:, part], here), found[here] - 1)
         stack.push(self._absence(len(numbers)), (numbers > 0).astype("int64").ravel())
+
+    def costs(self, parameters: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """As `Levels.costs`."""
+        total = np.zeros(len(numbers), "int64")
+        for places, group, part in self._groups:
+            found = numbers[:, places].ravel()
+            here, taken = np.flatnonzero(found), np.zeros(found.shape, "int64")
+            taken[here] = costs(group.distribution(parameters[:, part], here), found[here] - 1)
+            total += taken.reshape(len(numbers), -1).sum(axis=1)
+        return total
 
     def pop(self, stack: Stack, parameters: np.ndarray) -> np.ndarray:
         """The numbers of rows `(B, C)` that were pushed last."""

@@ -14,7 +14,7 @@ from keras import ops
 
 from zoo.coding import curves
 from zoo.coding.curves import DIGITS
-from zoo.coding.stack import Distribution, Stack
+from zoo.coding.stack import BIT, Distribution, Stack, costs
 from zoo.mixture import Mixture
 from zoo.priors import Prior, StandardNormal
 
@@ -83,6 +83,10 @@ class Posterior:
     def push(self, stack: Stack, cells: np.ndarray) -> None:
         stack.push(self._cells, cells.ravel())
 
+    def costs(self, cells: np.ndarray) -> np.ndarray:
+        """What cells `(B, k)` take, `(B,)`, as `stack.costs` has it."""
+        return costs(self._cells, cells.ravel()).reshape(self._shape).sum(axis=1)
+
 
 class NormalPrior:
     """Codes of the standard normal distribution, on a grid."""
@@ -97,6 +101,10 @@ class NormalPrior:
     def pop(self, stack: Stack, rows: int) -> np.ndarray:
         """Cells `(B, k)` of as many rows, int64."""
         return stack.pop(self._cells(rows)).reshape(rows, -1)
+
+    def costs(self, cells: np.ndarray) -> np.ndarray:
+        """As `Posterior.costs`, but for a number that all cells share."""
+        return costs(self._cells(len(cells)), cells.ravel()).reshape(cells.shape).sum(axis=1)
 
     def _cells(self, rows: int) -> Distribution:
         steps = np.tile(self._grid.steps, rows)
@@ -154,18 +162,30 @@ class MixturePrior:
         stack.push(self._responsibilities(self._grid.middles(cells)), component)
         return cells
 
+    def costs(self, cells: np.ndarray) -> np.ndarray:
+        """As `NormalPrior.costs`."""
+        log = self._logs(self._grid.middles(cells))
+        most = np.max(log, axis=-1)
+        total = np.cumsum(curves.exp(log - most[:, None]), axis=-1)[:, -1]  # in the order of the components
+        return -np.rint(BIT * (most / LOG_2 + curves.log2(total))).astype("int64")
+
     def _components(self, rows: int) -> Distribution:
-        return _shares(np.broadcast_to(self._proportions, (rows, len(self._proportions))))
+        return shares(np.broadcast_to(self._proportions, (rows, len(self._proportions))))
 
     def _responsibilities(self, codes: np.ndarray) -> Distribution:
-        """Of the components, given codes `(B, k)`. They are near the exact ones, which costs next to nothing; what matters is
-        that they are the same everywhere, so all sums are of whole numbers."""
+        """Of the components, given codes `(B, k)`."""
+        log = self._logs(codes)
+        return shares(curves.exp(log - np.max(log, axis=-1, keepdims=True)))
+
+    def _logs(self, codes: np.ndarray) -> np.ndarray:
+        """The logarithms of the components' proportions times their densities of codes `(B, k)`, `(B, M)`, but for a number
+        that all have in common. They are near the exact ones, which costs next to nothing; what matters is that they are the
+        same everywhere, so all sums are of whole numbers."""
         products = np.ldexp(codes, self._after) @ self._weights  # (B, M k)
         standard = np.rint(np.ldexp(products, -self._finer) * UNIT).reshape(len(codes), *self._centres.shape) - self._centres
         standard = np.clip(standard, -FARTHEST * UNIT, FARTHEST * UNIT)
         distance = np.sum(np.square(standard), axis=-1) / UNIT**2  # (B, M)
-        log = self._constant - 0.5 * distance
-        return _shares(curves.exp(log - np.max(log, axis=-1, keepdims=True)))
+        return self._constant - 0.5 * distance
 
 
 class _Given:
@@ -217,7 +237,7 @@ def prior(found: Prior, grid: Grid) -> NormalPrior | MixturePrior:
     return MixturePrior(grid, proportions[here], means[here], scales[here])
 
 
-def _shares(weights: np.ndarray) -> Distribution:
+def shares(weights: np.ndarray) -> Distribution:
     """Of numbers of components, one for each row of weights `(B, M)`, in [0, 1]."""
     edges = np.cumsum(np.rint(weights * SHARE), axis=-1)  # whole numbers
 

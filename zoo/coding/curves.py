@@ -17,6 +17,7 @@ PIECES = 64  # in an interval of length 1
 DIGITS = 30
 _ROOT = Decimal("2.506628274631000502415765284811")  # √(2π)
 _QUARTER = Decimal("1.570796326794896619231321691640")  # π / 2
+_LOG_2 = Decimal("0.693147180559945309417232121458")
 
 ValueAndSlope = Callable[[Decimal], tuple[Decimal, Decimal]]
 
@@ -98,6 +99,10 @@ def _silu(x):
     return x * y, y + x * slope
 
 
+def _log2(x):
+    return x.ln() / _LOG_2, 1 / (x * _LOG_2)
+
+
 def _sine(x):
     """sin(π x / 2) and its slope, by their power series."""
     angle = _QUARTER * x
@@ -118,3 +123,10 @@ normal_cdf = Curve(_normal, -9, 9)
 gelu = Curve(_gelu, -9, 9, after=1.0)
 silu = Curve(_silu, -32, 32, after=1.0)
 sine = Curve(_sine, 0, 4)  # one turn
+_octave = Curve(_log2, 1, 2)
+
+
+def log2(x: np.ndarray) -> np.ndarray:
+    """log₂ x for x > 0, with an error below 2e-9."""
+    mantissa, exponent = np.frexp(x)  # exact, in [½, 1)
+    return _octave(2.0 * mantissa) + (exponent - 1)

@@ -5,7 +5,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from zoo import inputs
-from zoo.coding.stack import Distribution, Stack
+from zoo.coding.stack import Distribution, Stack, costs
 from zoo.likelihoods import Discrete
 
 ENDS_FIRST = 16  # levels above which the outermost are asked for first
@@ -67,6 +67,10 @@ class Levels:
     def push(self, stack: Stack, parameters: np.ndarray, numbers: np.ndarray) -> None:
         """Adds the numbers of rows `(B, *shape)`, given the likelihood's parameters `(B, …)`."""
         stack.push(self._distribution(parameters), numbers.ravel())
+
+    def costs(self, parameters: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """What rows take, `(B,)`, as `stack.costs` has it, but for a number that does not depend on the parameters."""
+        return costs(self._distribution(parameters), numbers.ravel()).reshape(len(parameters), -1).sum(axis=1)
 
     def pop(self, stack: Stack, parameters: np.ndarray) -> np.ndarray:
         """The numbers of rows `(B, *shape)` that were pushed last."""

@@ -158,13 +158,12 @@ def _affine(layer: layers.Dense | layers.Conv2D, gather: Step) -> Step:
     bias = np.asarray(ops.convert_to_numpy(layer.bias), "float64") if layer.use_bias else np.zeros(kernel.shape[1])
     most = 1.0 + 2.0 * np.abs(kernel).max(initial=0.0) * len(kernel) + np.abs(bias).max()
     bits = min(FINEST, int(math.log2(EXACT / (LARGEST * UNIT))) - math.frexp(most)[1])
-    kernel, bias = np.rint(np.ldexp(kernel, bits)), np.rint(np.ldexp(bias, bits) * UNIT)
-    scale = 2.0**-bits
+    scale = 2.0**-bits  # a power of two: sums of multiples of it are as exact as those of whole numbers
+    kernel, bias = scale * np.rint(np.ldexp(kernel, bits)), scale * np.rint(np.ldexp(bias, bits) * UNIT)
 
     def step(x):
         y = gather(x) @ kernel
         y += bias
-        y *= scale
         return _cut(np.rint(y, out=y))
 
     return step
@@ -172,11 +171,13 @@ def _affine(layer: layers.Dense | layers.Conv2D, gather: Step) -> Step:
 
 def _patches(x: np.ndarray, size: tuple[int, int], strides: tuple[int, int]) -> np.ndarray:
     """The patches of images `(B, height, width, channels)` around each place of the output, `(B, h, w, numbers)`."""
-    margins = [(0, 0)]
-    for side, kernel, stride in zip(x.shape[1:3], size, strides, strict=True):
-        total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-        margins.append((total // 2, total - total // 2))
-    padded = np.pad(x, [*margins, (0, 0)])
+    height, width = x.shape[1:3]
+    tall, wide = (
+        max((-(-side // stride) - 1) * stride + kernel - side, 0)
+        for side, kernel, stride in zip((height, width), size, strides, strict=True)
+    )
+    padded = np.zeros((len(x), height + tall, width + wide, x.shape[3]))
+    padded[:, tall // 2 : tall // 2 + height, wide // 2 : wide // 2 + width] = x
     patches = np.lib.stride_tricks.sliding_window_view(padded, size, axis=(1, 2))[:, :: strides[0], :: strides[1]]
     patches = patches.transpose(0, 1, 2, 4, 5, 3)  # (B, h, w, kernel height, kernel width, channels)
     return patches.reshape(*patches.shape[:3], -1)

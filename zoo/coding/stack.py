@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zoo.coding import curves
+
 try:
     from constriction import stream
 except ImportError:  # on machines for which there is no wheel
@@ -16,6 +18,7 @@ except ImportError:  # on machines for which there is no wheel
 
 ROUNDED = 2.0**24  # probabilities are multiples of its inverse
 LEAST = 2.0**-60  # probability that both halves have beside their own: an interval without any is halved evenly
+BIT = 2.0**16  # of costs, in a bit: they are whole multiples of its inverse, whose sums are exact
 WORDS = "uint32"
 SEED = 0x6A09E667
 
@@ -74,7 +77,7 @@ class Stack:
         choices = [*_choices(distribution, numbers)]
         if not choices:  # no numbers, or none of which there is a choice
             return
-        upper, probability = (np.concatenate(each) for each in zip(*choices, strict=True))
+        upper, probability, _ = (np.concatenate(each) for each in zip(*choices, strict=True))
         if parts > 1:
             upper, probability = (_by_part(each, parts, distribution.size) for each in (upper, probability))
         self._coder.encode_reverse(upper.astype("int32"), self._model, probability)
@@ -109,35 +112,44 @@ class _Walk:
 
     def probability(self) -> np.ndarray | None:
         """With which the numbers that are still open are in the upper part of their interval; None where none is open."""
-        self._open = np.flatnonzero(self._high - self.low > 1)
-        if not len(self._open):
+        self.open = np.flatnonzero(self._high - self.low > 1)
+        if not len(self.open):
             return None
-        low, high = self.low[self._open], self._high[self._open]
+        low, high = self.low[self.open], self._high[self.open]
         self.edges = (low + high) // 2
         if self._of.ends_first:
             self.edges = np.where(low == self._of.low, low + 1, np.where(high == self._of.high, high - 1, self.edges))
-        self._below = self._of.below(self.edges, self._open)
-        mass = np.maximum(self._at_high[self._open] - self._at_low[self._open], 0.0)
-        upper = np.clip(self._at_high[self._open] - self._below, 0.0, mass)
+        self._below = self._of.below(self.edges, self.open)
+        mass = np.maximum(self._at_high[self.open] - self._at_low[self.open], 0.0)
+        upper = np.clip(self._at_high[self.open] - self._below, 0.0, mass)
         share = (upper + LEAST) / (mass + 2.0 * LEAST)
         return np.clip(np.rint(share * ROUNDED), 1.0, ROUNDED - 1.0) / ROUNDED
 
     def chosen(self, numbers: np.ndarray) -> np.ndarray:
         """The choices that lead to these numbers `(n,)`."""
-        return numbers[self._open] >= self.edges
+        return numbers[self.open] >= self.edges
 
     def choose(self, upper: np.ndarray) -> None:
-        above, below = self._open[upper], self._open[~upper]
+        above, below = self.open[upper], self.open[~upper]
         self.low[above], self._at_low[above] = self.edges[upper], self._below[upper]
         self._high[below], self._at_high[below] = self.edges[~upper], self._below[~upper]
 
 
-def _choices(distribution: Distribution, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The choices that lead to numbers `(n,)`, and their probabilities, in the order in which they are popped."""
+def costs(distribution: Distribution, numbers: np.ndarray) -> np.ndarray:
+    """How many bits numbers `(n,)` take, each, in multiples of 1 / `BIT`, int64."""
+    total = np.zeros(distribution.size, "int64")
+    for upper, probability, places in _choices(distribution, numbers):
+        total[places] -= np.rint(BIT * curves.log2(np.where(upper, probability, 1.0 - probability))).astype("int64")
+    return total
+
+
+def _choices(distribution: Distribution, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The choices that lead to numbers `(n,)`, the probabilities of the upper half, and the places of the numbers, in the order
+    in which they are popped."""
     walk = _Walk(distribution)
     while (probability := walk.probability()) is not None:
         upper = walk.chosen(numbers)
-        yield upper, probability
+        yield upper, probability, walk.open
         walk.choose(upper)
 
 
