@@ -49,32 +49,6 @@ def test_log_prob_is_that_of_scikit_learn():
     np.testing.assert_allclose(ours.log_prob(codes[:50].astype("float32")), mixture.score_samples(codes[:50]), rtol=1e-3)
 
 
-def _correlated() -> zoo.Mixture:
-    """A mixture over codes in R³, each of whose Gaussians has correlated dimensions; one has the proportion 0."""
-    mixture = zoo.Mixture(3)
-    mixture.build((None, 3))
-    root = np.random.default_rng(0).normal(size=(3, 3, 3))
-    mixture.assign([0.4, 0.6, 0.0], [[-1, 0, 2], [1, 1, 0], [9, 9, 9]], root @ root.transpose(0, 2, 1) + 0.3 * np.eye(3))
-    return mixture
-
-
-def _normal() -> zoo.StandardNormal:
-    normal = zoo.StandardNormal()
-    normal.build((None, 3))
-    return normal
-
-
-@pytest.mark.parametrize("prior", [_normal(), _correlated()], ids=["normal", "mixture"])
-def test_probabilities_of_cells_are_those_of_the_density(prior):
-    codes, edges = np.asarray(prior(SEEDS[:200]), "float64"), np.arange(-12.0, 12.0, 0.01)
-    total = 0.0
-    for j in range(3):
-        cells = prior.conditional(codes[:, :j], edges)
-        np.testing.assert_allclose(cells.sum(axis=1), 1.0, rtol=1e-12)
-        total += np.log(cells[np.arange(200), np.searchsorted(edges, codes[:, j])] / 0.01)
-    np.testing.assert_allclose(total, prior.log_prob(codes.astype("float32")), atol=0.05)
-
-
 def test_the_bound_rises_when_the_prior_is_fitted(digits):
     """Also where dimensions have collapsed, whose means vary less than the codes that are drawn."""
     keras.utils.set_random_seed(0)

@@ -114,8 +114,9 @@ class Autoregressive(Prior):
             x, _ = block(x, angles, causal, training=training)
         return self.head(self.norm(x))
 
-    def conditional(self, before: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
-        """As `Prior.conditional`, `(B, K)` for indices `(B, j)`.
+    def conditional(self, before: np.ndarray) -> np.ndarray:
+        """The probabilities p(aⱼ | a₀ … aⱼ₋₁) of the K entries, float64 `(B, K)`, given the indices before the j-th, `(B, j)`,
+        0 ≤ j < k. Rows sum to 1.
 
         Calls that go on where the last one ended are quick: what the transformer has computed for these rows is kept.
         """

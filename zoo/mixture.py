@@ -5,13 +5,10 @@ import math
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import logsumexp, ndtr
 
 from zoo import noise
 from zoo.priors import Prior
 from zoo.registry import register
-
-NEGLIGIBLE = 1e-9  # share of a component in a conditional below which it is left out
 
 
 @register("prior", "mixture")
@@ -80,32 +77,6 @@ class Mixture(Prior):
         normal = ops.equal(self.scales, ops.eye(self.means.shape[-1]))
         return ops.logical_and(ops.all(normal), ops.all(ops.equal(self.means, 0.0)))
 
-    def conditional(self, before: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
-        """As `Prior.conditional`. Given the dimensions before it, the j-th is distributed as a mixture of normals, of which
-        those with a share below 1e-9 are left out.
-
-        That takes M · G values of the normal distribution function a row. `zoo.coding` is far quicker: to it the component is
-        one more latent number.
-        """
-        j, count = before.shape[1], len(before)
-        before = before if j else np.zeros((1, 0))  # the first dimension is distributed alike in all rows
-        proportions, means, scales = self._values()
-        weights, standard = _weighed(proportions, means[:, :j], scales[:, :j, :j], before)  # (M, B), (M, j, B)
-        centre = (means[:, j, None] + (scales[:, j : j + 1, :j] @ standard)[:, 0]).T  # (B, M)
-        shares = np.exp(weights - logsumexp(weights, axis=0)).T
-        row, component = np.nonzero(shares > NEGLIGIBLE)
-        inside = (np.asarray(edges, "float64") - centre[row, component, None]) / scales[component, j, j, None]  # (pairs, G - 1)
-        below = shares[row, component, None] * np.pad(ndtr(inside), [[0, 0], [0, 1]], constant_values=1.0)  # (pairs, G)
-        below = np.add.reduceat(below, np.searchsorted(row, np.arange(len(before))), axis=0)  # (B, G)
-        cells = np.diff(below / below[:, -1:], prepend=0.0)
-        return cells if j else np.repeat(cells, count, axis=0)
-
-    def _values(self):
-        """Proportions `(C M,)`, means `(C M, k)` and factors `(C M, k, k)` in NumPy, float64."""
-        k = self.means.shape[-1]
-        values = (ops.convert_to_numpy(each).astype("float64") for each in (self.proportions, self.means, self.scales))
-        return tuple(each.reshape(-1, *shape) for each, shape in zip(values, ((), (k,), (k, k)), strict=True))
-
     def get_config(self) -> dict:
         return {**super().get_config(), "components": self.components, "classes": self.classes}
 
@@ -113,15 +84,3 @@ class Mixture(Prior):
         initializer = lambda shape, dtype=None: ops.convert_to_tensor(value, dtype=dtype)  # noqa: E731
         # A bottleneck that computes in bfloat16 asks for log p too.
         return self.add_weight(shape=value.shape, initializer=initializer, trainable=False, autocast=False, name=name)
-
-
-def _weighed(
-    proportions: np.ndarray, means: np.ndarray, scales: np.ndarray, codes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """For codes `(B, j)` and components of j dimensions: log(πₘ N(code; μₘ, Lₘ Lₘᵀ)) up to a constant, `(M, B)`, and
-    L⁻¹ (code − μ), `(M, j, B)`."""
-    standard = np.linalg.inv(scales) @ (codes[:, None] - means).transpose(1, 2, 0)  # (M, j, B)
-    volume = np.log(np.diagonal(scales, axis1=1, axis2=2)).sum(axis=1)  # (M,)
-    with np.errstate(divide="ignore"):  # components of proportion 0
-        constant = np.log(proportions) - volume
-    return constant[:, None] - 0.5 * np.square(standard).sum(axis=1), standard

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
 from zoo import noise
 from zoo.inputs import integers, is_tensor
@@ -38,18 +37,6 @@ class Prior(keras.layers.Layer, abc.ABC):
     def standard(self) -> bool | keras.KerasTensor:
         """Whether it is the standard normal distribution, or still is."""
         return False
-
-    @abc.abstractmethod
-    def conditional(self, before: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
-        """The probabilities p(aⱼ in each of G cells | a₀ … aⱼ₋₁) that a coder needs, float64 `(B, G)`, whose rows sum to 1.
-
-        They are computed in NumPy, in float64, for one dimension after the other.
-
-        Args:
-            before: the dimensions before the j-th, `(B, j)`, 0 ≤ j < k.
-            edges: between the cells of a code in R^k, ascending, `(G - 1,)`; the first and the last cell are open. Of a code
-                that consists of entries, every entry is a cell, and edges are left out.
-        """
 
     def available(self) -> keras.KerasTensor:
         """The classes that can be drawn from, booleans `(C,)`: those with rows when it was fitted, or all before that."""
@@ -101,7 +88,3 @@ class StandardNormal(Prior):
 
     def standard(self) -> bool | keras.KerasTensor:
         return True
-
-    def conditional(self, before: np.ndarray, edges: np.ndarray | None = None) -> np.ndarray:
-        below = ndtr(np.asarray(edges, "float64"))  # (G - 1,)
-        return np.tile(np.diff(below, prepend=0.0, append=1.0), (len(before), 1))
