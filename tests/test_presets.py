@@ -16,7 +16,7 @@ from training.__main__ import main
 from training.experiments.named import command
 from zoo import files
 
-NAMES = ("dense_mnist_k30", "conv_mnist_k16", "vae_mnist_k2", "vae_mnist", "vqvae_mnist", "pca_mnist_k30")
+NAMES = ("dense_mnist_k30", "conv_mnist_k16", "vae_mnist_k2", "vae_mnist", "vae_mnist_8bit", "vqvae_mnist", "pca_mnist_k30")
 MIB = 2**20
 
 
