@@ -39,6 +39,7 @@ SHEETS = {  # Pillow's formats, lossless
     "WebP": {"lossless": True, "quality": 100, "method": 6},
     "JXL": {"lossless": True, "effort": 9},
 }
+WAYS = {"": {}, ", 8 particles": {"particles": 8}, ", not portable": {"portable": False}}
 STEPS = {"pop z": "tab:red", "push x": "tab:blue", "push z": "tab:green"}
 SHOWN = 10  # digits in the picture
 
@@ -77,12 +78,11 @@ def _ours(name: str, x: np.ndarray) -> Iterator[str]:
     model, own = zoo.load(name), (presets.FOLDER / name / presets.WEIGHTS).stat().st_size
     bound = float(np.sum([np.sum(model.bits(part)) for part in np.array_split(x, max(1, len(x) // 1000))]))
     zstd = len(BYTES["zstd -19"](np.packbits(x).tobytes() if x.dtype == bool else x.tobytes()))
-    for portable in (True, False):
-        file, into = _timed(lambda portable=portable: model.compress(x, name, portable))
+    for way, settings in WAYS.items():
+        file, into = _timed(lambda settings=settings: model.compress(x, name, **settings))
         again, out = _timed(lambda file=file: zoo.decompress(file, model))
         assert np.array_equal(again, x)
         even = len(x) * own / (zstd - len(file))
-        way = "" if portable else ", not portable"
         speeds = f"{len(x) / into:,.0f} | {len(x) / out:,.0f}"
         yield _line(f"`{name}`{way}", len(file), x, f"{8 * len(file) / bound - 1:+.2%} | {speeds} | {even:,.0f} rows")
 

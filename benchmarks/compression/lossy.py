@@ -23,7 +23,7 @@ from training import kinds
 from training.reporting import pictures
 
 QUALITIES = {"AVIF": (0, 10, 20, 30, 40, 50), "WebP": (0, 5, 10, 20, 40, 60), "JPEG": (5, 10, 20, 30, 50, 70)}
-RATES = (0.3, 0.15, 0.08, 0.04, 0.02)
+RATES = (0.15, 0.06, 0.03, 0.015, 0.007)
 TARGETS = (24.0, 28.0)  # dB
 
 
@@ -84,7 +84,7 @@ def _digits(picture: np.ndarray, count: int) -> np.ndarray:
 
 def _rounded_point(x: np.ndarray, rate: float) -> tuple[float, float]:
     """As `_sheet_point`, of a file of `rounded_mnist`."""
-    experiment = training.EXPERIMENTS["rounded_mnist"].override(rate=rate)
+    experiment = training.EXPERIMENTS["rounded_mnist"].override(rate=rate, prior="normal")
     model = training.train(experiment, f"runs/rounded_mnist_{rate}", report=False).load_model()
     file = model.compress(x, lossy=True)
     return _point(f"rounded_mnist, rate {rate}", len(file), x, zoo.decompress(file, model))

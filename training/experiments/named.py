@@ -140,7 +140,7 @@ EXPERIMENTS = {
             name="rounded_mnist",
             about="A digit as whole numbers in few bits, for lossy compression; --rate=λ weighs bits against errors.",
             **{**CONV_MNIST, "hidden": 0},
-            k=48,
+            k=96,
             bottleneck="rounded",
             rate=0.1,
             entropy="histograms",
