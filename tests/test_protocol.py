@@ -440,6 +440,7 @@ def test_arrays_as_npy_and_npz(http):
     assert sent(np.array(["aé", "b"]), "echo").json()["outputs"]["text"] == ["aé", "b"]
     for refused, signature, message in (
         (np.array([1j]), "", "Expected float32 for input x. Received: complex128"),
+        (np.array([1, 1e300]), "", "Expected numbers that float32 has for input x. Received: 1e+300 in row 1."),
         (np.ones(1), "nosuch", "not found in signature def"),
         (np.ones(1), "several", "Expected an .npz with n, x"),
         (np.array([2**31]), "strict", "Expected integers in"),
@@ -561,6 +562,10 @@ def test_health_and_documents(http):
     for verb, example in request["examples"].items():
         answer = _predict(http, example["value"])
         assert answer.status_code == 200, (verb, answer.text)
+    for verb in ("classify", "regress"):
+        post = document["paths"][f"/v1/models/half_plus_two:{verb}"]["post"]
+        schema = post["requestBody"]["content"]["application/json"]["schema"]
+        assert schema["properties"]["signature_name"]["enum"] == [f"{verb}_x_to_y"]
     page = http.get("/docs")
     assert page.headers["content-type"].startswith("text/html") and "openapi.json" in page.text
 

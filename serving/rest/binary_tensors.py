@@ -71,7 +71,7 @@ def _converted(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if array.dtype.kind in "SU" and dtype.kind == "O":
         return np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array.astype(object)
     if array.dtype.kind in "buif" and dtype.kind == "f":
-        return scaled(array).astype(dtype)
+        return _floats(name, scaled(array), dtype)
     if array.dtype.kind in "iu" and dtype.kind in "iu":
         bounds = np.iinfo(dtype)
         if not array.size or (array.min() >= bounds.min and array.max() <= bounds.max):
@@ -82,6 +82,16 @@ def _converted(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
             f"Expected integers in [{bounds.min}, {bounds.max}] for input {name}. Received: {array[wrong][0]} in row {row}."
         )
     raise invalid(f"Expected {dtype} for input {name}. Received: {array.dtype}.")
+
+
+def _floats(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        floats = array.astype(dtype)
+    wrong = np.isinf(floats) & np.isfinite(array)
+    if wrong.any():
+        row = np.argwhere(wrong)[0][0] if array.ndim else 0
+        raise invalid(f"Expected numbers that {dtype} has for input {name}. Received: {array[wrong][0]:g} in row {row}.")
+    return floats
 
 
 def _arrays(body: bytes, endpoint: Endpoint, limit: int, take: Take) -> dict[str, np.ndarray]:

@@ -4,12 +4,13 @@ import importlib.metadata
 import pathlib
 import urllib.parse
 
-from serving.models import examples, schemas
+from serving.models import examples, inference, schemas
 from serving.models.models import Models
 from serving.models.servable import Endpoint, Servable, TensorSpec
 from serving.status import RequestError
 
 MOST_CLASSES = 20  # that are named in a description
+_METHODS = {"classify": inference.CLASSIFY, "regress": inference.REGRESS}
 _JSON = {"f": "number", "i": "integer", "u": "integer", "b": "boolean"}
 
 
@@ -26,6 +27,9 @@ def document(models: Models) -> dict:
         paths[f"{base}/metadata"] = {"get": _get(f"Signatures of {name}")}
         paths[f"{base}/schema"] = {"get": _get(f"What the data of {name} hold: types, shapes, ranges, classes")}
         paths[f"{base}:predict"] = {"post": _predict(name, servable)}
+        for verb, method in _METHODS.items():
+            if signatures := sorted(each for each, found in servable.endpoints.items() if found.method == method):
+                paths[f"{base}:{verb}"] = {"post": _of_examples(name, verb, signatures)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Served models", "version": importlib.metadata.version("latent-zoo")},
@@ -43,13 +47,29 @@ def _predict(name: str, servable: Servable) -> dict:
     signatures = [_request(verb, endpoint, known) for verb, endpoint in verbs.items()]
     requests = {verb: {"value": request} for verb, request in sorted(examples.examples(servable).items())}
     outputs = {"type": "object", "properties": {"outputs": {}, "predictions": {}}}
-    return {
-        "summary": f"Runs a signature of {name}, on columns (inputs) or rows (instances)",
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"oneOf": signatures}, "examples": requests}},
+    summary = f"Runs a signature of {name}, on columns (inputs) or rows (instances)"
+    return _post(summary, {"schema": {"oneOf": signatures}, "examples": requests}, outputs)
+
+
+def _of_examples(name: str, verb: str, signatures: list[str]) -> dict:
+    request = {
+        "type": "object",
+        "properties": {
+            "signature_name": {"enum": signatures},
+            "context": {"type": "object", "description": "features that all examples have"},
+            "examples": {"type": "array", "items": {"type": "object"}, "minItems": 1, "description": "features by name"},
         },
-        "responses": {"200": _answer(outputs), **{code: _answer(_ERROR) for code in ("400", "404", "429", "504")}},
+        "required": ["examples"],
+    }
+    results = {"type": "object", "properties": {"results": {"type": "array"}}}
+    return _post(f"Runs a signature of {name} that can {verb} examples (tf.Example)", {"schema": request}, results)
+
+
+def _post(summary: str, content: dict, answer: dict) -> dict:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {"200": _answer(answer), **{code: _answer(_ERROR) for code in ("400", "404", "429", "504")}},
     }
 
 
