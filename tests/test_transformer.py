@@ -57,7 +57,7 @@ def test_attention_to_itself_knows_distances_alone():
 
     def answer(start):
         angles = zoo.attention.rotary_angles(keras.ops.arange(start, start + 5, dtype="float32"), 8)
-        return _numpy(layer(x, angles, layer.keys_values(x, angles), np.ones((1, 1, 5, 5), bool)))
+        return _numpy(layer(x, angles, layer.keys_values(x, angles), np.ones((1, 5, 5), bool)))
 
     np.testing.assert_allclose(answer(0), answer(17), atol=1e-4)
     assert np.abs(answer(0) - answer(0)[:, ::-1]).max() > 1e-3

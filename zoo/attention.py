@@ -7,15 +7,16 @@ from keras import ops
 
 BASE = 10_000.0  # wavelength of the slowest rotation, in positions per radian
 
-# Keys and values, (B · heads, S, 1, width / heads) each. With the heads in the batch axis, a cache of earlier positions is used
-# as it lies in memory; `dot_product_attention` would copy another layout at every step.
+# Keys and values, (B · heads, S, width / heads) each. With the heads in the batch axis, a cache of earlier positions is used as
+# it lies in memory; `dot_product_attention` would copy another layout at every step.
 KeysValues = tuple[keras.KerasTensor, keras.KerasTensor]
 
 
 @keras.saving.register_keras_serializable("zoo")
 class Attention(keras.layers.Layer):
     """Multi-head attention (Vaswani et al., 2017) with rotary positions (Su et al., 2021), in two steps: `keys_values`
-    projects one sequence, and its result may be cached; calling the layer lets another sequence attend to that.
+    projects one sequence, and its result may be cached; calling the layer lets another sequence attend to that. Of sequences of
+    one position that axis may be left out, which saves a decoder most of its small operations.
 
     Args:
         heads: number of heads, which share the width equally.
@@ -41,17 +42,19 @@ class Attention(keras.layers.Layer):
             layer.build(input_shape)
 
     def keys_values(self, x: keras.KerasTensor, angles: keras.KerasTensor) -> KeysValues:
-        """Keys and values of x `(B, S, width)`, the keys rotated by `angles` (`rotary_angles`)."""
+        """Keys and values of x `(B, S, width)` or `(B, width)`, the keys rotated by `angles` (`rotary_angles`)."""
         keys, values = ops.split(self.key_value(x), 2, axis=-1)
         return _rotate(self._heads(keys), angles), self._heads(values)
 
     def call(
         self, x: keras.KerasTensor, angles: keras.KerasTensor, keys_values: KeysValues, mask: keras.KerasTensor
     ) -> keras.KerasTensor:
-        """x `(B, T, width)` attends to keys and values where the mask `(B · heads or 1, 1, T or 1, S)` is true."""
-        query = _rotate(self._heads(self.query(x)), angles)
-        heads = ops.dot_product_attention(query, *keys_values, mask=mask)  # (B · heads, T, 1, width / heads)
-        length, width = ops.shape(x)[1], x.shape[-1]
+        """x `(B, T, width)` or `(B, width)` attends to keys and values where the mask `(B · heads or 1, T or 1, S)` is true."""
+        weights = ops.cast(self._weights(x, angles, keys_values[0], mask), x.dtype)
+        heads, width = ops.einsum("bts,bsh->bth", weights, keys_values[1]), x.shape[-1]  # (B · heads, T, width / heads)
+        if len(x.shape) == 2:
+            return self.output_(ops.reshape(heads, (-1, width)))
+        length = ops.shape(x)[1]
         heads = ops.reshape(heads, (-1, self.heads, length, width // self.heads))
         return self.output_(ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), (-1, length, width)))
 
@@ -59,35 +62,42 @@ class Attention(keras.layers.Layer):
         self, x: keras.KerasTensor, angles: keras.KerasTensor, keys_values: KeysValues, mask: keras.KerasTensor
     ) -> keras.KerasTensor:
         """The attention weights `(B, heads, T, S)` that calling the layer uses; they sum to 1 over S."""
-        query = _rotate(self._heads(self.query(x)), angles)
-        logits = ops.einsum("btnh,bsnh->bnts", query, keys_values[0]) / query.shape[-1] ** 0.5
-        weights = ops.softmax(ops.where(mask, ops.cast(logits, "float32"), -1e30), axis=-1)
-        return ops.reshape(weights, (-1, self.heads, *ops.shape(weights)[2:]))
+        weights = self._weights(x, angles, keys_values[0], mask)
+        return ops.reshape(weights, (-1, self.heads, *ops.shape(weights)[1:]))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "heads": self.heads}
 
+    def _weights(self, x, angles, keys, mask):
+        """The attention weights `(B · heads, T, S)` in float32."""
+        query = _rotate(self._heads(self.query(x)), angles)
+        logits = ops.cast(ops.einsum("bth,bsh->bts", query, keys), "float32") / query.shape[-1] ** 0.5
+        return keras.activations.softmax(ops.where(mask, logits, -1e30))  # `ops.softmax` warns of a single key
+
     def _heads(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """`(B, T, width)` to `(B · heads, T, 1, width / heads)`."""
-        length, size = ops.shape(x)[1], x.shape[-1] // self.heads
+        """`(B, T, width)`, or `(B, width)` of one position, to `(B · heads, T, width / heads)`."""
+        size = x.shape[-1] // self.heads
+        if len(x.shape) == 2:
+            return ops.reshape(x, (-1, 1, size))
+        length = ops.shape(x)[1]
         heads = ops.transpose(ops.reshape(x, (-1, length, self.heads, size)), (0, 2, 1, 3))
-        return ops.reshape(heads, (-1, length, 1, size))
+        return ops.reshape(heads, (-1, length, size))
 
 
 def per_head(present: keras.KerasTensor, heads: int) -> keras.KerasTensor:
-    """The attention mask `(B · heads, 1, 1, S)` of the tokens that are present, `(B, S)`."""
-    return ops.repeat(present, heads, axis=0)[:, None, None]
+    """The attention mask `(B · heads, 1, S)` of the tokens that are present, `(B, S)`."""
+    return ops.repeat(present, heads, axis=0)[:, None]
 
 
 def rotary_angles(positions: keras.KerasTensor, size: int) -> keras.KerasTensor:
-    """Cosines and sines `(2, T, 1, size / 2)` of the rotations of queries and keys of `size` at float positions `(T,)`."""
+    """Cosines and sines `(2, T, size / 2)` of the rotations of queries and keys of `size` at float positions `(T,)`."""
     rates = BASE ** -(ops.arange(0, size, 2, dtype="float32") / size)
-    angles = positions[:, None, None] * rates  # (T, 1, size / 2)
+    angles = positions[:, None] * rates  # (T, size / 2)
     return ops.stack([ops.cos(angles), ops.sin(angles)])
 
 
 def _rotate(x: keras.KerasTensor, angles: keras.KerasTensor) -> keras.KerasTensor:
-    """Rotates pairs of numbers of x `(…, T, 1, size)`, taken as complex numbers, by the angles of their position."""
+    """Rotates pairs of numbers of x `(…, T, size)`, taken as complex numbers, by the angles of their position."""
     left, right = ops.split(x, 2, axis=-1)
     cosine, sine = ops.cast(angles[0], x.dtype), ops.cast(angles[1], x.dtype)
     return ops.concatenate([left * cosine - right * sine, left * sine + right * cosine], axis=-1)
@@ -140,11 +150,11 @@ class Block(keras.layers.Layer):
         on_weights: Callable[[keras.KerasTensor], None] | None = None,
         training: bool | None = None,
     ) -> tuple[keras.KerasTensor, KeysValues]:
-        """`(B, T, width)` to the same shape, and the keys and values of the self-attention.
+        """`(B, T, width)`, or `(B, width)` of one position, to the same shape, and the keys and values of the self-attention.
 
         Args:
             angles: of the positions of x, from `rotary_angles`.
-            mask: `(B · heads or 1, 1, T or 1, S)`, true where a position of x may attend to one of the keys.
+            mask: `(B · heads or 1, T or 1, S)`, true where a position of x may attend to one of the keys.
             source: keys and values of the source, from `attention_source.keys_values`, if the block has cross-attention.
             source_mask: the same for the source.
             update: turns the keys and values of x into those to attend to, for instance by adding them to a cache.

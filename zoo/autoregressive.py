@@ -77,7 +77,7 @@ class Autoregressive(Prior):
         """Indices `(B, T)`, int32, drawn by seeds `(B,)`; with labels `(B,)`, each from its class."""
         draws = noise.uniform(seed, self.tokens, stream=8)  # (B, T)
         rows, steps = ops.shape(seed)[0], ops.arange(self.tokens)
-        shape = (rows * self.heads, self.tokens, 1, self.width // self.heads)
+        shape = (rows * self.heads, self.tokens, self.width // self.heads)
         cache = tuple((ops.zeros(shape), ops.zeros(shape)) for _ in self.blocks)
 
         def step(t, state):
@@ -107,7 +107,7 @@ class Autoregressive(Prior):
         """
         steps = ops.arange(self.tokens)
         angles = self._angles(steps)
-        causal = (steps[None, :] <= steps[:, None])[None, None]  # (1, 1, T, T)
+        causal = (steps[None, :] <= steps[:, None])[None]  # (1, T, T)
         tokens = ops.concatenate([self._first(codes[:, 0], label)[:, None], codes[:, :-1]], axis=1)  # (B, T)
         x = self.embedding(tokens) + self.places
         for block in self.blocks:
@@ -145,9 +145,9 @@ class Autoregressive(Prior):
     def _next(self, token, t, cache: tuple[KeysValues, ...]):
         """The logits `(B, K)` after tokens `(B,)` at step t, and the cache with this step in it."""
         times = ops.arange(self.tokens)
-        here, past = ops.equal(times, t)[None, :, None, None], (times <= t)[None, None, None]
+        here, past = ops.equal(times, t)[None, :, None], (times <= t)[None, None]
         angles = self._angles(ops.reshape(t, (1,)))
-        x = (self.embedding(token) + ops.take(self.places, t, axis=0))[:, None]  # (B, 1, width)
+        x = self.embedding(token) + ops.take(self.places, t, axis=0)  # (B, width)
         after = []
         for block, kept in zip(self.blocks, cache, strict=True):
 
@@ -156,4 +156,4 @@ class Autoregressive(Prior):
 
             x, cached = block(x, angles, past, update=update)
             after.append(cached)
-        return self.head(self.norm(x))[:, 0], tuple(after)
+        return self.head(self.norm(x)), tuple(after)

@@ -158,8 +158,7 @@ def _run(body: Callable, state: tuple, steps: int) -> tuple:
 
         *others, cache = state
         cache = tuple(
-            tuple(ops.pad(part, [[0, 0], [0, stop - part.shape[1]], [0, 0], [0, 0]]) for part in keys_values)
-            for keys_values in cache
+            tuple(ops.pad(part, [[0, 0], [0, stop - part.shape[1]], [0, 0]]) for part in keys_values) for keys_values in cache
         )
         state = ops.while_loop(going, body, (*others, cache))
     return state

@@ -361,12 +361,12 @@ class Transformer(Model):
         length = ops.shape(target)[1]
         source_angles, angles = self._rotary_angles(ops.shape(states)[1]), self._rotary_angles(length)
         mask, steps = per_head(present, self.heads), ops.arange(length)
-        causal = (steps[None, :] <= steps[:, None])[None, None]  # (1, 1, T, T)
+        causal = (steps[None, :] <= steps[:, None])[None]  # (1, T, T)
         x = self._embedded(self.target_embedding, shifted, training)
         for block in self.decoder:
             keys_values = block.attention_source.keys_values(states, source_angles)
             x, _ = block(x, angles, causal, keys_values, mask, on_weights=on_weights, training=training)
-        return self._head(x)
+        return self._head(x, self._table())
 
     def _stepper(self, source, copies=1):
         """The arguments of a search: a function from tokens `(R,)`, their step t and a cache to the logits `(R, V)` of the next
@@ -375,13 +375,14 @@ class Transformer(Model):
         source_angles, mask = self._rotary_angles(ops.shape(source)[1]), per_head(present, self.heads)
         attended = [block.attention_source.keys_values(states, source_angles) for block in self.decoder]
         rows = ops.shape(states)[0]
-        first = ops.zeros((rows * self.heads, 0, 1, self.width // self.heads), states.dtype)
+        first = ops.zeros((rows * self.heads, 0, self.width // self.heads), states.dtype)
+        table = self._table()  # before the loop
 
         def step(token, t, cache):
-            x = self._embedded(self.target_embedding, token[:, None], False)  # (R, 1, width)
+            x = self._embedded(self.target_embedding, token, False)  # (R, width)
             angles = rotary_angles(ops.cast(t, "float32")[None], self.width // self.heads)
             times = ops.arange(cache[0][0].shape[1])
-            here, past = ops.equal(times, t)[None, :, None, None], (times <= t)[None, None, None]
+            here, past = ops.equal(times, t)[None, :, None], (times <= t)[None, None]
             after = []
             for block, keys_values, before in zip(self.decoder, attended, cache, strict=True):
 
@@ -390,7 +391,7 @@ class Transformer(Model):
 
                 x, cached = block(x, angles, past, keys_values, mask, update=update)
                 after.append(cached)
-            return self._head(x)[:, 0], tuple(after)
+            return self._head(x, table), tuple(after)
 
         return step, tuple((first, first) for _ in self.decoder), rows, self.target_vocabulary.length + 1
 
@@ -401,9 +402,12 @@ class Transformer(Model):
         """log p `(B, T)` of target tokens, 0 for padding."""
         return _taken(ops.log_softmax(self._logits(source, target)), target)
 
-    def _head(self, x):
-        """Float32 logits, by the target embedding."""
-        return ops.cast(ops.matmul(self.norm_decoder(x), ops.transpose(self.target_embedding.embeddings)), "float32")
+    def _head(self, x, table):
+        """Float32 logits, by the target embedding, transposed `(width, V)`."""
+        return ops.cast(ops.matmul(self.norm_decoder(x), table), "float32")
+
+    def _table(self):
+        return ops.transpose(self.target_embedding.embeddings)
 
     def _embedded(self, embedding, tokens, training):
         return self.drop(embedding(tokens) * self.width**0.5, training=training)
