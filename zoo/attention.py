@@ -72,7 +72,9 @@ class Attention(keras.layers.Layer):
         """The attention weights `(B · heads, T, S)` in float32."""
         query = _rotate(self._heads(self.query(x)), angles)
         logits = ops.cast(ops.einsum("bth,bsh->bts", query, keys), "float32") / query.shape[-1] ** 0.5
-        return keras.activations.softmax(ops.where(mask, logits, -1e30))  # `ops.softmax` warns of a single key
+        if keys.shape[1] == 1:  # of which `ops.softmax` warns
+            return ops.ones_like(logits)
+        return ops.softmax(ops.where(mask, logits, -1e30), axis=-1)
 
     def _heads(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """`(B, T, width)`, or `(B, width)` of one position, to `(B · heads, T, width / heads)`."""
