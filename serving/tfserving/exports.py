@@ -28,8 +28,8 @@ def exports(models: Iterable[str]) -> list[Export]:
     """The newest version of each model, by name.
 
     Args:
-        models: `NAME=PATH` or `PATH`, where PATH is the folder of a model's versions and NAME, unless given, its last part; or the
-            path of a folder of several such models.
+        models: `NAME=PATH` or `PATH`, where PATH is the folder of a model's versions and NAME, unless given, its last part;
+            or the path of a folder of several such models.
 
     Raises:
         ValueError: no model there, a name that is no part of a URL, or two models of one name.
