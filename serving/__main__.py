@@ -127,7 +127,7 @@ def _add_deployment(commands) -> None:
     deploy.add_argument("--to", required=True, choices=("compose", "kubernetes", "kserve"), help="what runs them")
     deploy.add_argument("--output", required=True, metavar="DIR", help="folder of the files, models among them")
     deploy.add_argument("--name", help="of the deployment: small letters, digits, dashes (default: that of the model)")
-    deploy.add_argument("--image", help="name of the image that is built: REGISTRY/NAME (default: that of the deployment)")
+    deploy.add_argument("--image", help="name of the image for a cluster: REGISTRY/NAME (default: that of the deployment)")
     deploy.add_argument("--cpus", type=int, default=2, metavar="N", help="cores for each server (default: 2)")
     deploy.add_argument("--force", action="store_true", help="overwrite files that were changed since")
     deploy.set_defaults(command=_deploy)

@@ -128,13 +128,17 @@ def test_the_kustomization_names_files_and_maps_that_are_there(deployed):
     maps = {each["name"]: each["files"] for each in kustomization["configMapGenerator"]}
     for file in (*kustomization["resources"], *(file for files in maps.values() for file in files)):
         assert (folder / file).is_file(), file
+    assert kustomization["images"][0]["name"] == "tfserving"
     used = re.findall(r"configMap: \{name: (\S+)\}", "".join(path.read_text() for path in (folder / "kubernetes").iterdir()))
     assert set(used) == set(maps) and len(used) == 2
 
 
 def test_kubectl_builds_it(deployed):
-    for document in yaml.safe_load_all(_run("kubectl", "kustomize", deployed["kubernetes"])):
-        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    for kind in ("kubernetes", "kserve"):
+        text = _run("kubectl", "kustomize", deployed[kind])
+        assert re.search("image: registry.example/digits:[0-9a-f]{12}\n", text)
+        for document in yaml.safe_load_all(text) if kind == "kubernetes" else ():
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
 def test_flags_of_the_image_are_those_of_tensorflow_serving(deployed):
@@ -170,8 +174,9 @@ def test_models_are_copied_with_their_newest_version(models, deployed):
 def test_images_have_a_tag_for_their_versions(models, tmp_path):
     names = []
     for model, image in (("half_plus_two", None), ("half_plus_two", "registry:5000/a"), ("half_plus_two", "a:b"), ("", "a")):
-        deploy([str(models / model)], Target("compose", image=image), tmp_path, force=True)
-        names.append(_documents(tmp_path / "compose.yaml")[0]["services"]["tfserving"]["image"])
+        deploy([str(models / model)], Target("kserve", image=image), tmp_path)
+        (changed,) = _documents(tmp_path / "kustomization.yaml")[0]["images"]
+        names.append(f"{changed['newName']}:{changed['newTag']}")
     assert names[:3] == ["half-plus-two:10", "registry:5000/a:10", "a:b"] and re.fullmatch("a:[0-9a-f]{12}", names[3])
 
 

@@ -39,8 +39,8 @@ class Target(NamedTuple):
     Attributes:
         kind: `compose`, `kubernetes` or `kserve`.
         name: of the deployment; that of the model, or `models` for several, unless given.
-        image: name of the image that is built from the models; the deployment's unless given. It gets a tag for their versions
-            unless it has one.
+        image: name of the image that is built for a cluster; the deployment's unless given. It gets a tag for the versions of
+            the models unless it has one.
         cpus: cores for each server, which runs as many threads and batches at the same time.
     """
 
@@ -83,6 +83,8 @@ def _summary(change: folder.Change, found: Sequence[Export], output: pathlib.Pat
     lines = [f"Wrote {len(change.written)} files and models to {output}: {', '.join(map(str, found))}."]
     if not change.written:
         lines = [f"Nothing has changed in {output}: {', '.join(map(str, found))}."]
+    if change.kept:
+        lines.append(f"Kept as they have been changed: {', '.join(change.kept)}.")
     if change.overwritten:
         lines.append(f"Overwritten, though they had been changed: {', '.join(change.overwritten)}.")
     return "\n".join([*lines, f"What to do next is in {output / 'README.md'}."])
@@ -108,17 +110,18 @@ def _values(found: Sequence[Export], target: Target) -> dict[str, object]:
     image = target.image or name
     if not IMAGE.fullmatch(image):
         raise ValueError(f"Expected the name of an image. Received: {image!r}. Try --image=REGISTRY/{name}.")
-    image = image if ":" in image.rpartition("/")[2] else f"{image}:{_tag(found)}"
+    repository, tag = image.rsplit(":", 1) if ":" in image.rpartition("/")[2] else (image, _tag(found))
     if target.cpus < 1:
         raise ValueError(f"Expected at least 1 core. Received: --cpus={target.cpus}. Try --cpus=2.")
     return {
         "name": name,
         "uid": hashlib.sha256(name.encode()).hexdigest()[:16],
-        "image": image,
-        "push": f"docker push {image}" if "/" in image else f"kind load docker-image {image}  # or minikube image load",
+        "repository": repository,
+        "tag": tag,
+        "push": "docker push" if "/" in repository else "kind load docker-image",  # without a registry
         "base": f"tensorflow/serving:{importlib.metadata.version('tensorflow-serving-api')}",
         "cpus": target.cpus,
-        "memory": MEMORY + LOADED * math.ceil(sum(_size(export.version) for export in found) / 2**20),
+        "memory": MEMORY * math.ceil(1 + LOADED * sum(_size(export.version) for export in found) / (MEMORY << 20)),
         "user": f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "1000:1000",
         "server": "tfserving" if target.kind == "compose" else name,
         "selector": f"{'serving.kserve.io/inferenceservice' if target.kind == 'kserve' else 'app.kubernetes.io/name'}={name}",

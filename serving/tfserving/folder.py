@@ -1,4 +1,4 @@
-"""A folder of written files, of which those that somebody has changed since are kept.
+"""A folder of written files, in which what somebody has changed since is kept.
 
 What was written is listed in the folder, with checksums; everything is written beside, then renamed into place.
 """
@@ -17,42 +17,56 @@ WRITTEN = ".deployed.json"  # the checksum of each file that was written, by its
 
 
 class Change(NamedTuple):
-    """What writing changed: the paths of files and versions that are new or different, and of those that others had changed."""
+    """What writing changed, as paths.
+
+    Attributes:
+        written: files and folders that are new or different.
+        kept: files that others have changed, and that would be written as before.
+        overwritten: those that others had changed.
+    """
 
     written: list[str]
+    kept: list[str]
     overwritten: list[str]
 
 
 def write(folder: pathlib.Path, texts: Mapping[str, str], copies: Mapping[str, pathlib.Path], force: bool) -> Change:
-    """Writes texts and copies of folders, both by their paths in `folder`, or nothing if somebody has changed one of them.
+    """Writes texts and copies of folders, or nothing if that would undo what somebody has changed.
 
-    A copied folder is renamed into place as a whole, and one that is there already, with the same files, stays.
+    A file that somebody has changed stays if its text is the one that was written before. A copied folder is renamed into place
+    as a whole, and one that is there already, with the same files, stays.
 
     Args:
+        texts, copies: by their paths in `folder`.
         force: whether to overwrite what was changed.
 
     Raises:
         ValueError: files that were changed, or that others have written, unless `force`.
     """
-    listed = _listed(folder)
-    texts = {path: text for path, text in texts.items() if _checksum(folder / path) != _of(text.encode())}
+    before, after = _listed(folder), {path: _of(text.encode()) for path, text in texts.items()}
+    wanted = [path for path in texts if _checksum(folder / path) != after[path]]
+    changed = [path for path in wanted if os.path.lexists(folder / path) and _checksum(folder / path) != before.get(path, "")]
+    kept = [path for path in changed if before.get(path) == after[path] and not force]
+    wanted, changed = ([path for path in paths if path not in kept] for paths in (wanted, changed))
     copies = {path: source for path, source in copies.items() if _checksums(folder / path) != _checksums(source)}
-    changed = [path for path in texts if os.path.lexists(folder / path) and _checksum(folder / path) != listed.get(path, "")]
     changed += [path for path in copies if os.path.lexists(folder / path)]  # a server may have loaded it already
     if changed and not force:
         raise ValueError(_refusal(folder, changed, versions=set(copies)))
+    _put(folder, {path: texts[path] for path in wanted}, copies, before | after)
+    return Change([*wanted, *copies], kept, changed)
+
+
+def _put(folder: pathlib.Path, texts: Mapping[str, str], copies: Mapping[str, pathlib.Path], listed: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     own = pathlib.Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
+        for path, source in copies.items():  # first, for texts name them
+            _rename(_flushed(shutil.copytree(source, own / "copy")), folder / path)
         for path, text in texts.items():
             _rename(_written(own, text), folder / path)
-        for path, source in copies.items():
-            _rename(_flushed(shutil.copytree(source, own / "copy")), folder / path)
-        listed |= {path: _of(text.encode()) for path, text in texts.items()}
         _rename(_written(own, json.dumps(dict(sorted(listed.items())), indent=1) + "\n"), folder / WRITTEN)
     finally:
         shutil.rmtree(own, ignore_errors=True)
-    return Change([*texts, *copies], changed)
 
 
 def _refusal(folder: pathlib.Path, changed: Iterable[str], versions: set[str]) -> str:
