@@ -61,7 +61,7 @@ def test_wrong_input_is_refused_in_one_line_and_nothing_is_written(models, deplo
     for arguments, words in (
         ([tmp_path / "nosuch"], "no folder"),
         ([tmp_path / "empty"], "Expected MODEL/VERSION/saved_model.pb under the directory. Received: nothing"),
-        ([tmp_path], "Received: odd, empty, other, models in"),
+        ([tmp_path], "Received: empty, models, odd, other in"),
         ([models / "a" / "2"], f"Try the folder above, {models / 'a'}"),
         ([models / "a" / "2" / "saved_model.pb"], "a file"),
         ([f"x={models}"], f"with versions in a. Try {models / 'a'}"),

@@ -342,6 +342,17 @@ def test_rules_and_dashboard_read_metrics_that_are_there(deployed, running):
                 assert name in there | recorded and labels <= (there | recorded)[name], (expression, name)
 
 
+def test_compose_finds_the_server_healthy(deployed, running):
+    service = _documents(deployed["compose"] / "compose.yaml")[0]["services"]["tfserving"]
+    _, *command = service["healthcheck"]["test"]
+    port = running.server.url.rpartition(":")[2]
+    for other, expected in ((port, 0), (str(_free_port()), 1)):
+        here = [word.replace("8501", other) for word in command]
+        assert subprocess.run(here, capture_output=True, timeout=60).returncode == expected
+    here = [word.replace("8501", port).replace("/monitoring/", "/nosuch/") for word in command]
+    assert subprocess.run(here, capture_output=True, timeout=60).returncode == 1
+
+
 def test_rest_goes_through_envoy(front):
     with httpx.Client(verify=front.context, base_url=front.url) as client:
         predict = "/v1/models/half_plus_two:predict"

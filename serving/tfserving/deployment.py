@@ -29,7 +29,7 @@ IMAGES = {
     "grafana": "grafana/grafana:12.1.0",
 }
 FAILURES = "UNKNOWN|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|INTERNAL|UNAVAILABLE|DATA_LOSS"  # statuses that are not the client's
-MEMORY = 1024  # MiB of a server without models
+MEMORY = 0.5  # GiB of a server without models
 LOADED = 4  # memory for a model, in sizes of its files: while versions change it is loaded twice
 
 
@@ -121,12 +121,12 @@ def _values(found: Sequence[Export], target: Target) -> dict[str, object]:
         "push": "docker push" if "/" in repository else "kind load docker-image",  # without a registry
         "base": f"tensorflow/serving:{importlib.metadata.version('tensorflow-serving-api')}",
         "cpus": target.cpus,
-        "memory": MEMORY * math.ceil(1 + LOADED * sum(_size(export.version) for export in found) / (MEMORY << 20)),
+        "memory": 1024 * math.ceil(MEMORY + LOADED * sum(_size(export.version) for export in found) / 2**30),  # MiB
         "user": f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "1000:1000",
         "server": "tfserving" if target.kind == "compose" else name,
         "selector": f"{'serving.kserve.io/inferenceservice' if target.kind == 'kserve' else 'app.kubernetes.io/name'}={name}",
         "configurations": "\n".join(map(_configuration, found)),
-        "models": ", ".join(map(str, found)),
+        "models": "\n".join(f"- {export}" for export in found),
         "model": quote(found[0].name),
         "failures": FAILURES,
         **IMAGES,
