@@ -7,6 +7,7 @@ import sys
 from serving import command
 from serving.options import OFF, Options
 from serving.server import serve
+from serving.tfserving import deployment
 
 # Each command imports what it needs when it runs: the server starts without Keras, and wrong arguments are reported without
 # TensorFlow.
@@ -124,7 +125,7 @@ def _add_deployment(commands) -> None:
     deploy.add_argument(
         "models", nargs="+", metavar="MODEL", help="folder of a model's versions, or of several models; NAME=DIR renames one"
     )
-    deploy.add_argument("--to", required=True, choices=("compose", "kubernetes", "kserve"), help="what runs them")
+    deploy.add_argument("--to", required=True, choices=tuple(deployment.TARGETS), help="what runs them")
     deploy.add_argument("--output", required=True, metavar="DIR", help="folder of the files, models among them")
     deploy.add_argument("--name", help="of the deployment: small letters, digits, dashes (default: that of the model)")
     deploy.add_argument("--image", help="name of the image for a cluster: REGISTRY/NAME (default: that of the deployment)")
@@ -214,10 +215,8 @@ def _check(options) -> None:
 
 
 def _deploy(options) -> None:
-    from serving.tfserving import Target, deploy
-
-    target = Target(options.to, options.name, options.image, options.cpus)
-    print(deploy(options.models, target, options.output, options.force))
+    target = deployment.Target(options.to, options.name, options.image, options.cpus)
+    print(deployment.deploy(options.models, target, options.output, options.force))
 
 
 def _compress(options) -> None:
