@@ -1,4 +1,4 @@
-"""python -m serving export | serve | check | compress | decompress | inspect"""
+"""python -m serving export | serve | check | deploy | compress | decompress | inspect"""
 
 import argparse
 import importlib.metadata
@@ -7,6 +7,7 @@ import sys
 from serving import command
 from serving.options import OFF, Options
 from serving.server import serve
+from serving.tfserving import deployment
 
 # Each command imports what it needs when it runs: the server starts without Keras, and wrong arguments are reported without
 # TensorFlow.
@@ -88,7 +89,7 @@ def _run(arguments: list[str] | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m serving", description="Export and serve trained models, and compress data with them."
+        "python -m serving", description="Export, serve and deploy trained models, and compress data with them."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -114,8 +115,23 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="serve DIR, send one request to every verb, and stop")
     check.add_argument("directory", metavar="DIR")
     check.set_defaults(command=_check)
+    _add_deployment(commands)
     _add_compression(commands)
     return parser
+
+
+def _add_deployment(commands) -> None:
+    deploy = commands.add_parser("deploy", help="write the files that run models in TensorFlow Serving")
+    deploy.add_argument(
+        "models", nargs="+", metavar="MODEL", help="folder of a model's versions, or of several models; NAME=DIR renames one"
+    )
+    deploy.add_argument("--to", required=True, choices=tuple(deployment.TARGETS), help="what runs them")
+    deploy.add_argument("--output", required=True, metavar="DIR", help="folder of the files, models among them")
+    deploy.add_argument("--name", help="of the deployment: small letters, digits, dashes (default: that of the model)")
+    deploy.add_argument("--image", help="name of the image for a cluster: REGISTRY/NAME (default: that of the deployment)")
+    deploy.add_argument("--cpus", type=int, default=2, metavar="N", help="cores for each server (default: 2)")
+    deploy.add_argument("--force", action="store_true", help="overwrite files that were changed since")
+    deploy.set_defaults(command=_deploy)
 
 
 def _add_compression(commands) -> None:
@@ -203,6 +219,11 @@ def _check(options) -> None:
     from serving.check import check
 
     check(options.directory)
+
+
+def _deploy(options) -> None:
+    target = deployment.Target(options.to, options.name, options.image, options.cpus)
+    print(deployment.deploy(options.models, target, options.output, options.force))
 
 
 def _compress(options) -> None:

@@ -452,6 +452,11 @@ def test_the_other_files(tmp_path):
         "num_batch_threads { value: 2 } allowed_batch_sizes: 8 allowed_batch_sizes: 32 pad_variable_length_inputs: true"
     )
     assert batching(file) == (32, 3, 2, (8, 32)) and batching(None).max_batch_size > 1
+    file.write_text(
+        "max_batch_size { value: 32 } enable_large_batch_splitting { value: true } max_execution_batch_size { value: 8 } "
+        "allowed_batch_sizes: 8"
+    )
+    assert batching(file).max_batch_size == 8  # a request may have more rows, a batch does not
     file.write_text("max_batch_size { value: 32 } allowed_batch_sizes: 8")
     with pytest.raises(ValueError, match="rise to max_batch_size"):
         batching(file)

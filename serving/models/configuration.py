@@ -57,6 +57,8 @@ def batching(path: str | os.PathLike | None) -> Limits:
     given = {
         name: getattr(read, name).value for name in Limits._fields if name != "allowed_batch_sizes" and read.HasField(name)
     }
+    if read.enable_large_batch_splitting.value and read.HasField("max_execution_batch_size"):
+        given["max_batch_size"] = read.max_execution_batch_size.value  # the other limits a request, which has no limit here
     limits = Limits(**given, allowed_batch_sizes=tuple(read.allowed_batch_sizes))
     sizes = limits.allowed_batch_sizes
     if min(limits[:3]) < 1 or (sizes and (list(sizes) != sorted(set(sizes)) or sizes[-1] != limits.max_batch_size)):
