@@ -22,7 +22,8 @@ REPEATED = (
         "declared_shapes_and_types and regressor",
         "test_every_row and shape1",
     ),
-    *("test_contract and (linear or dense)", "importance_weighted and not loss_falls"),
+    *("test_contract and (linear or dense)", "importance_weighted", "loss_falls and conv"),
+    *("8_bit_integers_are_scaled", "far_out", "declared_shapes_and_kinds", "weights_of_rows_count"),
 )
 # Most of the time is spent on compiling functions that then run only briefly.
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
