@@ -60,8 +60,8 @@ class Pairs(Mode):
         if portable:
             raise ValueError(
                 "Expected portable=False, since a transformer computes in floating point. Received: portable=True. Try "
-                "--portable=false (portable=False) for a file that is read only where the same numbers come out: with this "
-                "version of the packages, on this kind of machine."
+                "--portable=false (portable=False) for a file that is read only where the same numbers come out: with the "
+                "packages and the settings that there are now, on this kind of processor."
             )
         if lossy or particles != 1:
             raise ValueError(
