@@ -136,8 +136,10 @@ def _add_deployment(commands) -> None:
 
 def _add_compression(commands) -> None:
     compress = commands.add_parser("compress", help="write data to a file that the model makes short, without loss")
-    compress.add_argument("model", help="a preset, or the folder of a preset or a run")
-    compress.add_argument("inputs", nargs="+", metavar="INPUT", help=".npy and .npz files, folders of pictures, tables")
+    compress.add_argument("model", help="a preset, or the folder of a preset, a run or an export")
+    compress.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help=".npy and .npz files, folders of pictures, tables, pairs of texts (.tsv)"
+    )
     compress.add_argument("output", metavar="OUTPUT", help="path of the file, such as digits.laz")
     compress.add_argument(
         "--portable",
@@ -159,7 +161,7 @@ def _add_compression(commands) -> None:
     decompress = commands.add_parser("decompress", help="write the data of such a file, as they were")
     decompress.add_argument("file", metavar="FILE")
     decompress.add_argument(
-        "output", metavar="OUTPUT", help="path of an .npy file, of a new folder for pictures, or of a table"
+        "output", metavar="OUTPUT", help="path of an .npy file, of a new folder for pictures, of a table, or of pairs of texts"
     )
     decompress.add_argument("--model", help="with which it was written; the preset that the file names unless given")
     decompress.add_argument("--rows", metavar="START:STOP", help="only these; of the others no more is decoded than must be")

@@ -13,28 +13,34 @@ from tqdm import tqdm
 
 import zoo
 from training.data import batches, table_files, table_writers
+from training.data.lines import pairs
 from training.data.written import Column
 from training.run import trained
 from zoo import compression, files, inputs, presets
 from zoo.autoencoder import Autoencoder
+from zoo.coding import container
+from zoo.coding.pairs import Pairs
+from zoo.model import Model
 from zoo.rows import Raw
 from zoo.schema import Schema
 from zoo.tables import TableAutoencoder
+from zoo.transformer import Transformer
 
 MODES = {1: ("L", "1"), 3: ("RGB",)}  # Pillow's, by channels
 PICTURES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".jpg", ".jpeg")
+TEXTS = (".tsv", ".txt")
 ZSTD_LEVEL = 19
 
 
 def compress(
     model: str, inputs: Sequence[str], output: str, portable: bool = True, lossy: bool = False, particles: int = 1
 ) -> str:
-    """Writes a compressed file of arrays, folders of pictures or tables, one after another.
+    """Writes a compressed file of arrays, folders of pictures, tables or pairs of texts, one after another.
 
     Args:
-        model: a preset's name, or the folder of a preset or of a run.
-        inputs: `.npy` and `.npz` files, folders of pictures that have the model's height, width and channels, and files of
-            tables with the model's columns and no others.
+        model: a preset's name, or the folder of a preset, of a run or of an export.
+        inputs: `.npy` and `.npz` files, folders of pictures that have the model's height, width and channels, files of tables
+            with the model's columns and no others, and of pairs of texts, as `training.data.lines.read` has them.
         output: path of the file.
         portable, lossy, particles: as `zoo.compression.compress`.
 
@@ -45,18 +51,17 @@ def compress(
         ValueError: no such model or input; rows that cannot be compressed without loss.
     """
     coder = trained(model)
-    tabular = isinstance(coder, TableAutoencoder)
-    x = _joined([(_table if tabular else _rows)(pathlib.Path(each), coder) for each in inputs])
-    name = os.path.basename(os.path.normpath(model))
+    read = _table if isinstance(coder, TableAutoencoder) else _pairs if isinstance(coder, Transformer) else _rows
+    x = _joined([read(pathlib.Path(each), coder) for each in inputs])
     with _progress("compressing") as progress:
-        data = compression.compress(coder, x, name, portable, lossy, particles, progress)
+        data = compression.compress(coder, x, _name(model), portable, lossy, particles, progress)
     files.write(output, lambda new: new.write_bytes(data))
     return "\n".join(_comparison(coder, model, x, data, output, lossy))
 
 
 def decompress(file: str, output: str, model: str | None = None, rows: slice | None = None, salvage: bool = False) -> str:
     """Writes the rows of a compressed file: as a `.npy` file or, where the path has no such ending, as a folder of pictures,
-    which are numbered; those of a table in the form that the path ends in.
+    which are numbered; those of a table in the form that the path ends in; pairs of texts as lines, with a tab between the two.
 
     Args:
         model: as in `compress`; the preset that the file names unless given.
@@ -80,7 +85,11 @@ def decompress(file: str, output: str, model: str | None = None, rows: slice | N
             x = compression.decompress(data, coder, rows, progress)
         numbers = np.arange(_count(x)) + (rows.start or 0 if rows else 0)
     if isinstance(x, dict):
-        schema = (coder or compression.preset_of(data)).schema
+        coder = coder or compression.preset_of(data)
+        if isinstance(coder, Transformer):
+            _write_pairs(pathlib.Path(output), x)
+            return f"Wrote {output}: {len(numbers):,} pairs of texts"
+        schema = coder.schema
         table_writers.require_ending(pathlib.Path(output))
         files.write(output, lambda new: _write_table(new, x, schema))
         return f"Wrote {output}: {len(numbers):,} rows of {', '.join(x)}"
@@ -138,6 +147,19 @@ def _table(path: pathlib.Path, model: TableAutoencoder) -> Raw:
     return _joined(parts)
 
 
+def _pairs(path: pathlib.Path, model: Transformer) -> Raw:
+    """The pairs of a text file."""
+    read = [*pairs(path)]
+    return {name: np.array([pair[1 + side] for pair in read], str) for side, name in enumerate(("source", "target"))}
+
+
+def _write_pairs(path: pathlib.Path, x: Raw) -> None:
+    if path.suffix not in TEXTS:
+        raise ValueError(f"Expected the path of a {' or '.join(TEXTS)} file. Received: {path}. Try {path.with_suffix('.tsv')}.")
+    text = "".join(f"{source}\t{target}\n" for source, target in zip(x["source"], x["target"], strict=True))
+    files.write(path, lambda new: new.write_text(text, encoding="utf-8"))
+
+
 def _joined(parts: list[np.ndarray] | list[Raw]) -> np.ndarray | Raw:
     if isinstance(parts[0], dict):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -192,21 +214,31 @@ def _save(path: pathlib.Path, x: np.ndarray) -> None:
         np.save(file, x)
 
 
-def _comparison(coder: Autoencoder, model: str, x: np.ndarray | Raw, data: bytes, output: str, lossy: bool) -> list[str]:
+def _comparison(coder: Model, model: str, x: np.ndarray | Raw, data: bytes, output: str, lossy: bool) -> list[str]:
     size, rows = len(data), _count(x)
     values = rows * len(x) if isinstance(x, dict) else x.size
-    lines = [f"Wrote {output}: {rows:,} rows in {size:,} bytes, {8 * size / max(values, 1):.4f} bits a value"]
+    said = [f"Wrote {output}: {rows:,} rows in {size:,} bytes, {8 * size / max(values, 1):.4f} bits a value"]
     if lossy:
-        lines.append(f"signal-to-noise ratio: {_decibels(x, compression.decompress(data, coder)):.2f} dB of the peak 1")
+        said.append(f"signal-to-noise ratio: {_decibels(x, compression.decompress(data, coder)):.2f} dB of the peak 1")
+    elif isinstance(coder, Transformer):
+        said.append(_parts(data, rows))
     elif coder.bottleneck.drawn:
         ideal = _bits(coder, x) / 8
-        lines.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
+        said.append(f"ideal, by the bound on log p: {ideal:,.0f} bytes; the file has {size / max(ideal, 1) - 1:+.1%}")
     other = _zstd(x)
     own = _model_bytes(coder, model)
-    lines.append(f"zstd -{ZSTD_LEVEL}: {other:,} bytes, {other / size:.2f} times as many")
+    said.append(f"zstd -{ZSTD_LEVEL}: {other:,} bytes, {other / size:.2f} times as many")
     gain = (other - size) / max(rows, 1)
     worth = f"which pays from {int(np.ceil(own / gain)):,} rows on" if gain > 0 else "which does not pay"
-    return [*lines, f"the model: {own:,} bytes, {worth}"]
+    return [*said, f"the model: {own:,} bytes, {worth}"]
+
+
+def _parts(data: bytes, rows: int) -> str:
+    """What the sources and the targets of pairs take of a file."""
+    file = container.read(data)
+    parts = [Pairs.divided(file.payload(number)) for number in range(len(file.entries))]
+    sources, targets = (sum(map(len, each)) for each in zip(*parts, strict=True)) if parts else (0, 0)
+    return f"sources: {sources:,} bytes; targets: {targets:,} bytes, {8 * targets / max(rows, 1):.2f} bits each"
 
 
 def _bits(coder: Autoencoder, x: np.ndarray | Raw) -> float:
@@ -234,7 +266,13 @@ def _zstd(x: np.ndarray | Raw) -> int:
     return min(len(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(form)) for form in forms)
 
 
-def _model_bytes(coder: Autoencoder, model: str) -> int:
+def _name(model: str) -> str:
+    """The name of a model at a path; the versions of an export have their folder's."""
+    place = pathlib.Path(os.path.normpath(model))
+    return place.parent.name if place.name.isdecimal() else place.name
+
+
+def _model_bytes(coder: Model, model: str) -> int:
     folder = presets.FOLDER / model if model in zoo.list() else pathlib.Path(model)
     stored = folder / presets.WEIGHTS
     return stored.stat().st_size if stored.exists() else 4 * coder.count_params()

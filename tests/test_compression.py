@@ -1,6 +1,7 @@
 """Files of compressed data: they come back to the bit, or say why not."""
 
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -14,8 +15,11 @@ from PIL import Image
 import training
 import zoo
 from serving.__main__ import main
+from serving.export import export
+from training.run import trained
 from zoo import compression
 from zoo.coding import container
+from zoo.coding.fingerprint import fingerprint
 from zoo.schema import Feature
 
 SHAPE = (8, 8, 1)
@@ -349,6 +353,29 @@ def test_commands_compress_look_and_give_back(folder, x, monkeypatch, capsys):
     assert np.array_equal(np.load("y.npy"), np.concatenate([x[:1_500]] * 2))
     assert main(["decompress", "x.laz", "y.npy", "--model=model", "--rows=2990:"]) == 0
     assert np.array_equal(np.load("y.npy"), x[1_490:1_500])
+
+
+def test_a_file_of_a_model_is_read_with_its_export(folder, x, model, monkeypatch, capsys):
+    """And the other way round, whichever of its folders is named."""
+    monkeypatch.chdir(folder)
+    version = export(model, folder / "exported", "digits")
+    shutil.copytree(version, folder / "moved")
+    np.save("few.npy", x[:100])
+    assert main(["compress", "model", "few.npy", "few.laz"]) == 0
+    for path in ("exported/digits", "exported/digits/1", "moved"):
+        assert main(["decompress", "few.laz", "y.npy", f"--model={path}"]) == 0
+        assert np.array_equal(np.load("y.npy"), x[:100])
+    assert main(["compress", "exported/digits/1", "few.npy", "again.laz"]) == 0
+    assert compression.inspect((folder / "again.laz").read_bytes())["model"] == "digits"
+    assert np.array_equal(zoo.decompress((folder / "again.laz").read_bytes(), model), x[:100])
+    (folder / "moved" / "assets.extra" / "model.json").unlink()
+    assert main(["compress", "moved", "few.npy", "again.laz"]) == 2
+    assert "Received: moved, without assets.extra/model.json" in capsys.readouterr().err
+
+
+def test_the_export_of_a_run_is_the_same_model(run):
+    (version,) = run.export.glob("*/1")
+    assert fingerprint(trained(version)) == fingerprint(trained(run.folder))
 
 
 def test_commands_take_and_give_folders_of_pictures(folder, x, monkeypatch, capsys):

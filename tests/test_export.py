@@ -1,6 +1,7 @@
 """Every export in a graph Session, as TensorFlow Serving runs it, against the model in Python."""
 
 import io
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -15,12 +16,13 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import training
 import zoo
-from serving.export import examples, export, export_run, saved_models
+from serving.export import examples, export, export_run, load, saved_models
 from serving.export.images import verbs
 from serving.models import inference, sessions
 from serving.models.serialized import serialized
 from serving.models.servable import Limits, Loading, Servable
 from serving.status import RequestError
+from zoo.coding.fingerprint import CODING, ROUNDING, fingerprint
 
 
 @pytest.fixture(params=[*NAMES, *PREDICTORS], scope="module")
@@ -217,6 +219,43 @@ def test_a_class_that_is_not_there_is_refused_in_the_graph(vae):
 def test_weights_are_stored_once(model, path):
     stored = (path / "variables" / "variables.data-00000-of-00001").stat().st_size
     assert stored < 1.02 * 4 * model.count_params() + 20_000
+
+
+def test_an_export_gives_the_model_back(model, path):
+    again = load(path)
+    assert fingerprint(again, (*CODING, *ROUNDING)) == fingerprint(model, (*CODING, *ROUNDING))
+    for weight, before in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(weight, before)
+
+
+def test_saved_models_without_their_model_are_refused(vae, tmp_path):
+    folder = tmp_path / "m" / "1"
+    shutil.copytree(vae[1], folder)
+    (folder / "assets.extra" / "model.json").write_text('{"format": 0}')
+    with pytest.raises(ValueError, match=r"Expected an export of this version\. Received: .*format 0, not 1.* Try the folder"):
+        load(folder)
+    (folder / "assets.extra" / "model.json").unlink()
+    for path in (folder, folder.parent):
+        with pytest.raises(ValueError, match=r"m/1, without assets.extra/model.json, .* of another program or of an earlier"):
+            load(path)
+    with pytest.raises(ValueError, match=r"Expected a SavedModel, or the folder of its versions\. Received: "):
+        load(tmp_path)
+
+
+def test_a_part_without_a_configuration_is_exported_all_the_same(tmp_path):
+    class Scaled(keras.layers.Layer):
+        def __init__(self, scale):
+            super().__init__()
+            self._scale = scale
+
+        def call(self, x):
+            return x * self._scale
+
+    encoder = keras.Sequential([keras.Input((4,)), Scaled(np.ones(4, "float32"))])
+    model = zoo.Autoencoder(encoder, zoo.Deterministic(2), zoo.linear(), zoo.SquaredError())
+    path = export(model, tmp_path, "m")
+    with pytest.raises(ValueError, match=r"without assets.extra/model.json"):
+        load(path)
 
 
 def test_no_compiled_functions(path):

@@ -16,10 +16,11 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 import serving
 import zoo
 from serving.check import ask
-from serving.export import export, names, tables
+from serving.export import export, load, names, tables
 from serving.models import sessions
 from serving.process import Server
 from zoo import dates, rows
+from zoo.coding.fingerprint import fingerprint
 from zoo.columns import kept
 from zoo.schema import Feature
 
@@ -85,6 +86,12 @@ def directory(model, tmp_path_factory):
 def server(directory):
     with Server(directory) as server:
         yield server
+
+
+def test_an_export_gives_the_model_back(model, directory):
+    again = load(directory / "table" / "1")
+    assert fingerprint(again) == fingerprint(model) and again.schema == model.schema
+    np.testing.assert_array_equal(again.ranks.weights[0], model.ranks.weights[0])
 
 
 @pytest.fixture(scope="module")

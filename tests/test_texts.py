@@ -12,10 +12,12 @@ import tensorflow as tf
 import serving
 import zoo
 from serving.check import ask
-from serving.export import export, images, texts
+from serving.export import export, images, load, texts
 from serving.export.texts import Reader
 from serving.models import sessions
 from serving.process import Server
+from zoo.coding.fingerprint import fingerprint
+from zoo.coding.pairs import Pairs
 
 WORDS = ["hedge", "Ǆab", "b", "Zoé&co", "a" * 12]
 TARGETS = ["B", "", "AH0 B", "EY1 ZZZ", "B B B B B"]
@@ -39,6 +41,12 @@ def directory(model, tmp_path_factory):
 def server(directory):
     with Server(directory) as server:
         yield server
+
+
+def test_an_export_gives_the_model_back(model, directory):
+    again = load(directory / "sounds")
+    assert fingerprint(again, Pairs.parts) == fingerprint(model, Pairs.parts)
+    np.testing.assert_array_equal(again.score(WORDS[:3], TARGETS[:3]), model.score(WORDS[:3], TARGETS[:3]))
 
 
 def _python(model, verb, values) -> dict[str, np.ndarray]:

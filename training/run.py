@@ -15,6 +15,7 @@ from training.experiments.experiment import Experiment
 from training.experiments.named import command
 
 PACKAGES = ("latent-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy", "scikit-learn")
+SAVED_MODELS = ("saved_model.pb", "*/saved_model.pb")  # where those of an export are
 
 
 class Run:
@@ -156,12 +157,18 @@ class Run:
 
 
 def trained(name: str | os.PathLike) -> keras.Model:
-    """The model of a run's folder or of a preset.
+    """The model of a run's folder, of a preset or of an export: a SavedModel, or the folder of its versions.
 
     Raises:
-        ValueError: no such folder or preset.
+        ValueError: no such folder or preset; a SavedModel that does not hold its model's configuration.
     """
-    return Run(name).load_model() if Run(name).config.exists() else zoo.load(name)
+    if Run(name).config.exists():
+        return Run(name).load_model()
+    if name not in zoo.list() and any(any(pathlib.Path(name).glob(place)) for place in SAVED_MODELS):
+        from serving import export  # it imports TensorFlow, on any backend
+
+        return export.load(name)
+    return zoo.load(name)
 
 
 def _versions() -> dict[str, str]:

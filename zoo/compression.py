@@ -21,12 +21,14 @@ from zoo.coding.container import Container
 from zoo.coding.entries import Entries
 from zoo.coding.fingerprint import fingerprint
 from zoo.coding.mode import Mode
+from zoo.coding.pairs import Pairs
 from zoo.coding.rounded import Rounded, require_entropy
+from zoo.model import Model
 from zoo.rows import Raw
 from zoo.tables import TableAutoencoder
+from zoo.transformer import Transformer
 
-CHUNK = 1024  # rows
-MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack, Rounded, Entries)}
+MODES: dict[str, type[Mode]] = {mode.name: mode for mode in (BitsBack, Rounded, Entries, Pairs)}
 SHOWN = 12  # digits of a fingerprint in an error
 
 Progress = Callable[[int, int], None]  # rows that are done, and all rows
@@ -42,7 +44,7 @@ class Salvaged(NamedTuple):
 
 
 def compress(
-    model: Autoencoder,
+    model: Autoencoder | Transformer,
     x: ArrayLike,
     name: str | None = None,
     portable: bool = True,
@@ -50,14 +52,14 @@ def compress(
     particles: int = 1,
     progress: Progress | None = None,
 ) -> bytes:
-    """A file that holds rows x `(n, *shape)`, or those of a table, from which `decompress` makes the same rows again, to the
-    bit.
+    """A file that holds rows x `(n, *shape)`, those of a table, or pairs of texts `{"source": (n,), "target": (n,)}`, from
+    which `decompress` makes the same rows again, to the bit.
 
     Args:
         model: the more probable it finds the rows, the shorter the file.
         name: of the model, which is written into the file; that of the preset, if it is one.
         portable: whether every machine can read the file. Otherwise those can that compute as this one does, which takes less
-            time, and any layers will do.
+            time, and any layers will do. Pairs of texts can only be compressed so.
         lossy: whether the file holds the rounded codes of the rows alone, of which `decompress` makes what the model decodes of
             them. With a model that has histograms of these (`training.fit_entropy`) every machine can read the file, and finds
             the same rows but for the rounding errors of its decoder. Without, vector-quantized codes are coded by the prior.
@@ -69,16 +71,9 @@ def compress(
         ValueError: a model that cannot compress without loss, or rows that would not come back as they are; with `lossy`, a
             model whose rounded codes have no histograms (`training.fit_entropy`).
     """
-    if lossy:
-        kind = _lossy(model)
-        x = levels.rows(x, model.shape)
-        mode = kind.prepared(model, x)
-    else:
-        require_lossless(model)
-        x = _raw(model, x) if isinstance(model, TableAutoencoder) else levels.rows(x, model.shape)
-        mode = BitsBack.prepared(model, x, portable=portable, particles=particles)
+    mode, x = _prepared(model, x, portable, lossy, particles)
     integers = mode.integers(x)
-    parts = [integers[start : start + CHUNK] for start in range(0, len(integers), CHUNK)]
+    parts = [integers[start : start + mode.chunk] for start in range(0, len(integers), mode.chunk)]
     chunks, done = [], 0
     for part, payload in zip(parts, _each(mode, mode.encode, parts), strict=True):
         chunks.append(container.Chunk(payload, len(part), container.crc_of(part)))
@@ -89,9 +84,10 @@ def compress(
 
 
 def decompress(
-    data: bytes, model: Autoencoder | None = None, rows: range | slice | None = None, progress: Progress | None = None
+    data: bytes, model: Model | None = None, rows: range | slice | None = None, progress: Progress | None = None
 ) -> np.ndarray | Raw:
-    """The rows `(n, *shape)` of a file, or the columns `(n,)` of a table by name, as `zoo.rows.raw` has them.
+    """The rows `(n, *shape)` of a file, the columns `(n,)` of a table by name, as `zoo.rows.raw` has them, or the `source` and
+    the `target` `(n,)` of pairs of texts.
 
     Args:
         data: what `compress` gave.
@@ -121,7 +117,7 @@ def decompress(
     return mode.values(integers[first - offset : last - offset])
 
 
-def salvage(data: bytes, model: Autoencoder | None = None) -> Salvaged:
+def salvage(data: bytes, model: Model | None = None) -> Salvaged:
     """What can be had of a damaged file: the rows of its undamaged chunks.
 
     Raises:
@@ -152,6 +148,19 @@ def inspect(data: bytes) -> dict[str, object]:
         for number, entry in enumerate(file.entries)
     ]
     return {**file.head, "rows": file.rows, "bytes": len(data), "chunks": chunks}
+
+
+def _prepared(model: Model, x: Any, portable: bool, lossy: bool, particles: int) -> tuple[Mode, np.ndarray | Raw]:
+    """The mode in which rows are coded, and the rows as it takes them."""
+    if isinstance(model, Transformer):
+        return Pairs.prepared(model, x, portable, lossy=lossy, particles=particles), x
+    if lossy:
+        kind = _lossy(model)
+        x = levels.rows(x, model.shape)
+        return kind.prepared(model, x), x
+    require_lossless(model)
+    x = _raw(model, x) if isinstance(model, TableAutoencoder) else levels.rows(x, model.shape)
+    return BitsBack.prepared(model, x, portable=portable, particles=particles), x
 
 
 def _raw(model: TableAutoencoder, rows: Any) -> Raw:
@@ -191,7 +200,7 @@ def _head(mode: Mode, name: str, coded: tuple[int, ...]) -> dict:
         "mode": mode.name,
         "model": name,
         "fingerprint": fingerprint(mode.model, mode.parts),
-        "shape": list(mode.model.shape),
+        "shape": list(getattr(mode.model, "shape", ())),
         "coded": list(coded),
         "digest": _digest(mode),
         "made": _machine(),
@@ -207,7 +216,7 @@ def _machine() -> str:
     return f"keras {keras.__version__} on {keras.backend.backend()}, numpy {np.__version__}, {platform.machine()}"
 
 
-def _opened(file: Container, model: Autoencoder | None) -> Mode:
+def _opened(file: Container, model: Model | None) -> Mode:
     """The mode that reads a file, if it reads it here as it was written."""
     head = file.head
     if head["mode"] not in MODES:
@@ -223,14 +232,15 @@ def _opened(file: Container, model: Autoencoder | None) -> Mode:
         )
     mode = MODES[head["mode"]](model, head["settings"])
     if _digest(mode) != head["digest"]:
+        other = ", or a file that is written with portable=True" if isinstance(mode, BitsBack) else ""
         raise ValueError(
             f"Expected a machine that computes to the bit as the one that wrote the file, with {head['made']}. Received: "
-            f"{_machine()}, on which a probe comes out otherwise. Try there, or a file that is written with portable=True."
+            f"{_machine()}, on which a probe comes out otherwise. Try there{other}."
         )
     return mode
 
 
-def preset_of(data: bytes) -> Autoencoder:
+def preset_of(data: bytes) -> Model:
     """The preset that a file was written with.
 
     Raises:
@@ -239,11 +249,11 @@ def preset_of(data: bytes) -> Autoencoder:
     return _preset(container.read(data).head)
 
 
-def _preset(head: dict) -> Autoencoder:
+def _preset(head: dict) -> Model:
     parts = MODES[head["mode"]].parts
     for name in sorted(presets.list(), key=lambda name: name != head["model"]):
         model = presets.load(name)
-        if isinstance(model, Autoencoder) and fingerprint(model, parts) == head["fingerprint"]:
+        if fingerprint(model, parts) == head["fingerprint"]:
             return model
     raise ValueError(
         f"Expected a file of one of the presets, zoo.list(), or its model. Received: one of {_named(head)}. Try "
@@ -262,7 +272,8 @@ def _bounds(file: Container, rows: range | slice | None) -> tuple[int, int]:
     start, stop, step = (rows.start, rows.stop, rows.step) if isinstance(rows, range) else rows.indices(file.rows)
     if step != 1 or not 0 <= start <= stop <= file.rows:
         raise ValueError(
-            f"Expected successive rows from 0 to {file.rows:,}. Received: {start}:{stop}:{step}. Try 0:{min(file.rows, CHUNK)}."
+            f"Expected successive rows from 0 to {file.rows:,}. Received: {start}:{stop}:{step}. Try "
+            f"0:{min(file.rows, Mode.chunk)}."
         )
     return start, stop
 

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -35,14 +36,30 @@ def load(name: str | os.PathLike) -> Model:
     folder = _folder(name)
     kind, advice = f"the folder of a preset, with {CONFIG} and {WEIGHTS}", f"{_names()}, or zoo.save_preset(model, folder) anew"
     with files.reading(folder, kind, advice):
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise ValueError(f"format {config.get('format') if isinstance(config, dict) else config!r}, not {FORMAT}")
-        model = keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
-        if not isinstance(model, Model):
-            raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
         with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
-            _assign(model, weights)
+            arrays = {key: weights[key] for key in sorted(weights.files)}
+        return restored(json.loads((folder / CONFIG).read_text(encoding="utf-8")), arrays)
+
+
+def described(model: Model) -> dict:
+    """The configuration of a model, as JSON has it, from which `restored` builds the same model."""
+    config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)
+    return {"format": FORMAT, "model": config}
+
+
+def restored(config: object, weights: Mapping[str, np.ndarray]) -> Model:
+    """The model of a configuration, with weights by any names, in the order of `model.weights`.
+
+    Raises:
+        ValueError: a configuration of another format, or of something else; weights of another model, or not finite.
+    """
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ValueError(f"format {config.get('format') if isinstance(config, dict) else config!r}, not {FORMAT}")
+    model = keras.saving.deserialize_keras_object(config["model"], safe_mode=True)
+    if not isinstance(model, Model):
+        raise ValueError(f"a {type(model).__name__}, not a model of the zoo")
+    _assign(model, weights)
     return model
 
 
@@ -63,9 +80,7 @@ def save_preset(model: Model, folder: str | os.PathLike, dtype: str = "float32")
     if dtype not in DTYPES:
         raise ValueError(f"Expected a dtype of {', '.join(DTYPES)}. Received: {dtype!r}. Try float32.")
     place = require_place(folder)
-    arrays = _arrays(model, dtype)
-    config = {"format": FORMAT, "model": keras.saving.serialize_keras_object(model)}
-    config["model"].pop("compile_config", None)
+    arrays, config = _arrays(model, dtype), described(model)
     with files.beside(place) as new:
         new.mkdir()
         np.savez_compressed(new / WEIGHTS, **arrays)
@@ -169,12 +184,10 @@ def _variables(model) -> dict[str, keras.Variable]:
     return {f"{i:03d}/{variable.path}": variable for i, variable in enumerate(model.weights)}
 
 
-def _assign(model, arrays) -> None:
-    variables = builtins.list(_variables(model).values())
-    if len(arrays.files) != len(variables):
-        raise ValueError(f"{len(arrays.files)} arrays for {len(variables)} weights")
-    for key, variable in zip(sorted(arrays.files), variables, strict=True):
-        value = arrays[key]
+def _assign(model: Model, arrays: Mapping[str, np.ndarray]) -> None:
+    if len(arrays) != len(model.weights):
+        raise ValueError(f"{len(arrays)} arrays for {len(model.weights)} weights")
+    for (key, value), variable in zip(arrays.items(), model.weights, strict=True):
         if value.shape != tuple(variable.shape) or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
             raise ValueError(f"{key} of shape {value.shape} for one of {tuple(variable.shape)}, or not finite")
         variable.assign(value)

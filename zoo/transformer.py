@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -244,6 +244,15 @@ class Transformer(Model):
         maps = ops.where(written & present[:, None, None], weights[-1], 0.0)
         maps = _padded(maps, 2, self.target_vocabulary.length + 1)
         return _padded(maps, 3, self.source_vocabulary.length + 1)
+
+    def compress(
+        self, pairs: dict, name: str | None = None, portable: bool = True, progress: Callable[[int, int], None] | None = None
+    ) -> bytes:
+        """A file of texts `{"source": (n,), "target": (n,)}`, which must not be `portable`: see `zoo.compression.compress`;
+        `zoo.decompress` gives them back."""
+        from zoo import compression  # which imports this module
+
+        return compression.compress(self, pairs, name, portable, progress=progress)
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb."""

@@ -14,7 +14,7 @@ import PIL.Image
 
 import zoo
 from serving.columns import npz
-from serving.export import examples, images, names, tables, texts
+from serving.export import examples, images, names, originals, tables, texts
 from serving.export.images import Verb
 from zoo import files, inputs
 from zoo.model import Model
@@ -38,7 +38,8 @@ def export(
 
     The signatures are those that the model declares, those derived from them for pictures and for examples
     (`serving.export.images`, `serving.export.examples`), and `serving_default`, the same as `reconstruct` (for a predictor,
-    `classify` or `regress`). One warm-up request for each is stored with them; a server runs these before it answers others.
+    `classify` or `regress`). One warm-up request for each is stored with them; a server runs these before it answers others. So
+    is the configuration of the model, by which `serving.export.load` gives it back.
 
     Args:
         name: of the model on the server; `model.name` unless given.
@@ -67,6 +68,7 @@ def export(
         _write_warmup(beside / "assets.extra" / WARMUP, target.parent.name, warmed)
         schema = json.dumps(described(model.schema), ensure_ascii=False)
         (beside / "assets.extra" / SCHEMA).write_text(schema + "\n", encoding="utf-8")
+        originals.write(model, beside)
         if rows := _sample(model, sample or {}):
             (beside / "assets.extra" / SAMPLE).write_bytes(npz(rows))
         files.flush(beside)
@@ -151,7 +153,7 @@ def _save(model: Model, served: dict[str, Verb], path: pathlib.Path) -> None:
     import tensorflow as tf
 
     module = tf.Module()
-    module.tensors = [variable.value for variable in model.variables]
+    originals.track(model, module)
     module.resources = [resource for verb in served.values() for resource in verb.resources]
     renamed = {name: names.arguments({**verb.signature.inputs, **verb.signature.outputs}) for name, verb in served.items()}
     signatures = {name: _function(verb, renamed[name]) for name, verb in served.items()}

@@ -42,6 +42,23 @@ def read(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
         yield number, [" ".join(unicodedata.normalize("NFC", field).split()) for field in line.split("\t")]
 
 
+def pairs(path: pathlib.Path) -> Iterator[tuple[int, str, str]]:
+    """The pairs of a text file, a line each, SOURCE tab TARGET, with the numbers of the lines; a target may be empty.
+
+    Raises:
+        ValueError: as `read`; a line that is no pair.
+    """
+    for number, (source, *targets) in read(path):
+        target, rest = (targets[0], targets[1:]) if targets else ("", [""])
+        if not source or not targets or any(rest):
+            received = "\t".join([source, *targets])
+            raise ValueError(
+                f"Expected SOURCE, a tab and TARGET in every line. Received: {received!r} in line {number} of {path}. "
+                "Try removing lines that are not pairs."
+            )
+        yield number, source, target
+
+
 def _decoded(path: pathlib.Path) -> str:
     try:
         data = path.read_bytes()

@@ -221,14 +221,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 def _rows(path: pathlib.Path, least: int) -> list[tuple[str, str]]:
     numbers, rows = [], []
-    for number, (source, *targets) in lines.read(path):
-        target, rest = (targets[0], targets[1:]) if targets else ("", [""])
-        if not source or not targets or any(rest):
-            received = "\t".join([source, *targets])
-            raise ValueError(
-                f"Expected SOURCE, a tab and TARGET in every line. Received: {received!r} in line {number} of {path}. "
-                "Try removing lines that are not pairs."
-            )
+    for number, source, target in lines.pairs(path):
         numbers.append(number)
         rows.append((source, target))
     if len(rows) < least:

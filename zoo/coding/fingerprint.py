@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.autoencoder import Autoencoder
+from zoo.model import Model
 
 CODING = ("encoder", "bottleneck", "decoder", "likelihood", "prior", "scaling")  # parts that decide what a file holds
 ROUNDING = ("encoder", "bottleneck", "decoder", "likelihood", "scaling", "entropy")  # the same, of rounded codes
@@ -18,17 +18,18 @@ HEAD = "head"
 IGNORED = ("initializer", "regularizer", "constraint", "name", "module", "dtype", "trainable", "config", "seed", "schema")
 
 
-def fingerprint(model: Autoencoder, parts: Sequence[str] = CODING) -> str:
+def fingerprint(model: Model, parts: Sequence[str] = CODING) -> str:
     """SHA-256 of the configuration and the weights of these parts, on which coding depends, in hexadecimal digits."""
     parts = {name: part for name in parts if (part := getattr(model, name, None)) is not None}
     hashed = hashlib.sha256()
     for name, part in parts.items():
         described = _plain(keras.saving.serialize_keras_object(part))
         hashed.update(json.dumps([name, described], sort_keys=True).encode())
-    for part in (*parts.values(), getattr(model, HEAD)):
-        for weight in getattr(part, "weights", ()):
-            value = np.asarray(ops.convert_to_numpy(weight), "<f4")
-            hashed.update(repr(value.shape).encode() + np.ascontiguousarray(value).tobytes())
+    for part in (*parts.values(), getattr(model, HEAD, None)):
+        for layer in part if isinstance(part, list) else [part]:
+            for weight in getattr(layer, "weights", ()):
+                value = np.asarray(ops.convert_to_numpy(weight), "<f4")
+                hashed.update(repr(value.shape).encode() + np.ascontiguousarray(value).tobytes())
     return hashed.hexdigest()
 
 

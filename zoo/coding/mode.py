@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from zoo.autoencoder import Autoencoder
 from zoo.coding.fingerprint import CODING
+from zoo.model import Model
+from zoo.rows import Raw
 
 
 class Mode(abc.ABC):
@@ -14,7 +15,7 @@ class Mode(abc.ABC):
 
     `name` says in the head of a file which mode it is in; `settings` are what else a reader has to know, as JSON has it, with
     which and the model the mode is made again. `lossless`: whether the rows are the same afterwards, to the bit. `parts` of the
-    model decide what a file holds.
+    model decide what a file holds. `chunk`: how many rows one has.
 
     Args:
         model: with which to code.
@@ -24,8 +25,9 @@ class Mode(abc.ABC):
     name: ClassVar[str]
     lossless: ClassVar[bool]
     parts: ClassVar[tuple[str, ...]] = CODING
+    chunk: ClassVar[int] = 1024
 
-    def __init__(self, model: Autoencoder, settings: dict):
+    def __init__(self, model: Model, settings: dict):
         self.model = model
         self.settings = settings
 
@@ -36,7 +38,7 @@ class Mode(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def prepared(cls, model: Autoencoder, x: np.ndarray, **wishes) -> "Mode":
+    def prepared(cls, model: Model, x: np.ndarray | Raw, **wishes) -> "Mode":
         """The mode with the settings that suit rows x `(n, *shape)`.
 
         Raises:
@@ -44,7 +46,7 @@ class Mode(abc.ABC):
         """
 
     @abc.abstractmethod
-    def integers(self, x: np.ndarray) -> np.ndarray:
+    def integers(self, x: np.ndarray | Raw) -> np.ndarray:
         """What is coded of rows x `(n, *shape)`, int64 `(n, …)`, each in [0, 2³¹).
 
         Raises:
@@ -52,7 +54,7 @@ class Mode(abc.ABC):
         """
 
     @abc.abstractmethod
-    def values(self, integers: np.ndarray) -> np.ndarray:
+    def values(self, integers: np.ndarray) -> np.ndarray | Raw:
         """The rows `(n, *shape)` that integers stand for, in the dtype of the rows that were coded, if the mode is lossless."""
 
     @abc.abstractmethod
