@@ -157,11 +157,15 @@ def _run(body: Callable, state: tuple, steps: int) -> tuple:
             return (t < stop) & ~ops.all(state[-2])
 
         *others, cache = state
-        cache = tuple(
-            tuple(ops.pad(part, [[0, 0], [0, stop - part.shape[1]], [0, 0]]) for part in keys_values) for keys_values in cache
-        )
-        state = ops.while_loop(going, body, (*others, cache))
+        state = ops.while_loop(going, body, (*others, longer(cache, stop)))
     return state
+
+
+def longer(cache: tuple, steps: int) -> tuple:
+    """A cache with room for so many steps."""
+    return tuple(
+        tuple(ops.pad(part, [[0, 0], [0, steps - part.shape[1]], [0, 0]]) for part in keys_values) for keys_values in cache
+    )
 
 
 def _rows(part, row):

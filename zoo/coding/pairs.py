@@ -19,7 +19,7 @@ from zoo.coding import curves
 from zoo.coding.mode import Mode
 from zoo.coding.stack import Distribution, Stack
 from zoo.rows import Raw
-from zoo.search import FORBIDDEN
+from zoo.search import FORBIDDEN, longer
 from zoo.transformer import Transformer
 from zoo.vocabulary import END, SPECIAL, START, UNKNOWN, Vocabulary, stray
 
@@ -157,7 +157,7 @@ class Pairs(Mode):
         batch = np.full((BATCH, sources.shape[1]), END, "int32")
         batch[: len(sources)] = sources
         step, cache, _, steps = self.model._stepper(ops.convert_to_tensor(batch))
-        cache = tuple(tuple(ops.pad(each, [[0, 0], [0, steps], [0, 0], [0, 0]]) for each in block) for block in cache)
+        cache = longer(cache, steps)
         token, tokens = np.full(BATCH, START, "int32"), np.zeros((len(sources), steps), "int64")
         open_, t = np.arange(len(sources)), 0
         while len(open_) and t < steps:
