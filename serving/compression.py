@@ -43,10 +43,9 @@ def compress(model: str, inputs: Sequence[str], output: str, portable: bool = Tr
         ValueError: no such model or input; rows that cannot be compressed without loss.
     """
     coder = trained(model)
-    tabular = isinstance(coder, TableAutoencoder)
-    x = _joined([(_table if tabular else _rows)(pathlib.Path(each), coder) for each in inputs])
+    x = read(inputs, coder)
     with _progress("compressing") as progress:
-        data = compression.compress(coder, x, os.path.basename(os.path.normpath(model)), portable, lossy, progress)
+        data = compression.compress(coder, x, name_of(model), portable, lossy, progress)
     files.write(output, lambda new: new.write_bytes(data))
     return "\n".join(_comparison(coder, model, x, data, output, lossy))
 
@@ -76,15 +75,10 @@ def decompress(file: str, output: str, model: str | None = None, rows: slice | N
         with _progress("decompressing") as progress:
             x = compression.decompress(data, coder, rows, progress)
         numbers = np.arange(_count(x)) + (rows.start or 0 if rows else 0)
+    schema = (coder or compression.preset_of(data)).schema if isinstance(x, dict) else {}
+    write(x, numbers, output, schema)
     if isinstance(x, dict):
-        schema = (coder or compression.preset_of(data)).schema
-        table_writers.require_ending(pathlib.Path(output))
-        files.write(output, lambda new: _write_table(new, x, schema))
         return f"Wrote {output}: {len(numbers):,} rows of {', '.join(x)}"
-    if pathlib.Path(output).suffix == ".npy":
-        files.write(output, lambda new: _save(new, x))
-    else:
-        _write_pictures(pathlib.Path(output), x, numbers)
     return f"Wrote {output}: {len(x):,} rows of shape {x.shape[1:]}, {x.dtype}"
 
 
@@ -111,6 +105,28 @@ def interval(text: str) -> slice:
     if not colon or not all(part.isdecimal() or not part for part in (start, stop)):
         raise ValueError(f"Expected START:STOP. Received: {text}. Try 0:1000.")
     return slice(*(int(part) if part else None for part in (start, stop)))
+
+
+def read(inputs: Sequence[str], coder: Autoencoder) -> np.ndarray | Raw:
+    """The rows of files and folders, one after another, as `compress` takes them."""
+    tabular = isinstance(coder, TableAutoencoder)
+    return _joined([(_table if tabular else _rows)(pathlib.Path(each), coder) for each in inputs])
+
+
+def name_of(model: str) -> str:
+    """What a compressed file calls the model with which it was written."""
+    return os.path.basename(os.path.normpath(model))
+
+
+def write(x: np.ndarray | Raw, numbers: np.ndarray, output: str, schema: Schema) -> None:
+    """Writes rows, or those of a table of a schema, as `decompress` does; `numbers` name pictures."""
+    if isinstance(x, dict):
+        table_writers.require_ending(pathlib.Path(output))
+        files.write(output, lambda new: _write_table(new, x, schema))
+    elif pathlib.Path(output).suffix == ".npy":
+        files.write(output, lambda new: _save(new, x))
+    else:
+        _write_pictures(pathlib.Path(output), x, numbers)
 
 
 def _rows(path: pathlib.Path, model: Autoencoder) -> np.ndarray:
