@@ -30,10 +30,9 @@ def main() -> None:
 
     from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
     from serving.batch import models
-    from serving.batch.command import signatures
 
     with models.version(options.model) as path, tempfile.TemporaryDirectory() as folder:
-        (spec,) = signatures(path)[options.verb][0].values()
+        (spec,) = models.signatures(path)[options.verb][0].values()
         x = np.random.default_rng(0).random((options.rows, *spec.shape[1:])).astype("float32")
         loop = statistics.median(_loop(path, options.verb, x) for _ in range(TIMES))
         few = _job(path, options, x[: options.rows // 5], pathlib.Path(folder, "few"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import half_plus_two
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -21,9 +22,11 @@ from serving.__main__ import main
 from serving.batch import sinks
 from serving.batch.blocks import FILE, ROW, Block
 from serving.batch.coding import code
-from serving.batch.command import batch, signatures
+from serving.batch.command import batch
+from serving.batch.feed import Feed
 from serving.batch.handler import answered
-from serving.batch.models import version
+from serving.batch.job import Job
+from serving.batch.models import signatures, version
 from serving.batch.pipeline import Write, WriteGathered
 from serving.quiet import tensorflow as tf
 from zoo.presets import load
@@ -117,6 +120,18 @@ def test_bad_rows_are_left_out_with_the_reason_and_no_others(model, x, codes, tm
     np.testing.assert_allclose(found["code"], np.delete(codes, [3, 200], axis=0), atol=1e-5)
 
 
+def test_a_shard_of_bad_rows_is_no_shard_of_answers(model, x, tmp_path):
+    bad = x.copy()
+    bad[3] = np.nan
+    np.save(tmp_path / "x.npy", bad)
+    job = ("encode", model, [f"{tmp_path}/x.npy"], f"{tmp_path}/codes.jsonl")
+    batch(*job)
+    (tmp_path / "codes-00000-00000.jsonl").unlink()
+    record = tmp_path / "codes.json"
+    record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
+    assert "299 rows in 1 shards" in batch(*job)
+
+
 def test_pictures_are_decoded_by_the_model_and_bad_ones_named(model, x, codes, tmp_path):
     from PIL import Image
 
@@ -150,6 +165,15 @@ def test_rows_of_a_table_keep_their_keys(tmp_path):
     (tmp_path / "birds.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
     with pytest.raises(ValueError, match=r"Expected the columns .*without year"):
         batch("reconstruct", PENGUINS, [f"{tmp_path}/birds.csv"], f"{tmp_path}/less.parquet")
+
+
+def test_any_saved_model_is_asked(tmp_path):
+    half_plus_two.write_tf1(tmp_path / "model" / "1")
+    (tmp_path / "x.csv").write_text("name,x\na,1\nb,\nc,3\n")
+    batch("serving_default", tmp_path / "model", [f"{tmp_path}/x.csv"], f"{tmp_path}/y.csv", keep=["name"])
+    lines = (tmp_path / "y-00000-00000.csv").read_text().splitlines()
+    assert lines == ["file,row,name,y_0", f"{tmp_path}/x.csv,0,a,2.5", f"{tmp_path}/x.csv,2,c,3.5"]
+    assert _reasons(tmp_path / "y") == {1: "Expected finite numbers as x. Received: nan."}
 
 
 def test_a_job_is_not_done_twice_and_one_that_was_cut_off_goes_on(model, x, tmp_path):
@@ -186,13 +210,10 @@ def test_shards_whose_blocks_are_in_several_bundles_are_gathered(model, tmp_path
         keys = {FILE: np.array(["x", "x"], object), ROW: np.array(rows)}
         return Block((0, 0), rows, last, keys, {"code": np.full((2, 8), start, "float32")}, {})
 
-    class Job:
-        shard = 6
-
-    Job.sink = sink
+    job = Job(model, "encode", ("x",), "all", Feed({}, {}, {}), sink, shard=6)
     left = []
     for bundle in ([block(4, True)], [block(0, False), block(2, False)]):
-        writing = Write(Job)
+        writing = Write(job)
         writing.start_bundle()
         for each in bundle:
             assert list(writing.process(each)) == []

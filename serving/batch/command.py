@@ -5,7 +5,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from serving.batch.pipeline import asked
 from serving.batch.progress import progress
 from serving.batch.record import Record, described
 from serving.batch.sinks import ENDINGS, Sink, require_writable
-from serving.batch.sources import expanded, opened, require_free
+from serving.batch.sources import Range, expanded, opened, require_free
 from serving.models.schemas import columns, schema
-from serving.models.servable import TensorSpec, tensor_spec
+from serving.models.servable import TensorSpec
 from serving.versions import SAVED_MODEL
 from zoo.schema import restored
 
@@ -61,7 +61,6 @@ def batch(
         ValueError: no such model, verb, data or options; data that do not fit the model; an output that is there already.
     """
     options, began = runners.options_of(beam), time.perf_counter()
-    require_free(keep)
     names, (base, ending) = expanded(inputs), _output(output, format, verb)
     with models.version(model, remote=not runners.is_direct(options)) as path:
         verb, made = _job(verb, path, names, split, keep, constants or {}, base, ending, rows_per_shard)
@@ -76,33 +75,34 @@ def batch(
             "rows_per_shard": made.shard,
         }
         _try(made)
+        parts = made.parts()
         record = Record(base, ending, said)
         if not record.begin(overwrite):
             return f"{record.path}: this job is complete, and nothing was written. Try --overwrite to write it anew."
         there = record.done()
-        counted = _run(beam, made, record)
+        counted = _run(beam, made, parts, record)
     if not record.done():
         raise ValueError(f"Expected at least one row. Received: none in {', '.join(names[:SHOWN])}. Try other files.")
     record.end()
     return _summary(record, base, ending, counted, len(there), time.perf_counter() - began)
 
 
-def _run(arguments: Sequence[str], job: Job, record: Record) -> dict[str, int]:
+def _run(arguments: Sequence[str], job: Job, parts: list[tuple[int, Range]], record: Record) -> dict[str, int]:
     """Runs a job until all of its shards are there; returns Beam's counters, none if a worker died on the way.
 
     Raises:
-        ValueError: workers die although nothing has been written since the last one did.
+        ValueError: workers die although nothing has been written since the last one did; a runner that ends too early.
     """
-    parts, died = job.parts(), None
+    died = None
     total = None if any(rows[1] is None for _, rows in parts) else sum(stop - start for _, (start, stop) in parts)
     with progress(lambda: len(record.done()) * job.shard, total):
         while True:
             there = record.done()
-            left = [(number, rows) for number, rows in parts if rows[1] is None or (number, rows[0] // job.shard) not in there]
+            left = _left(parts, there, job.shard)
             build = functools.partial(asked, job=job, parts=left, done=there)
             try:
                 counted = supervised.run(arguments, build) if left else {}
-                return counted if died is None else {}
+                break
             except supervised.WorkerDied as error:
                 if died == there:
                     raise ValueError(
@@ -111,6 +111,18 @@ def _run(arguments: Sequence[str], job: Job, record: Record) -> dict[str, int]:
                     ) from None
                 died = there
                 print(f"{error}; what is left is begun again", file=sys.stderr, flush=True)
+    missing = [rows for _, rows in _left(parts, record.done(), job.shard) if rows[1] is not None]
+    if missing:
+        raise ValueError(
+            f"Expected every shard to be written. Received: {len(missing):,} of {len(parts):,} that are not there. "
+            "Try an output that all workers see under the same path."
+        )
+    return counted if died is None else {}
+
+
+def _left(parts: list[tuple[int, Range]], done: Collection[tuple[int, int]], size: int) -> list[tuple[int, Range]]:
+    """The parts of which something may be left to do."""
+    return [(number, rows) for number, rows in parts if rows[1] is None or (number, rows[0] // size) not in done]
 
 
 def _output(output: str, format: str | None, verb: str) -> tuple[str, str]:
@@ -141,12 +153,13 @@ def _job(
     rows: int | None,
 ) -> tuple[str, Job]:
     """The signature and the job."""
-    known = signatures(path)
+    known = models.signatures(path)
     pictures = all(os.path.isdir(name) for name in names)
     verb = f"{verb}{FILES}" if pictures and f"{verb}{FILES}" in known else verb
     if verb not in known:
         raise ValueError(f"Expected a verb of the model: {', '.join(sorted(known))}. Received: {verb}. Try one of these.")
     inputs, outputs = known[verb]
+    require_free(keep, outputs)
     every = restored({name: each for name, each in schema(path).items() if name in columns(path)})
     given = {name: _constant(name, text, inputs) for name, text in constants.items()}
     feed = Feed(inputs, {name: every[name] for name in every if name in inputs}, given, tuple(keep))
@@ -156,24 +169,6 @@ def _job(
     if size < 1:
         raise ValueError(f"Expected at least one row in a shard. Received: {size}. Try leaving it out.")
     return verb, Job(str(path), verb, tuple(names), split, feed, sink, size)
-
-
-def signatures(path: pathlib.Path) -> dict[str, tuple[dict[str, TensorSpec], dict[str, TensorSpec]]]:
-    """The inputs and outputs, by name, of the signatures of an exported model that have a batch axis everywhere."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    saved = saved_model_pb2.SavedModel.FromString((path / SAVED_MODEL).read_bytes())
-    tabular, found = columns(path), {}
-    for name, signature in saved.meta_graphs[0].signature_def.items():
-        if not signature.inputs or not signature.outputs:
-            continue
-        specs = [
-            {key: tensor_spec(info, key in tabular) for key, info in sorted(part.items())}
-            for part in (signature.inputs, signature.outputs)
-        ]
-        if all(spec.shape and spec.shape[0] is None for part in specs for spec in part.values()):
-            found[name] = (specs[0], specs[1])
-    return found
 
 
 def _constant(name: str, text: str, inputs: Mapping[str, TensorSpec]) -> float | int | str:

@@ -33,14 +33,14 @@ class DataSet(Source):
 
     def read(self, rows: Range, wanted: Collection[str], size: int) -> Iterator[Chunk]:
         config = tfds.ReadConfig(interleave_cycle_length=1)
-        first, before = rows[0], 0
+        first, before, names = rows[0], 0, wanted or self.names[:1]
         for split, count in zip(self._splits, self._counts, strict=True):
             start, stop = max(rows[0] - before, 0), min(rows[1] - before, count)
             before += count
             if start >= stop:
                 continue
             data = self._builder.as_dataset(split=f"{split}[{start}:{stop}]", shuffle_files=False, read_config=config)
-            data = data.map(lambda row: {name: row[name] for name in wanted})
+            data = data.map(lambda row: {name: row[name] for name in names})
             for columns in data.batch(size).as_numpy_iterator():
                 chunk = Chunk(first, len(next(iter(columns.values()))), columns)
                 yield chunk

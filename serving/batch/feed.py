@@ -15,7 +15,7 @@ from training.data.user_files import DATA
 from zoo.columns import dtype
 from zoo.schema import Feature, Schema
 
-NUMBER, TEXT = Feature("continuous"), Feature("categorical", classes=("",))
+NUMBER = Feature("continuous")
 SEEDS = ("seed", "seed_")  # inputs that are the numbers of the rows, where the data do not have them
 SHOWN = 40  # characters of a value in a reason
 
@@ -56,7 +56,7 @@ class Feed(NamedTuple):
         absent = [name for name in self.keep if name not in names]
         if absent:
             there = ", ".join(filter(None, names)) or "no names of columns"
-            raise ValueError(f"Expected columns of {source} to keep: {there}. Received: --keep={absent[0]}. Try one of these.")
+            raise ValueError(f"Expected columns of {source} to keep: {there}. Received: --keep {absent[0]}. Try one of these.")
         return found
 
     def _alone(self, name: str) -> bool:
@@ -206,5 +206,8 @@ def _plain(columns: Mapping[str, np.ndarray] | pa.RecordBatch, name: str) -> np.
     if pa.types.is_floating(column.type):
         return column.to_numpy(zero_copy_only=False)
     if not pa.types.is_binary(column.type) and not pa.types.is_large_binary(column.type):
-        column = batches.plain(column).cast(pa.string())
+        texts = batches.plain(column)
+        if texts is None:
+            raise ValueError(f"Expected numbers or texts in {name}. Received: {column.type}. Try --keep without it.")
+        column = texts.cast(pa.string())
     return np.array([*column.to_pylist(), None], object)[:-1]

@@ -1,5 +1,6 @@
 """Folders of pictures as sources: the files themselves, which the graph of a model decodes."""
 
+import os
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
@@ -32,4 +33,9 @@ class Pictures(Source):
                     data[place] = path.read_bytes()
                 except OSError as error:
                     bad[place] = f"Expected a file that can be read. Received: {error.strerror}."
-            yield Chunk(start, len(paths), {"": data}, bad, [*map(str, paths)])
+            yield Chunk(start, len(paths), {"": data}, bad, [_text(path) for path in paths])
+
+
+def _text(path: pathlib.Path) -> str:
+    """A path, in which bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -30,7 +30,7 @@ class Record:
             ValueError: the output of another job is there.
             OSError: nothing can be written there.
         """
-        shards = self._shards("*")
+        shards = [path for path, _ in self._shards()]
         if overwrite:
             for path in (self.path, *shards):
                 path.unlink(missing_ok=True)
@@ -60,19 +60,20 @@ class Record:
 
     def done(self) -> set[tuple[int, int]]:
         """The numbers of the shards that are there."""
-        return {(int(match[1]), int(match[2])) for path in self._shards(self._ending) if (match := self._match(path))}
+        found = [match for _, match in self._shards() if not match["bad"] and match["ending"] == self._ending]
+        return {(int(match["source"]), int(match["shard"])) for match in found}
 
     def bad(self) -> list[pathlib.Path]:
         """The shards of bad rows."""
-        return [path for path in self._shards(".jsonl") if path.name.startswith(f"{self._base.name}.bad-")]
+        return [path for path, match in self._shards() if match["bad"]]
 
-    def _shards(self, ending: str) -> list[pathlib.Path]:
-        folder = self._base.parent
-        there = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [path for path in there if self._match(path) and (ending == "*" or path.name.endswith(ending))]
-
-    def _match(self, path: pathlib.Path) -> re.Match | None:
-        return re.fullmatch(rf"{re.escape(self._base.name)}(?:\.bad)?-(\d{{5,}})-(\d{{5,}})\.[\w.]+", path.name)
+    def _shards(self) -> list[tuple[pathlib.Path, re.Match]]:
+        """The shards of any job of this name."""
+        name = re.compile(
+            rf"{re.escape(self._base.name)}(?P<bad>\.bad)?-(?P<source>\d{{5,}})-(?P<shard>\d{{5,}})(?P<ending>\.[\w.]+)"
+        )
+        there = sorted(self._base.parent.iterdir()) if self._base.parent.is_dir() else []
+        return [(path, match) for path in there if (match := name.fullmatch(path.name))]
 
     def _write(self, complete: bool) -> None:
         text = json.dumps({**self._said, "complete": complete}, indent=2, ensure_ascii=False) + "\n"

@@ -55,6 +55,8 @@ def _feature(item: tuple[str, tf.train.Feature]) -> tuple[str, tf.io.FixedLenFea
 
 def _parsed(records: np.ndarray, features: dict) -> tuple[dict[str, np.ndarray], dict[int, str]]:
     """The columns of records, and what is wrong with those that do not have them, which are filled with zeros."""
+    if not features:
+        return {}, {}
     try:
         return {name: each.numpy() for name, each in tf.io.parse_example(records, features).items()}, {}
     except tf.errors.InvalidArgumentError:

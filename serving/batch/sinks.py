@@ -63,9 +63,9 @@ class Sink(NamedTuple):
         return _write_records if self.ending in RECORDS else self._write_table
 
     def _write_table(self, path: pathlib.Path, keys: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:
-        columns = {name: Column(each) for name, each in keys.items()}
-        for name in dict.fromkeys([*self.schema, *values]):  # those of a table in its order
-            each = _texts(values[name])
+        columns, every = {}, {**keys, **{name: values[name] for name in (*self.schema, *values)}}  # a table's in its order
+        for name, each in every.items():
+            each = _texts(each.astype("int64") if each.dtype.kind == "b" else each)
             if name in self.schema:
                 columns[name] = Column(each, self.schema[name])
             else:

@@ -145,8 +145,11 @@ def opened(name: str, split: str = "all") -> Source:
     return tables.Texts(name) if path.suffix.lower() == ".txt" else tables.Table(name)
 
 
-def require_free(names: Collection[str]) -> None:
-    """Raises ValueError if columns that are to be kept are called as those that say where a row comes from."""
+def require_free(names: Collection[str], outputs: Collection[str]) -> None:
+    """Raises ValueError if columns that are to be kept are called as answers, or as those that say where a row comes from."""
     for name in names:
-        if name in (FILE, ROW):
-            raise ValueError(f"Expected other columns than {FILE} and {ROW}. Received: --keep={name}. Try renaming it.")
+        if name in (FILE, ROW, *outputs):
+            raise ValueError(
+                f"Expected columns to keep that the output does not have: {', '.join((FILE, ROW, *outputs))}. "
+                f"Received: --keep {name}. Try renaming it in the data."
+            )
