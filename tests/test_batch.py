@@ -241,7 +241,7 @@ BAD = {
     "no such verb": ({"verb": "encod"}, r"Expected a verb of the model: .*encode.* Received: encod\."),
     "no such model": ({"model": "nothing"}, r"Expected an exported model, a run, or a preset"),
     "no such file": ({"inputs": ["{}/y*.npy"]}, r"Expected files or folders that exist"),
-    "a missing shard": ({"inputs": ["{}/part-*"]}, r"Expected 3 shards\. Received: 2, without .*part-00001-of-00003\.npy"),
+    "a missing shard": ({"inputs": ["{}/part-*"]}, r"Expected all 3 shards\. Received: 2, without .*part-00001-of-00003\.npy"),
     "another shape": ({"inputs": ["{}/flat.npy"]}, r"Expected x of shape \('rows', 8, 8, 1\)\. Received: \('rows', 64\)"),
     "a file cut short": ({"inputs": ["{}/cut.npy"]}, r"Expected NumPy arrays .*cut\.npy"),
     "no form": ({"output": "{}/codes.txt"}, r"Expected an output that ends in .*Received: .*codes\.txt"),

@@ -36,13 +36,14 @@ class Arrays(Source):
         return self._names
 
     def ranges(self, size: int) -> list[Range]:
-        return cut(self._count, size)
+        return cut(self._count, size) if self._single else [(0, None)]  # of which a part takes as long as the whole
 
     def read(self, rows: Range, wanted: Collection[str], size: int) -> Iterator[Chunk]:
+        first, stop = rows[0], self._count if rows[1] is None else rows[1]
         with self._reading():
-            columns = {"": self._part(*rows)} if self._single else self._members(rows, wanted)
-        for start in range(rows[0], rows[1], size):
-            part = slice(start - rows[0], min(start + size, rows[1]) - rows[0])
+            columns = {"": self._part(first, stop)} if self._single else self._members(first, stop, wanted)
+        for start in range(first, stop, size):
+            part = slice(start - first, min(start + size, stop) - first)
             yield Chunk(start, part.stop - part.start, {name: column[part] for name, column in columns.items()})
 
     def _part(self, start: int, stop: int) -> np.ndarray:
@@ -58,6 +59,6 @@ class Arrays(Source):
             raise ValueError("it is cut short")
         return np.frombuffer(data, opened.dtype).reshape(stop - start, *opened.shape[1:])
 
-    def _members(self, rows: Range, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    def _members(self, start: int, stop: int, wanted: Collection[str]) -> dict[str, np.ndarray]:
         with np.load(self._path, allow_pickle=False) as arrays:
-            return {name: arrays[name][rows[0] : rows[1]] for name in self._names if name in wanted}
+            return {name: arrays[name][start:stop] for name in self._names if name in wanted}

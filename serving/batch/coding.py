@@ -77,7 +77,7 @@ def code(
             raise ValueError(
                 f"Expected workers that live. Received: {error}. Try the same command again: it passes over what is done."
             ) from None
-    refused = counted.get(BAD, 0)
+    refused = bad.read_text(encoding="utf-8").count("\n")
     if not refused:
         bad.unlink()
     lines = [
@@ -138,7 +138,6 @@ class Code(beam.DoFn):
         except ValueError as error:  # of this file, and not of the disk
             if outside(error) is None:
                 raise
-            Metrics.counter(NAMESPACE, BAD).inc()
             yield BAD, (source, str(error))
             return
         except OSError:
