@@ -1,7 +1,8 @@
 """A job as a pipeline of Beam.
 
 A shard is a range of rows of one source, under a name that follows from that, and is written by renaming: a worker that dies, a
-bundle that a runner tries again or a job that is begun again gives the same shards, and no row twice.
+bundle that a runner tries again or a job that is begun again gives the same shards (but for rounding errors, since batches may be
+of other sizes), and no row twice.
 """
 
 import functools
