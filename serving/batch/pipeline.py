@@ -1,8 +1,8 @@
 """A job as a pipeline of Beam.
 
-A shard is a range of rows of one source, under a name that follows from that, and is written by renaming: a worker that dies, a
-bundle that a runner tries again or a job that is begun again gives the same shards (but for rounding errors, since batches may be
-of other sizes), and no row twice.
+A shard is a range of rows of one source, under a name that follows from that, and is written by renaming. A worker that dies, a
+bundle that a runner tries again or a job that is begun again gives the same shards, and no row twice. Only rounding errors may
+differ, where batches are of other sizes.
 """
 
 import functools
