@@ -58,7 +58,7 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
     logging.disable(logging.ERROR if is_direct(options) else logging.NOTSET)  # what is wrong is raised as well
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "divide by zero", RuntimeWarning)  # where Beam fits a line to times of batches
+            warnings.filterwarnings("ignore", module=r"apache_beam\.")  # it fits lines to the times of few batches
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
