@@ -247,6 +247,7 @@ BAD = {
     "no form": ({"output": "{}/codes.txt"}, r"Expected an output that ends in .*Received: .*codes\.txt"),
     "no column": ({"keep": ["name"]}, r"Expected columns of .* to keep"),
     "no option": ({"beam": ["--direct_num_worker=2"]}, r"Received: --direct_num_worker\. Try --direct_num_workers"),
+    "no such runner": ({"beam": ["--runner=OtherRunner"]}, r"Expected a runner of Beam\. Received: --runner=OtherRunner"),
     "no such input": ({"constants": {"temperature": "1"}}, r"Expected an input with one value a row"),
     "not writable": (
         {"output": "{}/x.npy/codes.npz"},

@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from serving.batch.errors import sentence
 from serving.batch.pipeline import NAMESPACE
@@ -22,9 +22,10 @@ def options_of(arguments: Sequence[str]) -> PipelineOptions:
     """Beam's options, which are handed on as they are.
 
     Raises:
-        ValueError: an option that Beam's own runner does not know; other runners know options of theirs.
+        ValueError: no such runner; an option that Beam's own runner does not know. Others know options of theirs.
     """
     options = PipelineOptions([*arguments])
+    _runner(options)
     if is_direct(options):
         worker = options.view_as(WorkerOptions)
         worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "CRITICAL"
@@ -48,12 +49,12 @@ def has_processes(options: PipelineOptions) -> bool:
 
 
 def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dict[str, int]:
-    """Runs a pipeline to its end; returns its counters.
+    """Runs a pipeline to its end; returns its counters, none where the runner has none.
 
     Raises:
         ValueError: what went wrong outside the program, on whatever worker.
     """
-    pipeline = beam.Pipeline(runner=_direct(options) if is_direct(options) else None, options=options)
+    pipeline = beam.Pipeline(runner=_runner(options), options=options)
     build(pipeline)
     logging.disable(logging.ERROR if is_direct(options) else logging.NOTSET)  # what is wrong is raised as well
     try:
@@ -68,12 +69,26 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
         raise ValueError(words) from None
     finally:
         logging.disable(logging.NOTSET)
-    counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    try:
+        counters = result.metrics().query(beam.metrics.MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    except NotImplementedError:  # by this runner
+        return {}
     return {each.key.metric.name: each.committed or each.attempted or 0 for each in counters}
 
 
-def _direct(options: PipelineOptions) -> PipelineRunner:
-    """Beam's own runner in Python. The name DirectRunner may also mean another program, which Beam would download first."""
-    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
+def _runner(options: PipelineOptions) -> PipelineRunner:
+    """Any runner by its name; for DirectRunner that in Python, where Beam itself might download another program first.
+
+    Raises:
+        ValueError: no such runner.
+    """
+    if is_direct(options):
+        encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+        provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+        return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
+    name = options.view_as(StandardOptions).runner
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), "").rstrip(".")
+        raise ValueError(f"Expected a runner of Beam. Received: --runner={name} ({reason}). Try {DIRECT}.") from None
