@@ -1,4 +1,4 @@
-"""python -m serving export | serve | check | deploy | compress | decompress | inspect"""
+"""python -m serving export | serve | check | deploy | batch | compress | decompress | inspect"""
 
 import argparse
 import importlib.metadata
@@ -83,7 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> None:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command is not _batch:  # which hands on Beam's options
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.beam = rest
     options.command(options)
 
 
@@ -116,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("directory", metavar="DIR")
     check.set_defaults(command=_check)
     _add_deployment(commands)
+    _add_batch(commands)
     _add_compression(commands)
     return parser
 
@@ -134,6 +139,54 @@ def _add_deployment(commands) -> None:
     deploy.set_defaults(command=_deploy)
 
 
+def _add_batch(commands) -> None:
+    batch = commands.add_parser(
+        "batch", help="ask a verb of a model about files of any number and size, with Apache Beam", allow_abbrev=False
+    )
+    batch.add_argument("verb", metavar="VERB", help="a signature of the model, such as encode; or compress, decompress")
+    batch.add_argument("model", metavar="MODEL", help="path of an exported model or of a run, or a preset")
+    help = "files, folders of pictures, patterns such as 'data/*.parquet', or tfds:NAME"
+    batch.add_argument("--input", nargs="+", required=True, metavar="PATH", help=help)
+    help = "path of the shards, ending in .parquet, .csv, .npz, .tfrecord …; a folder with --format"
+    batch.add_argument("--output", required=True, metavar="PATH", help=help)
+    batch.add_argument("--format", metavar="ENDING", help="of the shards, where --output has none")
+    batch.add_argument("--split", default="all", metavar="NAME", help="of a data set of TFDS (default: all)")
+    batch.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the data that the output has too")
+    help = "inputs of the verb that are the same in every row"
+    batch.add_argument("--with", nargs="+", default=[], dest="constants", type=_pair, metavar="NAME=VALUE", help=help)
+    help = "at most (default: as many as take about 64 MiB, and 16,384 at most)"
+    batch.add_argument("--rows_per_shard", type=int, metavar="N", help=help)
+    batch.add_argument("--overwrite", action="store_true", help="remove the output of an earlier job first")
+    _add_coding(batch)
+    batch.epilog = "All other options are Beam's: --runner=FlinkRunner, --direct_num_workers=2 and so on."
+    batch.set_defaults(command=_batch)
+
+
+def _add_coding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--portable",
+        type=_truth,
+        default=True,
+        metavar="TRUE|FALSE",
+        help="read on any machine; false is faster (default: true)",
+    )
+    parser.add_argument(
+        "--particles",
+        type=int,
+        default=1,
+        metavar="N",
+        help="codes tried for each row: more make a shorter file, and take N times as long (default: 1)",
+    )
+    parser.add_argument("--lossy", action="store_true", help="keep rounded codes alone: far shorter, and not the same data")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"Expected NAME=VALUE. Received: {text}.")
+    return name, value
+
+
 def _add_compression(commands) -> None:
     compress = commands.add_parser("compress", help="write data to a file that the model makes short, without loss")
     compress.add_argument("model", help="a preset, or the folder of a preset, a run or an export")
@@ -141,21 +194,7 @@ def _add_compression(commands) -> None:
         "inputs", nargs="+", metavar="INPUT", help=".npy and .npz files, folders of pictures, tables, pairs of texts (.tsv)"
     )
     compress.add_argument("output", metavar="OUTPUT", help="path of the file, such as digits.laz")
-    compress.add_argument(
-        "--portable",
-        type=_truth,
-        default=True,
-        metavar="TRUE|FALSE",
-        help="read on any machine; false is faster (default: true)",
-    )
-    compress.add_argument(
-        "--particles",
-        type=int,
-        default=1,
-        metavar="N",
-        help="codes tried for each row: more make a shorter file, and take N times as long (default: 1)",
-    )
-    compress.add_argument("--lossy", action="store_true", help="keep rounded codes alone: far shorter, and not the same data")
+    _add_coding(compress)
     compress.set_defaults(command=_compress)
 
     decompress = commands.add_parser("decompress", help="write the data of such a file, as they were")
@@ -226,6 +265,21 @@ def _check(options) -> None:
 def _deploy(options) -> None:
     target = deployment.Target(options.to, options.name, options.image, options.cpus)
     print(deployment.deploy(options.models, target, options.output, options.force))
+
+
+def _batch(options) -> None:
+    from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
+
+    if options.verb in ("compress", "decompress"):
+        from serving.batch.coding import code
+
+        coding = (options.portable, options.lossy, options.particles, options.overwrite, options.beam)
+        print(code(options.verb, options.model, options.input, options.output, *coding))
+        return
+    from serving.batch.command import batch
+
+    named = {name: getattr(options, name) for name in ("format", "split", "keep", "rows_per_shard", "overwrite", "beam")}
+    print(batch(options.verb, options.model, options.input, options.output, constants=dict(options.constants), **named))
 
 
 def _compress(options) -> None:

@@ -51,10 +51,9 @@ def compress(
         ValueError: no such model or input; rows that cannot be compressed without loss.
     """
     coder = trained(model)
-    read = _table if isinstance(coder, TableAutoencoder) else _pairs if isinstance(coder, Transformer) else _rows
-    x = _joined([read(pathlib.Path(each), coder) for each in inputs])
+    x = read(inputs, coder)
     with _progress("compressing") as progress:
-        data = compression.compress(coder, x, _name(model), portable, lossy, particles, progress)
+        data = compression.compress(coder, x, name_of(model), portable, lossy, particles, progress)
     files.write(output, lambda new: new.write_bytes(data))
     return "\n".join(_comparison(coder, model, x, data, output, lossy))
 
@@ -86,17 +85,11 @@ def decompress(file: str, output: str, model: str | None = None, rows: slice | N
         numbers = np.arange(_count(x)) + (rows.start or 0 if rows else 0)
     if isinstance(x, dict):
         coder = coder or compression.preset_of(data)
-        if isinstance(coder, Transformer):
-            _write_pairs(pathlib.Path(output), x)
-            return f"Wrote {output}: {len(numbers):,} pairs of texts"
-        schema = coder.schema
-        table_writers.require_ending(pathlib.Path(output))
-        files.write(output, lambda new: _write_table(new, x, schema))
+    write(x, numbers, output, coder)
+    if isinstance(coder, Transformer):
+        return f"Wrote {output}: {len(numbers):,} pairs of texts"
+    if isinstance(x, dict):
         return f"Wrote {output}: {len(numbers):,} rows of {', '.join(x)}"
-    if pathlib.Path(output).suffix == ".npy":
-        files.write(output, lambda new: _save(new, x))
-    else:
-        _write_pictures(pathlib.Path(output), x, numbers)
     return f"Wrote {output}: {len(x):,} rows of shape {x.shape[1:]}, {x.dtype}"
 
 
@@ -123,6 +116,31 @@ def interval(text: str) -> slice:
     if not colon or not all(part.isdecimal() or not part for part in (start, stop)):
         raise ValueError(f"Expected START:STOP. Received: {text}. Try 0:1000.")
     return slice(*(int(part) if part else None for part in (start, stop)))
+
+
+def read(inputs: Sequence[str], coder: Model) -> np.ndarray | Raw:
+    """The rows of files and folders, one after another, as `compress` takes them."""
+    one = _table if isinstance(coder, TableAutoencoder) else _pairs if isinstance(coder, Transformer) else _rows
+    return _joined([one(pathlib.Path(each), coder) for each in inputs])
+
+
+def name_of(model: str) -> str:
+    """What a compressed file calls the model at a path; the versions of an export have their folder's name."""
+    place = pathlib.Path(os.path.normpath(model))
+    return place.parent.name if place.name.isdecimal() else place.name
+
+
+def write(x: np.ndarray | Raw, numbers: np.ndarray, output: str, coder: Model | None) -> None:
+    """Writes rows as `decompress` does; `numbers` name pictures. The model is needed for tables and for pairs."""
+    if isinstance(coder, Transformer):
+        _write_pairs(pathlib.Path(output), x)
+    elif isinstance(x, dict):
+        table_writers.require_ending(pathlib.Path(output))
+        files.write(output, lambda new: _write_table(new, x, coder.schema))
+    elif pathlib.Path(output).suffix == ".npy":
+        files.write(output, lambda new: _save(new, x))
+    else:
+        _write_pictures(pathlib.Path(output), x, numbers)
 
 
 def _rows(path: pathlib.Path, model: Autoencoder) -> np.ndarray:
@@ -264,12 +282,6 @@ def _zstd(x: np.ndarray | Raw) -> int:
     if len(np.unique(x[:100])) <= 2 and len(np.unique(x)) <= 2:
         forms.append(np.packbits(x > 0).tobytes())
     return min(len(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(form)) for form in forms)
-
-
-def _name(model: str) -> str:
-    """The name of a model at a path; the versions of an export have their folder's."""
-    place = pathlib.Path(os.path.normpath(model))
-    return place.parent.name if place.name.isdecimal() else place.name
 
 
 def _model_bytes(coder: Model, model: str) -> int:

@@ -22,7 +22,7 @@ from training.experiments.named import EXPERIMENTS
 
 FIGURES = "docs/figures.md"
 WITH_PYTHON = ("README.md", "CONTRIBUTING.md", "docs/compression.md", "docs/serving.md", "docs/tables.md")
-DOCUMENTS = (*WITH_PYTHON, FIGURES)
+DOCUMENTS = (*WITH_PYTHON, FIGURES, "docs/batch.md")
 
 
 def _blocks(document: str, language: str) -> list[str]:
@@ -69,7 +69,8 @@ def test_commands_exist(document):
                     options.experiment(name, tried, parsed.config, tuple(parsed.imports))
         else:
             assert words[:3] == ["python", "-m", "serving"]
-            serving_parser().parse_args(words[3:])
+            _, rest = serving_parser().parse_known_args(words[3:])
+            assert not rest or words[3] == "batch"  # the rest is Beam's
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

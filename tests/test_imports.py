@@ -16,6 +16,7 @@ ALLOWED = {  # of these, by folder or file
     "serving/export/": {"zoo"},
     "serving/export/saved_models.py": {"keras"},
     "serving/compression.py": {"zoo", "training.run", "training.data"},
+    "serving/batch/": {"zoo", "training.run", "training.data"},
 }
 FLOORS = {  # those of serving that each one may import; "base" and "top" are files of serving itself
     "base": set(),
@@ -23,7 +24,8 @@ FLOORS = {  # those of serving that each one may import; "base" and "top" are fi
     "rest": {"base", "models"},
     "rpc": {"base", "models"},
     "export": {"base"},
-    "top": {"base", "models", "rest", "rpc", "export"},
+    "batch": {"base", "models", "export", "top"},
+    "top": {"base", "models", "rest", "rpc", "export", "batch"},
 }
 BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics", "protobufs", "tokens", "tracing"}
 CLIENT = (

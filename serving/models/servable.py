@@ -135,7 +135,7 @@ class Servable:
 
     def _endpoint(self, name: str, signature: SignatureDef, pool: Executor, limits: Limits | None) -> Endpoint:
         inputs, outputs = (
-            {key: _tensor_spec(info, key in self._columns) for key, info in sorted(part.items())}
+            {key: tensor_spec(info, key in self._columns) for key, info in sorted(part.items())}
             for part in (signature.inputs, signature.outputs)
         )
         batched = all(spec.shape and spec.shape[0] is None for spec in (*inputs.values(), *outputs.values()))
@@ -184,7 +184,8 @@ def _warming(log: PredictionLog) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
             yield task.model_spec.signature_name, {INPUT: serialized(request.input)}
 
 
-def _tensor_spec(info, in_table: bool) -> TensorSpec:
+def tensor_spec(info, in_table: bool) -> TensorSpec:
+    """An input or output of a signature as its `TensorInfo` in a SavedModel tells."""
     shape = tf.TensorShape(info.tensor_shape)
     dtype = np.dtype(tf.as_dtype(info.dtype).as_numpy_dtype)
     shape = None if shape.rank is None else tuple(shape.as_list())

@@ -46,7 +46,7 @@ def open_folder(root: pathlib.Path, image_size: int = 0) -> Source:
     """
     split = all((root / part).is_dir() for part in ("train", "test"))
     bases = [root / part for part in ("train", "test")] if split else [root]
-    parts = [_images(base) for base in bases]
+    parts = [images(base) for base in bases]
     names = [[_name(path.relative_to(base)) for path in paths] for base, paths in zip(bases, parts, strict=True)]
     folders = [np.array([name.rpartition("/")[0] for name in part]) for part in names]
     classes = class_names(np.concatenate(folders))
@@ -68,7 +68,7 @@ def suggested_size(root: pathlib.Path) -> int:
     """A height and width for the images in a folder: 0, as they are, if they have one size and are small; otherwise the largest
     of 16 and 32 that most of them reach."""
     sides, sizes = [], set()
-    paths = _images(root)
+    paths = images(root)
     for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
         size = _size(path)
         if size:
@@ -85,13 +85,13 @@ def pixels(root: pathlib.Path, shape: tuple[int, int, int]) -> np.ndarray:
     Raises:
         ValueError: no images, or one that cannot be read.
     """
-    paths = _images(root, 1)
+    paths = images(root, 1)
     with pipeline_errors():
         blocks = _reader(paths, shape, cropped=True)(np.arange(len(paths))).as_numpy_iterator()
         return np.concatenate([*blocks])
 
 
-def _images(root: pathlib.Path, least: int = MINIMUM_ROWS) -> list[pathlib.Path]:
+def images(root: pathlib.Path, least: int = MINIMUM_ROWS) -> list[pathlib.Path]:
     paths = sorted(path for path in _files(root, set()) if path.suffix.lower() in IMAGES + UNREAD)
     if len(paths) < least:
         raise ValueError(
