@@ -102,6 +102,10 @@ def _of_tensorflow(error: Exception) -> str | None:
         return _refusal("what the operating system allows", text, HINTS.get(number, OTHER))
     if isinstance(error, errors.DataLossError):
         return _refusal("complete files", text, "writing that file again, or removing it if it is a prepared data set")
+    if isinstance(error, errors.UnavailableError | errors.AbortedError) and "task:" in error.message:
+        gone = re.search(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", error.message)
+        received = f"{gone[1]} {gone[2]} is gone" if gone else text
+        return _refusal("all workers to go on", received, "the same command on all of them, which resumes the run")
     if isinstance(error, errors.ResourceExhaustedError):
         return _refusal("enough memory", text, "a smaller --batch_size, --width or --memory_gib")
     return None
