@@ -13,6 +13,7 @@ from training.fitting.cluster import Cluster
 from training.fitting.meeting import Answer, meet
 
 WORKERS = ["a:1", "b:1", "c:1"]
+NOTHING = Answer()
 
 
 def config(tasks=None, kind="worker", index=0) -> dict[str, str]:
@@ -63,7 +64,7 @@ def addresses():
     return found
 
 
-def meeting(addresses, came=(0, 1, 2), facts=None, answer=Answer(), seconds=20.0):
+def meeting(addresses, came=(0, 1, 2), facts=None, answer=NOTHING, seconds=20.0):
     """What the workers that came are told, or the error that each of them gets, and how long it took."""
     begun = time.monotonic()
 
@@ -82,17 +83,22 @@ def test_all_get_the_answer_of_the_chief_and_its_files(addresses):
     told, _ = meeting(addresses, answer=answer)
     assert told == [answer] * 3
     told, _ = meeting(addresses)  # the same ports again, at once
-    assert told == [Answer()] * 3
+    assert told == [NOTHING] * 3
 
 
 @pytest.mark.parametrize(
     ("came", "answer", "facts", "words"),
     [
-        ((0, 1, 2), Answer(), {2: {"k": 3}}, "the same installation and experiment on all workers. Received: worker 2 with k 3, not 8"),
-        ((0, 1, 2), Answer(), {1: {"k": 8, "keras": "3.1"}}, "worker 1 with keras 3.1, not None"),
+        (
+            (0, 1, 2),
+            NOTHING,
+            {2: {"k": 3}},
+            "the same installation and experiment on all workers. Received: worker 2 with k 3, not",
+        ),
+        ((0, 1, 2), NOTHING, {1: {"k": 8, "keras": "3.1"}}, "worker 1 with keras 3.1, not None"),
         ((0, 1, 2), Answer("Expected a folder of the same experiment."), {}, "Expected a folder of the same experiment."),
-        ((0, 1), Answer(), {}, "all workers to come in time. Received: nothing from worker 2 (127.0.0.1:"),
-        ((1, 2), Answer(), {}, "the chief to come in time. Received: no answer at 127.0.0.1:"),
+        ((0, 1), NOTHING, {}, "all workers to come in time. Received: nothing from worker 2 (127.0.0.1:"),
+        ((1, 2), NOTHING, {}, "the chief to come in time. Received: no answer at 127.0.0.1:"),
     ],
 )
 def test_what_is_wrong_with_one_worker_is_an_error_of_all(came, answer, facts, words, addresses):
@@ -111,7 +117,7 @@ def test_a_worker_that_comes_twice_is_told_so(addresses):
 def test_a_port_in_use_is_an_error(addresses):
     for index in (0, 1):
         with socket.create_server(("", Cluster(addresses, index).port)), pytest.raises(OSError) as error:
-            meet(Cluster(addresses, index), {}, Answer(), 1.0)
+            meet(Cluster(addresses, index), {}, NOTHING, 1.0)
         assert error.value.errno == errno.EADDRINUSE and f"of worker {index} in TF_CONFIG" in str(error.value)
 
 
@@ -124,8 +130,8 @@ def test_callers_of_other_kinds_do_not_disturb(addresses):
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         several = [pool.submit(call, line) for line in (b"GET / HTTP/1.1\r\n\r\n", b'{"index": 7, "facts": {}}\n', b"")]
-        chief = pool.submit(meet, Cluster(addresses, 0), {"k": 8}, Answer(), 20.0)
+        chief = pool.submit(meet, Cluster(addresses, 0), {"k": 8}, NOTHING, 20.0)
         time.sleep(1)
         told, _ = meeting(addresses, (1, 2))
-        assert told == [chief.result(), Answer()]
+        assert told == [chief.result(), NOTHING]
         assert [each.result() for each in several] == [None] * 3

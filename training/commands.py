@@ -267,6 +267,8 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.Abstrac
         history, seconds = loop.fit(model, data, computed, run)
         if not spans:
             kind.refine(model, data, computed, run, history)
+    if spans:
+        strategies.part()
     if not chief:
         return
     if spans:  # the chief goes on alone, with a model that no longer waits for others

@@ -48,7 +48,7 @@ def launch(arguments: Sequence[str], workers: int = 2, restarts: int = 0) -> Non
 
 def _together(arguments: Sequence[str], workers: int) -> tuple[int, int] | None:
     """Runs all workers once; returns the number and the exit code of the first that failed, or None."""
-    processes = [_started(arguments, environment) for environment in _environments(workers)]
+    processes = [_started(arguments, environment) for environment in environments(workers)]
     try:
         while True:
             codes = [process.poll() for process in processes]
@@ -81,7 +81,7 @@ def _end(processes: Sequence[subprocess.Popen]) -> None:
             process.wait()
 
 
-def _environments(workers: int) -> list[dict[str, str]]:
+def environments(workers: int) -> list[dict[str, str]]:
     """The environments of all workers, with ports that are free now, and an equal share of the cores for each."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]

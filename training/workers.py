@@ -7,6 +7,8 @@ import pathlib
 import tempfile
 from typing import NamedTuple
 
+import keras
+
 from serving import command
 from training import files
 from training.experiments.experiment import Experiment
@@ -76,7 +78,8 @@ def _answer(experiment: Experiment, run: Run, restart: bool) -> Answer:
 
 def _facts(experiment: Experiment) -> dict[str, object]:
     settings = {experiment.short(name): value for name, value in experiment.settings.items()}
-    precision = {"precision": strategies.precision(experiment)}  # it depends on the processor
+    # It depends on the processor; but JAX, asked for its devices, would start
+    precision = {"precision": strategies.precision(experiment)} if keras.backend.backend() == "tensorflow" else {}
     return {**versions(), "experiment": experiment.name, "imports": " ".join(experiment.imports), **settings, **precision}
 
 

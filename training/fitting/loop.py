@@ -185,6 +185,7 @@ def fit_epochs(
             training,
             batch_size,
             validation,
+            data.validation.size if validation else 0,
             epochs=epochs.stop,
             initial_epoch=epochs.start,
             steps_per_epoch=steps,
@@ -204,7 +205,7 @@ def _best(model: keras.Model, data: Data, experiment: Experiment, run: Run, epoc
     if not epochs.start:
         inputs = data.validation.inputs(training.batch_size, _needs_static_shapes(), getattr(model, "check", None))
         with pipeline_errors():
-            best.offer(model, 0, spanning.evaluate(model, inputs))
+            best.offer(model, 0, spanning.evaluate(model, inputs, training.batch_size, data.validation.size))
     return best
 
 

@@ -1,8 +1,8 @@
-"""`fit` and `evaluate` of models whose replicas are in several processes (`tf.distribute.MultiWorkerMirroredStrategy`).
+"""`fit` and `evaluate` of models whose replicas are in several processes.
 
-Keras 3 fails there in two places (keras#20585): before the first step it averages a batch, which need not be one tensor, and
-after each step the metrics, along an axis that numbers lack. `Spanning` comes by neither; it stays right when Keras no longer
-fails, and `tests/test_workers.py` says when it is no longer needed.
+Under `tf.distribute.MultiWorkerMirroredStrategy` Keras 3 fails in two places (keras#20585): before the first step it averages a
+batch, which need not be one tensor, and after each step the metrics, along an axis that numbers lack. `Spanning` comes by
+neither; it stays right when Keras no longer fails, and `tests/test_workers.py` says when it is no longer needed.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from training.fitting import cluster
+from training.fitting import cluster, sharding
+
+APART = 0x9E3779B9  # between the seeds of two replicas: 2**32 divided by the golden ratio, whose multiples are spread evenly
 
 
 class Shard(NamedTuple):
@@ -83,9 +85,18 @@ class Spanning:
 
 
 def fit(
-    model: keras.Model, training: tf.data.Dataset, rows: int, validation: tf.data.Dataset | None, **kwargs
+    model: keras.Model, training: tf.data.Dataset, rows: int, validation: tf.data.Dataset | None, size: int, **kwargs
 ) -> keras.callbacks.History:
-    """`model.fit` on global batches of so many rows, by one process or, in the scope of their strategy, by several."""
+    """`model.fit` on global batches of so many rows, by one process or, in the scope of their strategy, by several; `size` is
+    the number of rows for validation.
+
+    Raises:
+        ValueError: with JAX, a number of rows that the devices cannot share evenly.
+    """
+    if sharding.devices():
+        sharding.require_even(rows)
+        validation = validation and _share(sharding.whole(validation, rows, size))
+        return model.fit(_share(training), validation_data=validation, **kwargs)
     if not spans():
         return model.fit(training, validation_data=validation, **kwargs)
     with _spanning(model, rows):
@@ -94,17 +105,20 @@ def fit(
         return model.fit(_distributed(training), validation_data=endless, validation_steps=steps, **kwargs)
 
 
-def evaluate(model: keras.Model, inputs: tf.data.Dataset) -> dict[str, float]:
-    """The metrics of a model on global batches, by as many processes as in `fit`."""
-    if not spans():
+def evaluate(model: keras.Model, inputs: tf.data.Dataset, rows: int, size: int) -> dict[str, float]:
+    """The metrics of a model on global batches of up to so many rows, `size` in all, by as many processes as in `fit`."""
+    if sharding.devices():
+        sharding.require_even(rows)
+        inputs = _share(sharding.whole(inputs, rows, size))
+    if not spans() or sharding.devices():
         return model.evaluate(inputs, verbose=0, return_dict=True)
     with _spanning(model):
         return model.evaluate(_distributed(inputs), steps=int(inputs.cardinality()), verbose=0, return_dict=True)
 
 
 def spans() -> bool:
-    """Whether the strategy in scope has replicas in several processes."""
-    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+    """Whether the strategy in scope has several processes."""
+    return sharding.processes() > 1 or isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def writes() -> bool:
@@ -128,12 +142,33 @@ def _spanning(model: keras.Model, rows: int = 0) -> Iterator[None]:
     own = type(model)
     model.__class__ = type(own.__name__, (Spanning, own), {})
     object.__setattr__(model, "_rows", rows)
+    generators = [each for layer in model._flatten_layers() for each in layer._seed_generators]
+    for each in generators:
+        each.next = functools.partial(_own_seed, each)
     try:
         yield
     finally:
         model.__class__ = own
+        for each in generators:
+            del each.next
         for name in ("_rows", "_reported"):
             model.__dict__.pop(name, None)
+
+
+def _own_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:
+    """The next seed of a replica, whose draws are independent of those of the others, although they all keep the same state."""
+    seed, context = type(generator).next(generator, ordered), tf.distribute.get_replica_context()
+    if context is None:
+        return seed
+    replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
+    return seed + tf.stack([replica * tf.constant(APART, seed.dtype), tf.zeros((), seed.dtype)])
+
+
+def _share(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """This process's part of global batches, which its devices share."""
+    if sharding.processes() == 1:
+        return batches
+    return Shard(sharding.process(), 1, sharding.processes()).of(batches).prefetch(tf.data.AUTOTUNE)
 
 
 def _distributed(batches: tf.data.Dataset) -> tf.distribute.DistributedDataset:

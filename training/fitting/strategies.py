@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from training.experiments.experiment import Experiment
 from training.experiments.names import near
-from training.fitting import cluster, processors
+from training.fitting import cluster, processors, sharding
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 START = 45  # seconds that TensorFlow has to connect workers that have met
@@ -32,15 +32,18 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
 
     Args:
         name: `one`, a single device; `mirrored`, all GPUs or, without any, all logical CPU devices; `multiworker`, those of all
-            workers in `TF_CONFIG`, which have met (`training.workers`); `tpu`; `auto`, the best of these that there is. Other
-            backends than TensorFlow only have `auto` and `one`, their default device.
+            workers in `TF_CONFIG`, which have met (`training.workers`); `tpu`; `auto`, the best of these that there is, but
+            with JAX never `mirrored`.
 
     Raises:
         ValueError: an unknown name, or a strategy that this backend or machine does not have.
     """
-    makers = {"mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}
     name = chosen(name)
-    return makers[name]().scope() if name in makers else contextlib.nullcontext()
+    if name == "one":
+        return contextlib.nullcontext()
+    if keras.backend.backend() == "jax":
+        return _parallel(name)
+    return {"mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}[name]().scope()
 
 
 def chosen(name: str = "auto") -> str:
@@ -51,10 +54,10 @@ def chosen(name: str = "auto") -> str:
     """
     if name not in STRATEGIES:
         raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. {near(name, STRATEGIES)}")
-    if keras.backend.backend() != "tensorflow" and name in ("mirrored", "multiworker", "tpu"):
+    if name == "tpu" and keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"Expected the TensorFlow backend for strategy {name!r}. Received: {keras.backend.backend()!r}. "
-            "Try KERAS_BACKEND=tensorflow, or --strategy=one."
+            "Try KERAS_BACKEND=tensorflow, or --strategy=mirrored, which has all devices of the machine."
         )
     if name == "multiworker" and cluster.described() is None:
         raise ValueError(
@@ -66,7 +69,13 @@ def chosen(name: str = "auto") -> str:
 
 def connected() -> bool:
     """Whether this process is connected to other workers."""
-    return _multiworker.cache_info().currsize > 0
+    return _multiworker.cache_info().currsize + _connect.cache_info().currsize > 0
+
+
+def part() -> None:
+    """Parts from the other workers, each of which has to call this, so that they may end before the chief does."""
+    if keras.backend.backend() == "jax":
+        sharding.disconnect()
 
 
 def device() -> str:
@@ -133,7 +142,7 @@ def _capability(text: str) -> tuple[int, int]:
 
 def _best() -> str:
     if keras.backend.backend() != "tensorflow":
-        return "one"
+        return "multiworker" if cluster.described() else "one"
     if tf.config.list_physical_devices("TPU"):
         return "tpu"
     if cluster.described():
@@ -148,6 +157,17 @@ def _best() -> str:
 def _mirrored() -> tf.distribute.Strategy:
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _parallel(name: str) -> contextlib.AbstractContextManager:
+    if name == "multiworker":
+        _connect()
+    return sharding.scope()
+
+
+@functools.cache
+def _connect() -> None:
+    sharding.connect(cluster.described())
 
 
 @functools.cache
