@@ -28,9 +28,8 @@ from training import files, kinds, workers
 from training.fitting import loop, strategies
 folder, settings = sys.argv[1], dict(word.split("=") for word in sys.argv[2:])
 experiment = training.EXPERIMENTS["dense_digits_k8"].override(settings)
-part = workers.gather(experiment, training.Run(folder), seconds=200)
-name = "chief" if part.chief else "other"
-with strategies.scope():
+with workers.gathered(experiment, training.Run(folder), seconds=200) as part, strategies.scope():
+    name = "chief" if part.chief else "other"
     data = kinds.open_data(experiment)
     model = kinds.build(experiment, data)
     history, _ = loop.fit(model, data, experiment, part.run)
@@ -46,7 +45,7 @@ except ValueError as error:
 """
 
 
-def words(settings: dict) -> list[str]:
+def texts(settings: dict) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
@@ -54,7 +53,7 @@ def words(settings: dict) -> list[str]:
 def joint(tmp_path_factory):
     """The folder of a run that two processes trained, and what each of them said."""
     folder = tmp_path_factory.mktemp("joint")
-    command = [sys.executable, "-c", WORKER, str(folder / "run"), *words(SETTINGS)]
+    command = [sys.executable, "-c", WORKER, str(folder / "run"), *texts(SETTINGS)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
     workers = [subprocess.Popen(command, env=ENVIRONMENT | each, **pipes) for each in launch.environments(2)]
     said = [worker.communicate(timeout=400)[0] for worker in workers]
@@ -113,10 +112,18 @@ def test_a_failure_ends_a_launch(monkeypatch):
 
 @pytest.mark.exhaustive
 def test_three_workers_one_of_which_is_killed_end_as_if_undisturbed_bit_for_bit(tmp_path):
-    settings = [f"--{word}" for word in words({**SETTINGS, "epochs": 12, "batch_size": 8})]
+    settings = [f"--{word}" for word in texts({**SETTINGS, "epochs": 8, "batch_size": 16})]
     for name in ("undisturbed", "killed"):
         run = Run(tmp_path / name)
-        arguments = ["--workers=3", "--restarts=1", "train", "dense_digits_k8", "--report=false", f"--workdir={run.folder}"]
+        arguments = [
+            "--workers=3",
+            "--restarts=1",
+            "train",
+            "dense_digits_k8",
+            "--report=false",
+            "--wait=300",
+            f"--workdir={run.folder}",
+        ]
         command = [sys.executable, "-m", "training", "launch", *arguments, *settings]
         launched = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
         if name == "killed":

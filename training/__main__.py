@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_run_options(sub)
     help = "wall time that a run of --dataset=… alone should take, evaluation included (default: 5)"
     train.add_argument("--minutes", type=float, default=5.0, help=help)
+    help = "seconds that workers wait for one another before they begin (default: 45)"
+    train.add_argument("--wait", type=float, default=45.0, help=help)
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="number of trials of bayesian and random (default: 10)")
     help = "the folder; --dataset=DIR reads it if it holds pictures, --dataset=pairs:DIR texts (default: split)"
@@ -163,7 +165,7 @@ def _train(options: Options, rest: list[str]) -> None:
             experiment = training.automatic(settings.pop("dataset"), settings, *run)
         else:
             experiment = _experiment(options, name, settings)
-        run = training.train(experiment, **_run_options(options))
+        run = training.train(experiment, wait=options.wait, **_run_options(options))
         if training.workers.is_chief(options.strategy):
             _summarize(run)
 

@@ -14,6 +14,7 @@ from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
 from training.fitting import loop, processors, spanning, strategies
+from training.fitting.meeting import SECONDS
 from training.progress import stage
 from training.reporting import page, pictures
 from training.reporting.schemas import shortened
@@ -49,6 +50,7 @@ def train(
     strategy: str = "auto",
     restart: bool = False,
     report: bool = True,
+    wait: float = SECONDS,
 ) -> Run:
     """Trains an experiment, evaluates it, writes its report and exports it. An interrupted run is resumed where it stopped.
 
@@ -58,6 +60,7 @@ def train(
         strategy: `auto`, `one`, `mirrored`, `multiworker` or `tpu`.
         restart: delete an existing run in the folder first.
         report: write the report; a finished run without a report gets one.
+        wait: seconds that the workers of `TF_CONFIG` wait for one another before they begin.
 
     Returns:
         The run, whose folder holds all results; a finished run is returned as it is.
@@ -69,12 +72,12 @@ def train(
     run = Run(workdir or os.path.join("runs", experiment.name))
     strategy = strategies.chosen(strategy)
     if strategy == "multiworker":
-        part = workers.gather(experiment, run, restart)
-        strategy = "one" if part.trained else strategy
-        if not part.chief:
-            if not part.trained:
-                _take_part(experiment, part.run, strategies.scope(strategy))
-            return run
+        with workers.gathered(experiment, run, restart, wait) as part:
+            if not part.chief:
+                if not part.trained:
+                    _take_part(experiment, part.run, strategies.scope(strategy))
+                return run
+            strategy = "one" if part.trained else strategy
     scope = strategies.scope(strategy)
     experiment = run.expect(experiment, restart)
     if run.finished and (run.report.exists() or not report) and not restart:

@@ -2,9 +2,9 @@
 
 import contextlib
 import functools
-import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -26,8 +26,9 @@ class Part(NamedTuple):
     trained: bool
 
 
-def gather(experiment: Experiment, run: Run, restart: bool = False, seconds: float = SECONDS) -> Part:
-    """Waits until all workers in `TF_CONFIG` have come, and compares what they are about to do.
+@contextlib.contextmanager
+def gathered(experiment: Experiment, run: Run, restart: bool = False, seconds: float = SECONDS) -> Iterator[Part]:
+    """A context for what a worker does, entered when all in `TF_CONFIG` have come and are about to do the same.
 
     Args:
         experiment: the same on all workers.
@@ -43,11 +44,14 @@ def gather(experiment: Experiment, run: Run, restart: bool = False, seconds: flo
     described = cluster.described()
     answer = _answer(experiment, run, restart) if described.chief else Answer()
     answer = meet(described, _facts(experiment), answer, seconds)
-    own = run if described.chief else Run(_private_folder())
-    if not described.chief:
+    if described.chief:
+        yield Part(run, True, answer.trained)
+        return
+    with tempfile.TemporaryDirectory(prefix="latent-zoo-worker-") as folder:
+        own = Run(pathlib.Path(folder, "run"))
         for name, content in answer.files.items():
             files.write(own.folder / name, functools.partial(pathlib.Path.write_bytes, data=content))
-    return Part(own, described.chief, answer.trained)
+        yield Part(own, False, answer.trained)
 
 
 def is_chief(strategy: str) -> bool:
@@ -81,10 +85,3 @@ def _facts(experiment: Experiment) -> dict[str, object]:
     # It depends on the processor; but JAX, asked for its devices, would start
     precision = {"precision": strategies.precision(experiment)} if keras.backend.backend() == "tensorflow" else {}
     return {**versions(), "experiment": experiment.name, "imports": " ".join(experiment.imports), **settings, **precision}
-
-
-@functools.cache
-def _private_folder() -> str:
-    """A folder for as long as this process lives."""
-    folder = contextlib.ExitStack().enter_context(tempfile.TemporaryDirectory(prefix="latent-zoo-worker-"))
-    return os.path.join(folder, "run")
