@@ -20,28 +20,32 @@ from training.run import Run
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 SETTINGS = {"width": 32, "depth": 1, "epochs": 3, "batch_size": 63, "keep": "best", "patience": 2}  # 63 rows are no two halves
 WORKER = """
-import sys
+import contextlib, pathlib, sys
 import training
 from serving.quiet import tensorflow as tf
 import keras, numpy as np
 from training import files, kinds, workers
 from training.fitting import loop, strategies
-folder, settings = sys.argv[1], dict(word.split("=") for word in sys.argv[2:])
-experiment = training.EXPERIMENTS["dense_digits_k8"].override(settings)
-with workers.gathered(experiment, training.Run(folder), seconds=200) as part, strategies.scope():
-    name = "chief" if part.chief else "other"
+folder, name, strategy, *words = sys.argv[1:]
+experiment = training.EXPERIMENTS["dense_digits_k8"].override(dict(word.split("=") for word in words))
+run = training.Run(folder)
+with contextlib.ExitStack() as stack:
+    if strategy == "multiworker":
+        run = stack.enter_context(workers.gathered(experiment, run, seconds=200)).run
+    stack.enter_context(strategies.scope(strategy))
     data = kinds.open_data(experiment)
     model = kinds.build(experiment, data)
-    history, _ = loop.fit(model, data, experiment, part.run)
+    history, _ = loop.fit(model, data, experiment, run)
     np.savez(f"{folder}-{name}.npz", *model.get_weights())
-    files.write_json(files.pathlib.Path(f"{folder}-{name}.json"), history)
+    files.write_json(pathlib.Path(f"{folder}-{name}.json"), history)
     plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
-rows = tf.data.Dataset.from_tensor_slices((tf.ones((8, 2)), tf.ones((8, 1)))).batch(4)
-try:
-    plain.fit(rows, verbose=0)
-except ValueError as error:
-    print("FAILS", error)
+if strategy == "multiworker" and keras.backend.backend() == "tensorflow":
+    rows = tf.data.Dataset.from_tensor_slices((tf.ones((8, 2)), tf.ones((8, 1)))).batch(4)
+    try:
+        plain.fit(rows, verbose=0)
+    except ValueError as error:
+        print("FAILS", error)
 """
 
 
@@ -49,16 +53,33 @@ def texts(settings: dict) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
+def fitted(folder, strategy, settings, names, environments) -> list[str]:
+    """Fits the same model in so many processes, each of which leaves its weights and its history; returns what they say."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", WORKER, str(folder / "run")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
+    workers = [
+        subprocess.Popen([*command, name, strategy, *texts(settings)], env=ENVIRONMENT | each, **pipes)
+        for name, each in zip(names, environments, strict=True)
+    ]
+    said = [worker.communicate(timeout=400)[0] for worker in workers]
+    assert not any(worker.returncode for worker in workers), "\n".join(said)
+    return said
+
+
+def assert_same(folder, name, weights, history) -> None:
+    """That a process has left these weights and this history, up to rounding."""
+    with np.load(folder / f"run-{name}.npz") as saved:
+        for key, weight in zip(saved.files, weights, strict=True):
+            np.testing.assert_allclose(saved[key], weight, atol=1e-5, rtol=0)
+    assert files.read_json(folder / f"run-{name}.json") == [*map(pytest.approx, history)]
+
+
 @pytest.fixture(scope="module")
 def joint(tmp_path_factory):
     """The folder of a run that two processes trained, and what each of them said."""
     folder = tmp_path_factory.mktemp("joint")
-    command = [sys.executable, "-c", WORKER, str(folder / "run"), *texts(SETTINGS)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
-    workers = [subprocess.Popen(command, env=ENVIRONMENT | each, **pipes) for each in launch.environments(2)]
-    said = [worker.communicate(timeout=400)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
-    return folder, said
+    return folder, fitted(folder, "multiworker", SETTINGS, ["chief", "other"], launch.environments(2))
 
 
 def test_two_workers_train_as_one_process_does(joint, tmp_path):
@@ -69,10 +90,20 @@ def test_two_workers_train_as_one_process_does(joint, tmp_path):
     model = kinds.build(experiment, data)
     history, _ = loop.fit(model, data, experiment, Run(tmp_path))
     for name in ("chief", "other"):
-        with np.load(folder / f"run-{name}.npz") as saved:
-            for key, weight in zip(saved.files, model.get_weights(), strict=True):
-                np.testing.assert_allclose(saved[key], weight, atol=1e-5, rtol=0)
-        assert files.read_json(folder / f"run-{name}.json") == [*map(pytest.approx, history)]
+        assert_same(folder, name, model.get_weights(), history)
+
+
+@pytest.mark.exhaustive
+def test_two_devices_and_two_workers_train_as_one_does_with_jax(tmp_path):
+    jax, settings = {"KERAS_BACKEND": "jax"}, SETTINGS | {"batch_size": 64}
+    one, two, workers = (tmp_path / name for name in ("one", "two", "workers"))
+    fitted(one, "one", settings, ["alone"], [jax])
+    fitted(two, "mirrored", settings, ["alone"], [jax | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}])
+    fitted(workers, "multiworker", settings, ["chief", "other"], [each | jax for each in launch.environments(2)])
+    with np.load(one / "run-alone.npz") as saved:
+        weights = [saved[key] for key in saved.files]
+    for folder, name in ((two, "alone"), (workers, "chief"), (workers, "other")):
+        assert_same(folder, name, weights, files.read_json(one / "run-alone.json"))
 
 
 def test_the_chief_alone_writes_to_the_run(joint):

@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_run_options(sub)
     help = "wall time that a run of --dataset=… alone should take, evaluation included (default: 5)"
     train.add_argument("--minutes", type=float, default=5.0, help=help)
-    help = "seconds that workers wait for one another before they begin (default: 45)"
-    train.add_argument("--wait", type=float, default=45.0, help=help)
+    help = "seconds that workers wait for one another before they begin (default: 40)"
+    train.add_argument("--wait", type=float, default=40.0, help=help)
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="number of trials of bayesian and random (default: 10)")
     help = "the folder; --dataset=DIR reads it if it holds pictures, --dataset=pairs:DIR texts (default: split)"

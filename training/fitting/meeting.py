@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from training.fitting.cluster import VARIABLE, Cluster
 
-SECONDS = 45.0  # that workers wait for one another
+SECONDS = 40.0  # that workers wait for one another
 MARGIN = 8.0  # longer, for those who wait for the chief's answer
 GREETING = 1.0  # seconds in which a connection has to say what it wants
 LINE = 1 << 20  # most bytes of a line

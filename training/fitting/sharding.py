@@ -13,12 +13,16 @@ import tensorflow as tf
 
 from training.fitting.cluster import Cluster
 
+START = 45  # seconds that JAX has to connect workers that have met
+HEARTBEAT = 10  # seconds after which a worker that gives no sign of life is taken to be dead
+
 
 def connect(cluster: Cluster) -> None:
     """Connects this process to the others, which have met; nothing may have been computed before."""
     import jax
 
-    jax.distributed.initialize(cluster.addresses[0], len(cluster.addresses), cluster.index)
+    limits = {"initialization_timeout": START, "heartbeat_timeout_seconds": HEARTBEAT}
+    jax.distributed.initialize(cluster.addresses[0], len(cluster.addresses), cluster.index, **limits)
 
 
 def disconnect() -> None:
