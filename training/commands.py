@@ -76,6 +76,7 @@ def train(
             if not part.chief:
                 if not part.trained:
                     _take_part(experiment, part.run, strategies.scope(strategy))
+                print("This worker has done its part. The run is the chief's.")
                 return run
             strategy = "one" if part.trained else strategy
     scope = strategies.scope(strategy)

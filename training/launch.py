@@ -57,6 +57,10 @@ def _together(arguments: Sequence[str], workers: int) -> tuple[int, int] | None:
             if None not in codes:
                 return None
             time.sleep(POLL)
+    except BaseException:  # such as a signal to this process, which is meant for all
+        for process in processes:
+            process.terminate()
+        raise
     finally:
         _end(processes)
 

@@ -151,8 +151,6 @@ def _spanning(model: keras.Model, rows: int = 0) -> Iterator[None]:
         model.__class__ = own
         for each in generators:
             del each.next
-        for name in ("_rows", "_reported"):
-            model.__dict__.pop(name, None)
 
 
 def _own_seed(generator: keras.random.SeedGenerator, ordered: bool = True) -> tf.Tensor:

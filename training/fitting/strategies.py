@@ -15,6 +15,7 @@ from training.experiments.names import near
 from training.fitting import cluster, processors, sharding
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+BACKENDS = {"tensorflow": STRATEGIES, "jax": ("auto", "one", "mirrored", "multiworker")}  # that have them
 START = 45  # seconds that TensorFlow has to connect workers that have met
 AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16 arithmetic
 
@@ -54,10 +55,11 @@ def chosen(name: str = "auto") -> str:
     """
     if name not in STRATEGIES:
         raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. {near(name, STRATEGIES)}")
-    if name == "tpu" and keras.backend.backend() != "tensorflow":
+    backend = keras.backend.backend()
+    if name not in BACKENDS.get(backend, ("auto", "one")):
         raise ValueError(
-            f"Expected the TensorFlow backend for strategy {name!r}. Received: {keras.backend.backend()!r}. "
-            "Try KERAS_BACKEND=tensorflow, or --strategy=mirrored, which has all devices of the machine."
+            f"Expected the TensorFlow backend for strategy {name!r}. Received: {backend!r}. "
+            "Try KERAS_BACKEND=tensorflow, or --strategy=auto."
         )
     if name == "multiworker" and cluster.described() is None:
         raise ValueError(
@@ -142,7 +144,7 @@ def _capability(text: str) -> tuple[int, int]:
 
 def _best() -> str:
     if keras.backend.backend() != "tensorflow":
-        return "multiworker" if cluster.described() else "one"
+        return "multiworker" if keras.backend.backend() == "jax" and cluster.described() else "one"
     if tf.config.list_physical_devices("TPU"):
         return "tpu"
     if cluster.described():
