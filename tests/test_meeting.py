@@ -26,7 +26,7 @@ def test_the_chief_comes_first_in_a_cluster():
     several = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
     assert cluster.described(config(several)) == Cluster(("a:1", "b:1", "c:1"), 1)
     assert cluster.described(config(several, "chief")).chief and not cluster.described(config(several, index=1)).chief
-    assert cluster.described(config({"worker": ["[::1]:2"], "master": ["b:3"]})).port == 2
+    assert cluster.described(config({"worker": ["[::1]:2", "b:3"]})).port == 2
 
 
 @pytest.mark.parametrize("environment", [{}, {"TF_CONFIG": ""}, {"TF_CONFIG": "{}"}, config({"worker": ["a:1"]})])
@@ -39,6 +39,7 @@ def test_no_cluster_and_one_of_a_single_worker_are_none(environment):
     [
         ({"TF_CONFIG": "{worker"}, "Expected JSON with a cluster and a task in TF_CONFIG. Received: '{worker'"),
         ({"TF_CONFIG": "[1]"}, "Expected JSON with a cluster"),
+        ({"TF_CONFIG": json.dumps({"cluster": {"worker": WORKERS}, "task": {"index": 1}})}, "(KeyError: 'type')"),
         (config({"worker": 3}), "Expected JSON with a cluster"),
         (config({"worker": ["a:1", "b:1", "a:1"]}), "an address of its own for each worker in TF_CONFIG. Received: a:1 twice"),
         (config({"worker": ["a", "b:1"]}), "addresses host:port in TF_CONFIG. Received: 'a'"),

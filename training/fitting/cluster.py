@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 VARIABLE = "TF_CONFIG"
-CHIEFS = ("chief", "master")  # the second is the older name, which some launchers still write
 EXAMPLE = """'{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
 
 
@@ -42,13 +41,13 @@ def described(environment: Mapping[str, str] = os.environ) -> Cluster | None:
     try:
         value = json.loads(text)
         tasks = {kind: list(addresses) for kind, addresses in value.get("cluster", {}).items() if addresses}
-        task = value.get("task", {})
-        kind, number = task.get("type", "worker"), int(task.get("index", 0))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise _unexpected(f"JSON with a cluster and a task in {VARIABLE}", f"{text[:200]!r} ({error})") from None
+        kind, number = (value["task"]["type"], int(value["task"]["index"])) if tasks else ("", 0)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        reason = f"{text[:200]!r} ({type(error).__name__}: {error})"
+        raise _unexpected(f"JSON with a cluster and a task in {VARIABLE}", reason) from None
     if not tasks:
         return None
-    order = [name for name in (*CHIEFS, "worker") if name in tasks]
+    order = [name for name in ("chief", "worker") if name in tasks]
     if others := sorted(tasks.keys() - set(order)):
         raise _unexpected(f"tasks of the types chief and worker in {VARIABLE}", ", ".join(others))
     addresses = [address for name in order for address in tasks[name]]
