@@ -13,6 +13,7 @@ import tensorflow as tf
 from conftest import ROOT
 
 import training
+from serving import command
 from training import files, kinds, launch
 from training.fitting import loop
 from training.fitting.spanning import Shard
@@ -57,10 +58,10 @@ def texts(settings: dict) -> list[str]:
 def fitted(folder, strategy, settings, names, environments) -> list[str]:
     """Fits the same model in so many processes, each of which leaves its weights and its history; returns what they say."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", WORKER, str(folder / "run")]
+    arguments = [sys.executable, "-c", WORKER, str(folder / "run")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": folder}
     workers = [
-        subprocess.Popen([*command, name, strategy, *texts(settings)], env=ENVIRONMENT | each, **pipes)
+        subprocess.Popen([*arguments, name, strategy, *texts(settings)], env=ENVIRONMENT | each, **pipes)
         for name, each in zip(names, environments, strict=True)
     ]
     said = [worker.communicate(timeout=400)[0] for worker in workers]
@@ -142,14 +143,30 @@ def test_a_failure_ends_a_launch(monkeypatch):
         launch.launch(["tune", "dense_digits_k8"])
 
 
+@pytest.mark.parametrize(
+    ("message", "gone"),
+    [
+        (
+            "The following tasks are unhealthy (stopped sending heartbeats):\n/job:worker/replica:0/task:2\nThe",
+            "worker 2 is gone",
+        ),
+        ("Error from remote target /job:chief/replica:0/task:0 while calling CompleteInstance", "chief 0 is gone"),
+        ("Aborted by an error of /job:worker/replica:0/task:1", "one is gone"),
+    ],
+)
+def test_workers_are_told_who_is_gone(message, gone):
+    said = command.outside(tf.errors.UnavailableError(None, None, message))
+    assert said.startswith(f"Expected all workers to go on. Received: {gone}. Try the same command on all of them")
+
+
 @pytest.mark.exhaustive
 def test_three_workers_one_of_which_is_killed_end_as_if_undisturbed_bit_for_bit(tmp_path):
     settings = [f"--{word}" for word in texts({**SETTINGS, "epochs": 10, "batch_size": 32})]
     for name in ("undisturbed", "killed"):
         run = Run(tmp_path / name)
         words = ["--workers=3", "--restarts=1", "train", "dense_digits_k8", "--report=false", "--wait=300", *settings]
-        command = [sys.executable, "-m", "training", "launch", *words, f"--workdir={run.folder}"]
-        launched = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        arguments = [sys.executable, "-m", "training", "launch", *words, f"--workdir={run.folder}"]
+        launched = subprocess.Popen(arguments, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
         if name == "killed":
             while not run.checkpoint.exists():
                 time.sleep(0.02)
