@@ -107,11 +107,11 @@ def test_what_is_wrong_with_one_worker_is_an_error_of_all(came, answer, facts, w
     told, took = meeting(addresses, came, facts, answer, seconds)
     for error in told:
         assert isinstance(error, ValueError) and words in str(error)
-    assert took < 5
+    assert took < 15
 
 
 def test_a_worker_that_comes_twice_is_told_so(addresses):
-    told, _ = meeting(addresses, (0, 1, 1), seconds=1.0)
+    told, _ = meeting(addresses, (0, 1, 1), seconds=3.0)
     assert sum("worker 1 twice" in str(error) or error.__class__ is OSError for error in told) == 1
 
 

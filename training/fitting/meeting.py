@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from training.fitting.cluster import VARIABLE, Cluster
 
 SECONDS = 40.0  # that workers wait for one another
-MARGIN = 8.0  # longer, for those who wait for the chief's answer
+MARGIN = 8.0  # longer, for those who wait for the chief's answer; also the time to take it
 GREETING = 1.0  # seconds in which a connection has to say what it wants
 LINE = 1 << 20  # most bytes of a line
 PAUSE = 0.2  # seconds between two attempts to reach the chief
@@ -99,6 +99,7 @@ def _greeted(guest: socket.socket) -> tuple[int | None, Facts, BinaryIO]:
     stream = guest.makefile("rwb")
     try:
         said = json.loads(stream.readline(LINE))
+        guest.settimeout(MARGIN)  # files take longer
         return int(said["index"]), dict(said["facts"]), stream
     except (OSError, ValueError, TypeError, KeyError):
         return None, {}, stream
