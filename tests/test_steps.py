@@ -11,7 +11,7 @@ import zoo
 
 ROWS = 4
 HOST = ("PyFunc", "EagerPyFunc", "Print", "String", "AsString", "Regex", "Lookup", "Iterator", "Dataset", "ReadFile", "Unique")
-OFTEN = ("vae", "vector_quantized", "rounded", "regressor", "table", "transformer")  # the others have parts of these
+OFTEN = ("vae", "table", "transformer")
 
 
 def transformer() -> zoo.Transformer:
