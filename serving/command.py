@@ -21,6 +21,7 @@ ENDING = 128  # plus the number of the signal that ended the program, as in shel
 OWN = ("zoo", "training", "serving")
 DAMAGE = (EOFError, UnicodeError, json.JSONDecodeError, zipfile.BadZipFile, zlib.error)  # what readers raise on truncated files
 WRITABLE, SPACE, OTHER = "a path that you may write to", "freeing space, or another disk", "another path"
+TASK = r"/job:(\w+)/replica:\d+/task:(\d+)"  # how TensorFlow names a worker
 HINTS = {
     errno.EACCES: WRITABLE,
     errno.EPERM: WRITABLE,
@@ -102,6 +103,10 @@ def _of_tensorflow(error: Exception) -> str | None:
         return _refusal("what the operating system allows", text, HINTS.get(number, OTHER))
     if isinstance(error, errors.DataLossError):
         return _refusal("complete files", text, "writing that file again, or removing it if it is a prepared data set")
+    if isinstance(error, errors.UnavailableError | errors.AbortedError) and "task:" in error.message:
+        gone = re.search(rf"(?:heartbeats\):|remote target)\s+{TASK}", error.message)
+        received = f"{gone[1]} {gone[2]} is gone" if gone else "one is gone"
+        return _refusal("all workers to go on", received, "the same command on all of them, which resumes the run")
     if isinstance(error, errors.ResourceExhaustedError):
         return _refusal("enough memory", text, "a smaller --batch_size, --width or --memory_gib")
     return None

@@ -17,7 +17,6 @@ TRY = ". Try saving it as PNG."
 OPENINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF....WEBP")  # of PNG, JPEG, GIF, BMP, WebP
 ANY = ord(".")
 ORIENTATION = 0x0112  # of EXIF 2.32, 4.6.4: 1 to 8
-NOWHERE = tf.constant(0, tf.int64)
 
 
 @functools.cache
@@ -129,13 +128,13 @@ def _jpeg_parts(data, length):
         following = tf.where(marker == 0xFFFF, at + 1, tf.where(last, at, at + 2 + size))
         return following, tf.where(is_exif, at + 4, exif), tf.where(is_frame, at, frame), ~last & (following < length)
 
-    state = (tf.constant(2, tf.int64), NOWHERE, NOWHERE, tf.constant(True))
+    state = (tf.constant(2, tf.int64), _nowhere(), _nowhere(), tf.constant(True))
     return tf.while_loop(lambda *state: state[-1], step, state, maximum_iterations=MOST_PARTS)[:3]
 
 
 def _gif(data, length):
     width, height = _numbers(data, 6, {0: 2, 2: 2}, little=True)
-    return height, width, NOWHERE, _damaged("GIF", data[length - 1] == ord(";"))
+    return height, width, _nowhere(), _damaged("GIF", data[length - 1] == ord(";"))
 
 
 def _bmp(data, length):
@@ -144,7 +143,7 @@ def _bmp(data, length):
     known = (header >= 40) & ((compression == 0) | (compression == 3) & masked) & tf.reduce_any(bits == [1, 4, 8, 24, 32])
     fits = height <= (length - start) // tf.maximum((width * bits + 31) // 32 * 4, 1)
     problem = tf.where(known, _damaged("BMP", fits), "a BMP that is compressed or of an unusual kind")
-    return height, width, NOWHERE, problem
+    return height, width, _nowhere(), problem
 
 
 def _webp(data, length):
@@ -165,7 +164,12 @@ def _webp(data, length):
 
 def _other(data, length):
     problem = tf.where(length == 0, "an empty file", "a file of another format")
-    return NOWHERE + 1, NOWHERE + 1, NOWHERE, problem
+    return _nowhere() + 1, _nowhere() + 1, _nowhere(), problem
+
+
+def _nowhere():
+    """No position; a constant of the module would start TensorFlow before it can be told of other workers."""
+    return tf.constant(0, tf.int64)
 
 
 def _position(data, pattern: bytes):
@@ -177,7 +181,7 @@ def _position(data, pattern: bytes):
 
 def _orientation(data, at):
     """The orientation in the EXIF data at a position; 0 if there is none."""
-    return tf.cond(at > 0, lambda: _read_orientation(data, at), lambda: NOWHERE)
+    return tf.cond(at > 0, lambda: _read_orientation(data, at), _nowhere)
 
 
 def _read_orientation(data, at):
@@ -192,9 +196,7 @@ def _read_orientation(data, at):
         tags, values = tf.unstack(_weighed(entries, {0: 2, 8: 2}, little), axis=-1)
         return tf.reduce_max(tf.concat([tf.where(tags == ORIENTATION, values, 0), [0]], 0))
 
-    found = tf.case(
-        [(order == _code("II"), lambda: value(True)), (order == _code("MM"), lambda: value(False))], lambda: NOWHERE
-    )
+    found = tf.case([(order == _code("II"), lambda: value(True)), (order == _code("MM"), lambda: value(False))], _nowhere)
     return tf.where(found <= 8, found, 0)
 
 

@@ -69,7 +69,7 @@ from training.experiments.named import EXPERIMENTS
         (["train", "dense_digits_k8", "--width"], "--KEY=VALUE"),
         (["train", "dense_digits_k8", "--dataset", "digist"], "Try digits"),
         (["train", "dense_digits_k8", "--k=64"], "the identity would win"),
-        (["train", "dense_digits_k8", "--strategy=many"], "auto, one, mirrored, tpu"),
+        (["train", "dense_digits_k8", "--strategy=many"], "auto, one, mirrored, multiworker, tpu"),
         (["train", "pca_digits_k8", "--depth=2"], "Try it with --body=dense or --body=residual or --body=conv."),
         (["train", "pca_digits_k8", "--body=dense", "--depth=2"], "Expected two linear projections"),
         (["train", "pca_digits_k8", "--target=label"], "Try it with --kind=predictor or --kind=tables."),

@@ -22,7 +22,7 @@ from training.experiments.named import EXPERIMENTS
 
 FIGURES = "docs/figures.md"
 WITH_PYTHON = ("README.md", "CONTRIBUTING.md", "docs/compression.md", "docs/serving.md", "docs/tables.md")
-DOCUMENTS = (*WITH_PYTHON, FIGURES, "docs/batch.md")
+DOCUMENTS = (*WITH_PYTHON, FIGURES, "docs/batch.md", "docs/training.md")
 
 
 def _blocks(document: str, language: str) -> list[str]:

@@ -24,7 +24,7 @@ _MODULES = {  # public names, and the modules that define them
     "tune": "tuning",
 }
 _SUBMODULES = ("kinds", "latents", "pictures")  # public names that are modules themselves
-_LIGHT = ("experiments", "files", "options", "__main__")  # they print help and do not import TensorFlow
+_LIGHT = ("experiments", "files", "launch", "options", "__main__")  # they print help and do not import TensorFlow
 
 __all__ = [*_MODULES]
 

@@ -1,7 +1,9 @@
-"""python -m training list | show | train | predict | evaluate | report | tune | generate | preset | figures | split"""
+"""python -m training list | show | train | launch | predict | evaluate | report | tune | generate | preset | figures | split"""
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Callable
 
 import training
@@ -19,7 +21,24 @@ Options = argparse.Namespace
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code: 2, with one message, for wrong input and failures outside the program."""
-    return command.run("python -m training", lambda: _run(arguments), INTERRUPTED)
+    code = 1  # of an error in the program, which Python reports
+    try:
+        code = command.run("python -m training", lambda: _run(arguments), INTERRUPTED)
+    finally:
+        if code:
+            _leave(code)
+    return code
+
+
+def _leave(code: int) -> None:
+    """Ends a failed worker at once: at the end of Python, TensorFlow would wait for the others, which wait for it."""
+    strategies = sys.modules.get("training.fitting.strategies")
+    if strategies and strategies.connected():
+        if error := sys.exception():
+            traceback.print_exception(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _run(arguments: list[str] | None) -> None:
@@ -47,10 +66,17 @@ def _parser() -> argparse.ArgumentParser:
         _add_run_options(sub)
     help = "wall time that a run of --dataset=… alone should take, evaluation included (default: 5)"
     train.add_argument("--minutes", type=float, default=5.0, help=help)
+    help = "seconds that workers wait for one another before they begin (default: 40)"
+    train.add_argument("--wait", type=float, default=40.0, help=help)
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="number of trials of bayesian and random (default: 10)")
     help = "the folder; --dataset=DIR reads it if it holds pictures, --dataset=pairs:DIR texts (default: split)"
     split.add_argument("--output", metavar="DIR", default="split", help=help)
+    launch = add("launch", _launch, "train with several workers on this machine: launch --workers=2 train EXPERIMENT …")
+    launch.add_argument("--workers", type=int, default=2, help="number of processes (default: 2)")
+    help = "how often all are started again, from the last checkpoint, when one has died (default: 0)"
+    launch.add_argument("--restarts", type=int, default=0, help=help)
+    launch.add_argument("train", nargs=argparse.REMAINDER, help="train, and what else that command takes")
     add("evaluate", _evaluate, "evaluate the model of a run again").add_argument("run", help="folder of a run")
     add("report", _report, "write the report of a run again").add_argument("run", help="folder of a run")
     generate = add("generate", _generate, "generate new examples with a trained model")
@@ -82,7 +108,7 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
-    parser.add_argument("--strategy", default="auto", help="auto, one, mirrored or tpu (default: auto)")
+    parser.add_argument("--strategy", default="auto", help="auto, one, mirrored, multiworker or tpu (default: auto)")
     parser.add_argument("--restart", action="store_true", help="delete the existing run first")
     parser.add_argument("--report", choices=("true", "false"), default="true", help="write the report (default: true)")
 
@@ -139,7 +165,14 @@ def _train(options: Options, rest: list[str]) -> None:
             experiment = training.automatic(settings.pop("dataset"), settings, *run)
         else:
             experiment = _experiment(options, name, settings)
-        _summarize(training.train(experiment, **_run_options(options)))
+        run = training.train(experiment, wait=options.wait, **_run_options(options))
+        if training.workers.is_chief(options.strategy):
+            _summarize(run)
+
+
+def _launch(options: Options, rest: list[str]) -> None:
+    _require_no_settings(rest)
+    training.launch.launch(options.train, options.workers, options.restarts)
 
 
 def _tune(options: Options, rest: list[str]) -> None:

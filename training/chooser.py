@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from training import kinds
+from training import kinds, workers
 from training.choices import Choice
 from training.data import folders, table_files
 from training.data.splits import Data
@@ -54,6 +54,8 @@ def automatic(
         ValueError: no such data, or settings that the experiment does not have.
     """
     require_positive(minutes=minutes)
+    advice = "that in one process first, then --config=RUN/config.json"
+    workers.require_alone("auto", "settings that follow from the data", advice)
     if not isinstance(dataset, str | os.PathLike):
         dataset = table_files.saved(dataset, pathlib.Path(workdir).parent if workdir else "runs")
     dataset = os.fspath(dataset)

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from serving.export import export_run
-from training import chooser, files, kinds, prediction
+from training import chooser, files, kinds, prediction, workers
 from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
-from training.fitting import loop, processors, strategies
+from training.fitting import loop, processors, spanning, strategies
+from training.fitting.meeting import SECONDS
 from training.progress import stage
 from training.reporting import page, pictures
 from training.reporting.schemas import shortened
@@ -49,15 +50,17 @@ def train(
     strategy: str = "auto",
     restart: bool = False,
     report: bool = True,
+    wait: float = SECONDS,
 ) -> Run:
     """Trains an experiment, evaluates it, writes its report and exports it. An interrupted run is resumed where it stopped.
 
     Args:
         experiment: an experiment, or the name of one of the project's.
         workdir: folder of the run; `runs/NAME` unless given.
-        strategy: `auto`, `one`, `mirrored` or `tpu`.
+        strategy: `auto`, `one`, `mirrored`, `multiworker` or `tpu`.
         restart: delete an existing run in the folder first.
         report: write the report; a finished run without a report gets one.
+        wait: seconds that the workers of `TF_CONFIG` wait for one another before they begin.
 
     Returns:
         The run, whose folder holds all results; a finished run is returned as it is.
@@ -67,10 +70,17 @@ def train(
     """
     experiment = find(experiment) if isinstance(experiment, str) else experiment
     run = Run(workdir or os.path.join("runs", experiment.name))
+    strategy = strategies.chosen(strategy)
+    if strategy == "multiworker":
+        with workers.gathered(experiment, run, restart, wait) as part:
+            if not part.chief:
+                if not part.trained:
+                    _take_part(experiment, part.run, strategies.scope(strategy))
+                print("This worker has done its part. The run is the chief's.")
+                return run
+            strategy = "one" if part.trained else strategy
     scope = strategies.scope(strategy)
-    if run.config.exists() and not restart:
-        experiment = _as_settled(experiment, run.experiment())
-    run.expect(experiment, restart)
+    experiment = run.expect(experiment, restart)
     if run.finished and (run.report.exists() or not report) and not restart:
         print(f"{run.folder} is finished. --restart trains it again.")
         return run
@@ -234,15 +244,18 @@ def generate(model: str | os.PathLike, output: str | os.PathLike | None = None, 
     return str(path)
 
 
-def _as_settled(experiment: Experiment, saved: Experiment) -> Experiment:
-    """An experiment whose open settings, those that are None, have the values that an existing run took from the data."""
-    left_open = [key for key, value in experiment.settings.items() if value is None and saved.get(key) is not None]
-    return experiment.override({key: saved[key] for key in left_open})
-
-
 def _report(run: Run, data: Data) -> None:
     kind, metrics = kinds.of(run.experiment()), files.read_json(run.metrics)
     page.write(run, metrics, kind.figures(run, run.load_model(), data, metrics))
+
+
+def _take_part(experiment: Experiment, run: Run, scope: contextlib.AbstractContextManager) -> None:
+    """What a worker does that is not the chief: it goes through the same training, and leaves the rest to the chief."""
+    experiment = run.expect(experiment)
+    kind = kinds.of(experiment)
+    with stage("reading the data"):
+        data = kind.open(experiment)
+    _fit(kind.settled(experiment, data), data, run, scope, False)
 
 
 def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.AbstractContextManager, restart: bool) -> None:
@@ -250,12 +263,21 @@ def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.Abstrac
     precision = (None if restart else run.precision) or strategies.precision(experiment)
     computed = experiment.override({"training.precision": precision} if experiment.part("training") else {})
     with scope:
-        model = kind.build(computed, data)
+        model, spans, chief = kind.build(computed, data), spanning.spans(), spanning.writes()
         if restart:
             run.clear()
         run.begin(experiment, precision)
         kind.keep(data, run)
         history, seconds = loop.fit(model, data, computed, run)
+        if not spans:
+            kind.refine(model, data, computed, run, history)
+    if spans:
+        strategies.part()
+    if not chief:
+        return
+    if spans:  # the chief goes on alone, with a model that no longer waits for others
+        model, joint = kind.build(computed, data), model
+        spanning.copy(joint, model)
         kind.refine(model, data, computed, run, history)
     model = kind.in_float32(model, computed, data)
     with stage("fitting the prior"):

@@ -82,13 +82,20 @@ class Run:
         costs = files.read_json(self.costs)
         return ", ".join(filter(None, (costs["device"], costs.get("processor"), costs.get("precision") or self.precision)))
 
-    def expect(self, experiment: Experiment, restart: bool = False) -> None:
-        """Raises ValueError if the folder holds something other than a run, or a run of another experiment unless `restart`.
-        Training that has not ended may be resumed with another learning rate."""
+    def expect(self, experiment: Experiment, restart: bool = False) -> Experiment:
+        """The experiment; settings that it leaves open, which are None, have the values that a run in the folder took from the
+        data.
+
+        Raises:
+            ValueError: the folder holds something other than a run, or a run of another experiment unless `restart`. Training
+                that has not ended may be resumed with another learning rate.
+        """
         if self.config.exists():
             if restart:
-                return
+                return experiment
             existing = self.experiment()
+            left_open = [key for key, value in experiment.settings.items() if value is None and existing.get(key) is not None]
+            experiment = experiment.override({key: existing[key] for key in left_open})
             changes = experiment.changes(existing)
             if not self.model.exists():
                 changes.pop("optimizer.learning_rate", None)
@@ -107,13 +114,14 @@ class Run:
                 f"Expected a run's folder, or a new one. Received: {self.folder}, which holds other files. "
                 "Try another --workdir."
             )
+        return experiment
 
     def begin(self, experiment: Experiment, precision: str) -> None:
         """Writes the experiment, and the versions and the precision of training, unless they are there already."""
         if not self.config.exists() or experiment.changes(self.experiment()):
             files.write_json(self.config, config.as_dict(experiment))
         if not self.versions.exists():
-            files.write_json(self.versions, _versions() | {"precision": precision})
+            files.write_json(self.versions, versions() | {"precision": precision})
 
     def clear(self) -> None:
         """Deletes the run in the folder; a folder without a run stays as it is."""
@@ -171,7 +179,8 @@ def trained(name: str | os.PathLike) -> keras.Model:
     return zoo.load(name)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of Python and of packages, the type of the machine, and the backend."""
     versions = {"python": platform.python_version(), "machine": platform.machine(), "backend": keras.backend.backend()}
     for package in PACKAGES:
         try:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import keras
 import keras_tuner
 
-from training import commands, files, kinds
+from training import commands, files, kinds, workers
 from training.experiments.config import as_dict
 from training.experiments.experiment import Experiment, full_name
 from training.experiments.names import near
@@ -59,6 +59,7 @@ def tune(
     """
     if tuner not in TUNERS:
         raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. {near(tuner, TUNERS)}")
+    workers.require_alone(strategy, "a search", "--strategy=one, and the settings that it finds with multiworker")
     folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
     experiment, space = _space(experiment, choices or {})
     search = _Search(experiment, space, strategy)

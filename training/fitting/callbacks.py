@@ -3,7 +3,7 @@
 import json
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import keras
 import numpy as np
@@ -33,15 +33,17 @@ class Checkpoint(keras.callbacks.Callback):
         path: of the checkpoint, an `.npz` file, which is replaced at once.
         seconds_between: least time between two checkpoints, but for the last one: epochs may be shorter than it takes to write.
         best: the keeper of the best weights, if there is one, which writes them first.
+        writes: whether it writes; of several processes that train together one does, and the others keep the history alone.
 
     `history` is a list with the metrics of every finished epoch, and `seconds` is the time that these epochs took. Both include
     the epochs before a restored checkpoint.
     """
 
-    def __init__(self, path: pathlib.Path, seconds_between: float = 0.0, best: "Best | None" = None):
+    def __init__(self, path: pathlib.Path, seconds_between: float = 0.0, best: "Best | None" = None, writes: bool = True):
         super().__init__()
         self.path = path
-        self.seconds_between = seconds_between
+        self.seconds_between = seconds_between if writes else float("inf")
+        self.writes = writes
         self.best = best
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -80,13 +82,13 @@ class Checkpoint(keras.callbacks.Callback):
             self._write()
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        if self._written < len(self.history):
+        if self.writes and self._written < len(self.history):
             self._write()
 
     def _write(self) -> None:
         if self.best:
             self.best.write()
-        state = {_key(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(_state(self.model))}
+        state = {_key(i): value for i, value in enumerate(_values(self.model))}
         records = {"history": json.dumps(self.history), "seconds": self.seconds}
         files.write(self.path, lambda temporary: np.savez(temporary, **records, **state))
         self._written, self._last = len(self.history), time.perf_counter()
@@ -204,6 +206,13 @@ class Progress(keras.callbacks.Callback):
 
 def _state(model: keras.Model) -> list:
     return [*model.variables, *model.optimizer.variables]
+
+
+def _values(model: keras.Model) -> Iterator[np.ndarray]:
+    """The values of the state; 0 for metrics, which begin anew in every epoch: only all workers together can read them."""
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    for variable in _state(model):
+        yield np.zeros(variable.shape, variable.dtype) if id(variable) in metrics else keras.ops.convert_to_numpy(variable)
 
 
 def _key(index: int) -> str:

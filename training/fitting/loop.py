@@ -11,6 +11,7 @@ import tensorflow as tf
 import zoo
 from training.data.splits import Data, pipeline_errors
 from training.experiments.experiment import Experiment
+from training.fitting import spanning
 from training.fitting.callbacks import Best, Board, Checkpoint, Progress
 from training.run import Run, trained
 from zoo.arguments import require_amount, require_positive, require_whole
@@ -79,11 +80,11 @@ class AdamW:
     def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
         """As the function `fit`; resumes from the run's checkpoint if there is one."""
         compile(model, data, experiment)
-        checkpoint = Checkpoint(run.checkpoint, SECONDS_BETWEEN)
+        shown = spanning.writes()
+        checkpoint = Checkpoint(run.checkpoint, SECONDS_BETWEEN, writes=shown)
         epochs = range(checkpoint.restore(model), experiment["training.epochs"])
-        board = Board(run.tensorboard, SECONDS_BETWEEN)
         progress, best = Progress(epochs), _best(model, data, experiment, run, epochs)
-        callbacks = [checkpoint, progress, board]
+        callbacks = [checkpoint, *([progress, Board(run.tensorboard, SECONDS_BETWEEN)] if shown else [])]
         if best:
             checkpoint.best = best
             callbacks.insert(0, best)  # before the checkpoint, after which an epoch is done
@@ -179,12 +180,15 @@ def fit_epochs(
     training = data.train.training(batch_size, steps, epochs, experiment.seed, check)
     validation = data.validation and data.validation.inputs(batch_size, _needs_static_shapes(), check)
     with pipeline_errors():
-        return model.fit(
+        return spanning.fit(
+            model,
             training,
+            batch_size,
+            validation,
+            data.validation.size if validation else 0,
             epochs=epochs.stop,
             initial_epoch=epochs.start,
             steps_per_epoch=steps,
-            validation_data=validation,
             callbacks=[zoo.Finite(ADVICE), *callbacks],
             verbose=0,
         )
@@ -201,7 +205,7 @@ def _best(model: keras.Model, data: Data, experiment: Experiment, run: Run, epoc
     if not epochs.start:
         inputs = data.validation.inputs(training.batch_size, _needs_static_shapes(), getattr(model, "check", None))
         with pipeline_errors():
-            best.offer(model, 0, model.evaluate(inputs, verbose=0, return_dict=True))
+            best.offer(model, 0, spanning.evaluate(model, inputs, training.batch_size, data.validation.size))
     return best
 
 

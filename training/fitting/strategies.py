@@ -1,6 +1,7 @@
-"""Devices for training: a single one, all GPUs of the machine, or a TPU; and the precision that suits them."""
+"""Devices for training: one, all GPUs of a machine or of several, or a TPU; and the precision that suits them."""
 
 import contextlib
+import faulthandler
 import functools
 import os
 from collections.abc import Collection, Mapping
@@ -11,9 +12,11 @@ import tensorflow as tf
 
 from training.experiments.experiment import Experiment
 from training.experiments.names import near
-from training.fitting import processors
+from training.fitting import cluster, processors, sharding
 
-STRATEGIES = ("auto", "one", "mirrored", "tpu")
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+BACKENDS = {"tensorflow": STRATEGIES, "jax": ("auto", "one", "mirrored", "multiworker")}  # that have them
+START = 45  # seconds that TensorFlow has to connect workers that have met
 AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16 arithmetic
 
 
@@ -29,26 +32,52 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
     """The scope in which a model is built and trained; batches are split over its replicas.
 
     Args:
-        name: `one`, a single device; `mirrored`, all GPUs or, without any, all logical CPU devices; `tpu`; `auto`, the best of
-            these that the machine has. Backends other than TensorFlow only have `auto` and `one`, their default device.
+        name: `one`, a single device; `mirrored`, all GPUs or, without any, all logical CPU devices; `multiworker`, those of all
+            workers in `TF_CONFIG`, which have met (`training.workers`); `tpu`; `auto`, the best of these that there is, but
+            with JAX never `mirrored`.
 
     Raises:
         ValueError: an unknown name, or a strategy that this backend or machine does not have.
     """
+    name = chosen(name)
+    if name == "one":
+        return contextlib.nullcontext()
+    if keras.backend.backend() == "jax":
+        return _parallel(name)
+    return {"mirrored": _mirrored, "multiworker": _multiworker, "tpu": _tpu}[name]().scope()
+
+
+def chosen(name: str = "auto") -> str:
+    """The strategy that a name, which may be `auto`, means here. It starts nothing.
+
+    Raises:
+        ValueError: as `scope`; a `TF_CONFIG` that describes no cluster, or only this process, for `multiworker`.
+    """
     if name not in STRATEGIES:
         raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. {near(name, STRATEGIES)}")
-    if keras.backend.backend() != "tensorflow" and name in ("mirrored", "tpu"):
+    backend = keras.backend.backend()
+    if name not in BACKENDS.get(backend, ("auto", "one")):
         raise ValueError(
-            f"Expected the TensorFlow backend for strategy {name!r}. Received: {keras.backend.backend()!r}. "
-            "Try KERAS_BACKEND=tensorflow, or --strategy=one."
+            f"Expected the TensorFlow backend for strategy {name!r}. Received: {backend!r}. "
+            "Try KERAS_BACKEND=tensorflow, or --strategy=auto."
         )
-    if name == "auto":
-        name = _best()
-    if name == "tpu":
-        return _tpu().scope()
-    if name == "mirrored":
-        return _mirrored().scope()
-    return contextlib.nullcontext()
+    if name == "multiworker" and cluster.described() is None:
+        raise ValueError(
+            f"Expected at least two workers in {cluster.VARIABLE}. Received: {os.environ.get(cluster.VARIABLE, 'none')}. "
+            "Try python -m training launch --workers=2 train …, or --strategy=auto."
+        )
+    return _best() if name == "auto" else name
+
+
+def connected() -> bool:
+    """Whether this process is connected to other workers."""
+    return _multiworker.cache_info().currsize + _connect.cache_info().currsize > 0
+
+
+def part() -> None:
+    """Parts from the other workers, each of which has to call this, so that they may end before the chief does."""
+    if keras.backend.backend() == "jax":
+        sharding.disconnect()
 
 
 def device() -> str:
@@ -100,7 +129,8 @@ def _accelerators() -> list[Accelerator]:
         kinds = ["TPU" if device.platform == "tpu" else "GPU" for device in devices]
         capabilities = [_capability(getattr(device, "compute_capability", "")) for device in devices]
         return [Accelerator(kind, device.device_kind, c) for kind, device, c in zip(kinds, devices, capabilities, strict=True)]
-    if tpus := tf.config.list_logical_devices("TPU"):  # TPUs of another host are not among the physical devices
+    # TPUs of another host are not among the physical devices; but after a look at logical ones, workers can no longer connect
+    if cluster.described() is None and (tpus := tf.config.list_logical_devices("TPU")):
         return [Accelerator("TPU", "TPU")] * len(tpus)
     details = [tf.config.experimental.get_device_details(device) for device in tf.config.list_physical_devices("GPU")]
     return [Accelerator("GPU", each.get("device_name", "GPU"), each.get("compute_capability", (0, 0))) for each in details]
@@ -114,9 +144,11 @@ def _capability(text: str) -> tuple[int, int]:
 
 def _best() -> str:
     if keras.backend.backend() != "tensorflow":
-        return "one"
+        return "multiworker" if keras.backend.backend() == "jax" and cluster.described() else "one"
     if tf.config.list_physical_devices("TPU"):
         return "tpu"
+    if cluster.described():
+        return "multiworker"
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
 
 
@@ -127,6 +159,26 @@ def _best() -> str:
 def _mirrored() -> tf.distribute.Strategy:
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _parallel(name: str) -> contextlib.AbstractContextManager:
+    if name == "multiworker":
+        _connect()
+    return sharding.scope()
+
+
+@functools.cache
+def _connect() -> None:
+    sharding.connect(cluster.described())
+
+
+@functools.cache
+def _multiworker() -> tf.distribute.Strategy:
+    faulthandler.dump_traceback_later(START, exit=True)  # TensorFlow waits without end, deaf to signals, for one that has died
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @functools.cache

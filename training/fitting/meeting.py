@@ -1,0 +1,165 @@
+"""How the workers of a training find together before TensorFlow starts, which waits for a missing one without end.
+
+Every worker says to the chief what it is about to do. When all have come, or the time is over, the chief answers them: what is
+wrong, or that they may start, with the files of the run from which they go on. It is a line of JSON in each direction, on the
+chief's port, which TensorFlow has afterwards.
+"""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO, NamedTuple
+
+from training.fitting.cluster import VARIABLE, Cluster
+
+SECONDS = 40.0  # that workers wait for one another
+MARGIN = 8.0  # longer, for those who wait for the chief's answer; also the time to take it
+GREETING = 1.0  # seconds in which a connection has to say what it wants
+LINE = 1 << 20  # most bytes of a line
+PAUSE = 0.2  # seconds between two attempts to reach the chief
+
+Facts = Mapping[str, str | int | float | bool | None]
+
+
+class Answer(NamedTuple):
+    """What the chief says: what is wrong, if anything is, and what is known of the run, with its files by name."""
+
+    trouble: str = ""
+    trained: bool = False  # before: there is nothing to fit
+    files: Mapping[str, bytes] = {}
+
+
+def meet(cluster: Cluster, facts: Facts, answer: Answer, seconds: float = SECONDS) -> Answer:
+    """Waits for all workers, and returns the chief's `answer`, to each of them.
+
+    Args:
+        facts: what must be the same on all workers, by name: versions, settings.
+        answer: the chief's; that of others is not used.
+        seconds: to wait; the limit for an error on every worker, with `MARGIN`.
+
+    Raises:
+        ValueError: workers that differ, or do not come; the trouble of the chief.
+        OSError: this worker's port is in use.
+    """
+    facts = json.loads(json.dumps({**facts, f"addresses in {VARIABLE}": " ".join(cluster.addresses)}))
+    with _listener(cluster) as listener:
+        if cluster.chief:
+            answer = _received(cluster, facts, answer, listener, time.monotonic() + seconds)
+        else:
+            answer = _asked(cluster, facts, time.monotonic() + seconds)
+    if answer.trouble:
+        raise ValueError(answer.trouble)
+    return answer
+
+
+def _listener(cluster: Cluster) -> socket.socket:
+    """The port of this worker, which must be free, whether or not anyone is to call it now."""
+    dual = socket.has_dualstack_ipv6()
+    try:
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        return socket.create_server(("", cluster.port), family=family, dualstack_ipv6=dual)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"port {cluster.port}, of worker {cluster.index} in {VARIABLE}") from None
+
+
+# The chief
+
+
+def _received(cluster: Cluster, facts: Facts, answer: Answer, listener: socket.socket, until: float) -> Answer:
+    guests: dict[int, BinaryIO] = {}
+    different: dict[int, str] = {}
+    with contextlib.ExitStack() as stack:
+        while len(guests) < len(cluster.addresses) - 1 and (left := until - time.monotonic()) > 0:
+            listener.settimeout(left)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                guest = stack.enter_context(listener.accept()[0])
+                index, said, stream = _greeted(guest)
+                if index is None or not 0 < index < len(cluster.addresses):
+                    guest.close()
+                    continue
+                if index in guests:
+                    _say(guests.pop(index), Answer(_trouble(f"each worker once in {VARIABLE}", f"worker {index} twice")))
+                guests[index], different[index] = stream, _difference(facts, said)
+        answer = answer if answer.trouble else answer._replace(trouble=_refusal(cluster, guests, different))
+        gone = [index for index, stream in guests.items() if not _say(stream, answer)]
+        if gone and not answer.trouble:
+            answer = Answer(_trouble("all workers to start", f"worker {gone[0]}, which has ended before"))
+        for stream in guests.values():  # the last word: without it they do not start
+            with contextlib.suppress(OSError):
+                stream.write(b"\n" if not answer.trouble else b"")
+                stream.flush()
+    return answer
+
+
+def _greeted(guest: socket.socket) -> tuple[int | None, Facts, BinaryIO]:
+    """The number of a worker that calls, and what it says; None for a caller of another kind."""
+    guest.settimeout(GREETING)
+    stream = guest.makefile("rwb")
+    try:
+        said = json.loads(stream.readline(LINE))
+        guest.settimeout(MARGIN)  # files take longer
+        return int(said["index"]), dict(said["facts"]), stream
+    except (OSError, ValueError, TypeError, KeyError):
+        return None, {}, stream
+
+
+def _difference(facts: Facts, said: Facts) -> str:
+    """What a worker says otherwise than the chief; empty if nothing."""
+    names = [name for name in {**facts, **said} if facts.get(name) != said.get(name)]
+    return ", ".join(f"{name} {said.get(name)}, not {facts.get(name)}" for name in names[:5])
+
+
+def _refusal(cluster: Cluster, guests: Mapping[int, BinaryIO], different: Mapping[int, str]) -> str:
+    if differing := [f"worker {index} with {text}" for index, text in sorted(different.items()) if text]:
+        expected, advice = "the same installation and experiment on all workers", "the same command everywhere"
+        return _trouble(expected, "; ".join(differing), advice)
+    missing = [f"worker {index} ({place})" for index, place in enumerate(cluster.addresses) if index and index not in guests]
+    return _trouble("all workers to come in time", f"nothing from {', '.join(missing)}") if missing else ""
+
+
+def _say(stream: BinaryIO, answer: Answer) -> bool:
+    """Sends the chief's answer; returns whether it has been understood."""
+    sizes = {name: len(content) for name, content in answer.files.items()}
+    try:
+        stream.write(json.dumps({"trouble": answer.trouble, "trained": answer.trained, "sizes": sizes}).encode() + b"\n")
+        for content in answer.files.values():
+            stream.write(content)
+        stream.flush()
+        return stream.readline(LINE) == b"\n"
+    except OSError:
+        return False
+
+
+# The others
+
+
+def _asked(cluster: Cluster, facts: Facts, until: float) -> Answer:
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError), _called(cluster, until) as stream:
+            stream.write(json.dumps({"index": cluster.index, "facts": facts}).encode() + b"\n")
+            stream.flush()
+            said = json.loads(stream.readline(LINE))
+            contents = {name: stream.read(size) for name, size in said["sizes"].items()}
+            stream.write(b"\n")
+            stream.flush()
+            if said["trouble"] or stream.readline(LINE) == b"\n":
+                return Answer(said["trouble"], said["trained"], contents)
+        time.sleep(PAUSE)
+    return Answer(_trouble("the chief to come in time", f"no answer at {cluster.addresses[0]}"))
+
+
+@contextlib.contextmanager
+def _called(cluster: Cluster, until: float) -> Iterator[BinaryIO]:
+    """A connection to the chief; whatever else answers there, such as an earlier training that is about to end, is none."""
+    host, _, port = cluster.addresses[0].rpartition(":")
+    left = max(PAUSE, until - time.monotonic())
+    with socket.create_connection((host.strip("[]"), int(port)), left) as connection:
+        connection.settimeout(left + MARGIN)
+        with connection.makefile("rwb") as stream:
+            yield stream
+
+
+def _trouble(expected: str, received: str, advice: str = f"starting all of them at once, each with its own {VARIABLE}") -> str:
+    return f"Expected {expected}. Received: {received}. Try {advice}."

@@ -1,0 +1,97 @@
+"""Several workers of a training on one machine."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from serving.command import WRONG
+from training.fitting.cluster import VARIABLE
+from zoo.arguments import require_whole
+
+GRACE = 15.0  # seconds in which the others may end by themselves when one has failed; after that they are killed
+POLL = 0.1  # seconds
+THREADS = "TF_NUM_INTRAOP_THREADS"
+
+
+def launch(arguments: Sequence[str], workers: int = 2, restarts: int = 0) -> None:
+    """Runs `python -m training` with these arguments in so many processes, each of which knows the others by `TF_CONFIG`.
+
+    When one of them fails, the others are ended too. Then all are started again, up to `restarts` times, and go on from the
+    last checkpoint, unless the input was wrong, which it would be again.
+
+    Raises:
+        ValueError: arguments other than those of `train`; fewer than two workers.
+        RuntimeError: a worker that failed.
+    """
+    require_whole(2, workers=workers)
+    require_whole(0, restarts=restarts)
+    if [*arguments[:1]] != ["train"]:
+        raise ValueError(
+            f"Expected the command train. Received: {' '.join(arguments[:1]) or 'none'}. Try launch train EXPERIMENT."
+        )
+    left = restarts
+    while (failed := _together(arguments, workers)) is not None:
+        worker, code = failed
+        how = f"worker {worker} {f'with exit code {code}' if code > 0 else f'ended by signal {-code}'}"
+        if not left or code == WRONG:
+            raise RuntimeError(
+                f"Expected all workers to end well. Received: {how}. Try the same command, which resumes the run."
+            )
+        left -= 1
+        arguments = [word for word in arguments if word != "--restart"]  # it would delete what there is to go on from
+        print(f"{how}: all are started again, to go on from the last checkpoint.", file=sys.stderr, flush=True)
+
+
+def _together(arguments: Sequence[str], workers: int) -> tuple[int, int] | None:
+    """Runs all workers once; returns the number and the exit code of the first that failed, or None."""
+    processes = [_started(arguments, environment) for environment in environments(workers)]
+    try:
+        while True:
+            codes = [process.poll() for process in processes]
+            if failed := next(((worker, code) for worker, code in enumerate(codes) if code), None):
+                return failed
+            if None not in codes:
+                return None
+            time.sleep(POLL)
+    except BaseException:  # such as a signal to this process, which is meant for all
+        for process in processes:
+            process.terminate()
+        raise
+    finally:
+        _end(processes)
+
+
+def _started(arguments: Sequence[str], environment: dict[str, str]) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "training", *arguments], env=environment)
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    """Waits for processes that notice that another one has failed, and kills those that do not: a worker that waits for another
+    in TensorFlow does not heed other signals."""
+    until = time.monotonic() + GRACE
+    try:
+        for process in processes:
+            process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+
+def environments(workers: int) -> list[dict[str, str]]:
+    """The environments of all workers, with ports that are free now, and an equal share of the cores for each."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    shared = {THREADS: str(max(1, cores // workers)), **os.environ}
+    tasks = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(workers)]
+    return [{**shared, VARIABLE: json.dumps(task)} for task in tasks]
