@@ -23,7 +23,7 @@ from training import kinds
 from training.reporting import pictures
 
 QUALITIES = {"AVIF": (0, 10, 20, 30, 40, 50), "WebP": (0, 5, 10, 20, 40, 60), "JPEG": (5, 10, 20, 30, 50, 70)}
-RATES = (0.15, 0.06, 0.03, 0.015, 0.0025)
+RATES = (0.15, 0.06, 0.03, 0.015, 0.0025, 0.001)
 TARGETS = (24.0, 28.0)  # dB
 
 
