@@ -1,6 +1,6 @@
 """Compression of MNIST's test digits, beside codecs of pictures and of bytes; and the picture of docs/compression.md.
 
-    TFDS_DATA_DIR=… python benchmarks/compression [--rows=10000] [--output=docs]
+    TFDS_DATA_DIR=… python benchmarks/compression [--rows=10000] [--output=compression-benchmark]
 
 Sizes are those of whole files, with everything in them but the model. Codecs of pictures get contact sheets, in which the head
 of a file counts for nothing; codecs of bytes get the same digits, as bytes and, if they have two levels, as bits: the shorter
@@ -47,7 +47,7 @@ SHOWN = 10  # digits in the picture
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--output", default="docs")
+    parser.add_argument("--output", default="compression-benchmark")
     options = parser.parse_args()
     output = pathlib.Path(options.output)
     grey = kinds.open_data(training.EXPERIMENTS["conv_mnist_k16"]).test.arrays["x"][: options.rows]
