@@ -168,7 +168,7 @@ def _add_coding(parser: argparse.ArgumentParser) -> None:
         type=_truth,
         default=True,
         metavar="TRUE|FALSE",
-        help="read on any machine; false is faster (default: true)",
+        help="read on any machine; false takes models of any layers (default: true)",
     )
     parser.add_argument(
         "--particles",

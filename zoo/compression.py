@@ -58,8 +58,8 @@ def compress(
     Args:
         model: the more probable it finds the rows, the shorter the file.
         name: of the model, which is written into the file; that of the preset, if it is one.
-        portable: whether every machine can read the file. Otherwise those can that compute as this one does, which takes less
-            time, and any layers will do. Pairs of texts can only be compressed so.
+        portable: whether every machine can read the file. Otherwise those can that compute as this one does; then
+            any layers will do. Pairs of texts can only be compressed so.
         lossy: whether the file holds the rounded codes of the rows alone, of which `decompress` makes what the model decodes of
             them. With a model that has histograms of these (`training.fit_entropy`) every machine can read the file, and finds
             the same rows but for the rounding errors of its decoder. Without, vector-quantized codes are coded by the prior.
