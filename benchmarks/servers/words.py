@@ -40,7 +40,7 @@ def main() -> None:
     python = environment(PEERS["fastapi"]._replace(name="g2p_en"), options.folder / "environments")
     with np.load(SAMPLE) as sample:
         bodies = [json.dumps({"instances": [word]}).encode() for word in sample["source"].tolist() if word.isalpha()]
-    with serving.Server(models) as server, _g2p_en(python):
+    with serving.Server(models, tensorflow_intra_op_parallelism=1) as server, _g2p_en(python):
         posts = {
             "this server": (int(server.url.rsplit(":", 1)[1]), [request(f"/v1/models/{NAME}:predict", b) for b in bodies]),
             "g2p_en behind FastAPI": (PORT, [request("/predict", body) for body in bodies]),
