@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("pronunciation-benchmark"))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="within an operation of the embedded server; 0: a thread a core")
     parser.add_argument("--plot", type=pathlib.Path)
     options = parser.parse_args()
     models = options.folder / "models"
@@ -40,7 +41,7 @@ def main() -> None:
     python = environment(PEERS["fastapi"]._replace(name="g2p_en"), options.folder / "environments")
     with np.load(SAMPLE) as sample:
         bodies = [json.dumps({"instances": [word]}).encode() for word in sample["source"].tolist() if word.isalpha()]
-    with serving.Server(models, tensorflow_intra_op_parallelism=1) as server, _g2p_en(python):
+    with serving.Server(models, tensorflow_intra_op_parallelism=options.threads) as server, _g2p_en(python):
         posts = {
             "this server": (int(server.url.rsplit(":", 1)[1]), [request(f"/v1/models/{NAME}:predict", b) for b in bodies]),
             "g2p_en behind FastAPI": (PORT, [request("/predict", body) for body in bodies]),
