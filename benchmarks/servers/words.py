@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("pronunciation-benchmark"))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1, help="within an operation of the embedded server; 0: a thread a core")
+    parser.add_argument("--threads", type=int, default=0, help="within an operation of the embedded server; 0: its default")
     parser.add_argument("--plot", type=pathlib.Path)
     options = parser.parse_args()
     models = options.folder / "models"

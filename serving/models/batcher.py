@@ -153,7 +153,9 @@ class Batcher:
 
     def _remove_unwanted(self) -> list[Task]:
         """Removes tasks from the head of the queue while they are not wanted. The lock must be held."""
-        dropped = []
+        dropped: list[Task] = []
+        if not self._queue or self._queue[0].wanted():  # as it nearly always is
+            return dropped
         while self._queue and not self._queue[0].wanted():
             dropped.append(self._queue.popleft())
         self._rows -= sum(task.rows for task in dropped)

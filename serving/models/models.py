@@ -5,16 +5,18 @@ import logging
 import pathlib
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from serving.models.batcher import Limits
 from serving.models.configuration import batching_of_version
 from serving.models.servable import Loading, Servable
+from serving.models.sessions import has_loops
 from serving.quiet import tensorflow as tf
 from serving.status import Code, RequestError, invalid, request_error
 from serving.versions import numbered, why_none
@@ -35,6 +37,16 @@ class Settings(NamedTuple):
     allow_version_labels_for_unavailable_models: bool = False
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
+
+    def with_threads(self, paths: Sequence[pathlib.Path]) -> "Settings":
+        """These settings with a number of threads that run one operation, which TensorFlow takes from the first session of a
+        process: one if all of the first models have loops, whose many small operations lose most of their time by waking
+        others; else as many as there are cores. A number that is set stays."""
+        settings = ConfigProto()
+        settings.CopyFrom(self.loading.settings or settings)
+        if not settings.intra_op_parallelism_threads and all(has_loops(path, self.loading.saved_model_tags) for path in paths):
+            settings.intra_op_parallelism_threads = 1
+        return self._replace(loading=self.loading._replace(settings=settings))
 
     def limits_of(self, path: pathlib.Path) -> Limits | None:
         """The sizes of batches of the version in a folder; None if its requests are not joined.
@@ -117,6 +129,7 @@ class Models:
         self._versions: dict[str, dict[int, Version]] = {}  # replaced, never changed, so that readers need no lock
         self._loaded: dict[str, dict[int, Servable]] = {}
         self._labels: dict[str, dict[str, int]] = {}
+        self._begun = False  # whether a version was ever loaded
         self._missing: dict[str, str] = {}  # why a model has no version, by name
         self._polling, self._changing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
@@ -268,6 +281,8 @@ class Models:
 
     def _load(self, due: list[tuple[str, Version]]) -> None:
         """Loads versions, one after another, or several at a time where there are threads for it."""
+        if due and not self._begun:
+            self._begun, self._settings = True, self._settings.with_threads([version.path for _, version in due])
         if self._settings.num_load_threads > 1 and len(due) > 1:
             with ThreadPoolExecutor(self._settings.num_load_threads, thread_name_prefix="load") as pool:
                 list(pool.map(lambda one: self._load_one(*one), due))

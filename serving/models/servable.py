@@ -91,7 +91,7 @@ class Endpoint(NamedTuple):
         """The values in the batcher's order, and whether they must run alone."""
         ordered = [values[name] for name in self.inputs]
         fit = self.joins and all(map(TensorSpec.takes, self.inputs.values(), ordered))
-        return ordered, not fit or any(len(value) != len(ordered[0]) for value in ordered[1:])
+        return ordered, not fit or (len(ordered) > 1 and len(set(map(len, ordered))) > 1)
 
     def request_error(self, error: BaseException, values: dict[str, np.ndarray]) -> RequestError:
         """The error for the client; if `values` have shapes that the signature does not take, its message says so first."""

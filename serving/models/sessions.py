@@ -5,7 +5,10 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from serving.models.graphs import Operations
 from serving.quiet import tensorflow as tf
@@ -38,7 +41,7 @@ class Session:
 
     def has_loops(self, name: str) -> bool:
         """Whether the time of a signature may depend on the values of its inputs."""
-        return bool(LOOPS & self._operations.of(info.name for info in self.signatures[name].outputs.values()))
+        return _loops(self._operations, self.signatures[name])
 
     def call(self, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Callable:
         """A signature as a function of arrays in the order of `inputs`; it returns a list of them in that of `outputs`."""
@@ -62,6 +65,24 @@ class Session:
             ]
 
         return call
+
+
+def has_loops(path: pathlib.Path, tags: Sequence[str] = ("serve",)) -> bool:
+    """Whether the default signature of a SavedModel has loops, by its file alone; False where that cannot be read."""
+    try:
+        saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError):
+        return False
+    graphs = [graph for graph in saved.meta_graphs if set(graph.meta_info_def.tags) == set(tags)]
+    return any(
+        _loops(Operations(graph.graph_def), graph.signature_def["serving_default"])
+        for graph in graphs
+        if "serving_default" in graph.signature_def
+    )
+
+
+def _loops(operations: Operations, signature: SignatureDef) -> bool:
+    return bool(LOOPS & operations.of(info.name for info in signature.outputs.values()))
 
 
 def config(settings: config_pb2.ConfigProto | None = None) -> config_pb2.ConfigProto:

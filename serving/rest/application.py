@@ -63,6 +63,8 @@ class Application:
         self.models, self.timeout = models, timeout
         self._cors, self._observer = CORS if cors else b"", observer
         self._waiting: set[Batcher] = set()
+        self._open: dict[_Call, None] = {}  # calls that have begun, the oldest first
+        self._timed = False  # whether a timer runs for the oldest
         self._pages: dict[str, Callable[[], Response]] = {
             "/livez": lambda: Response(b"ok", TEXT),
             "/readyz": self._ready,
@@ -147,6 +149,26 @@ class Application:
         except RequestError as error:
             return {"name": name, **_states([]), "error": error.message}
 
+    def begin(self, call: "_Call") -> None:
+        """Limits the time of a call that begins, with one timer for all: one for each would cost more than the routing."""
+        self._open[call] = None
+        if not self._timed:
+            self._timed = True
+            asyncio.get_running_loop().call_later(self.timeout, self._expire)
+
+    def end(self, call: "_Call") -> None:
+        """Forgets a call that has been answered."""
+        self._open.pop(call, None)
+
+    def _expire(self) -> None:
+        self._timed, now = False, time.perf_counter()
+        for call in list(self._open):
+            if (left := call.started + self.timeout - now) > 0:
+                self._timed = True
+                asyncio.get_running_loop().call_later(left, self._expire)
+                break
+            call.expire()
+
     def step_soon(self, batcher: Batcher) -> None:
         """Lets a batcher take a step once all requests of this iteration of the event loop are queued."""
         if not self._waiting:
@@ -169,8 +191,8 @@ class _Call:
         self._application, self._request, self._respond = application, request, respond
         self._name, self._verb, self._wanted = name, verb, wanted
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        self._started, self._timer = time.perf_counter(), None
-        self._share = Share(BODIES)
+        self.started = time.perf_counter()
+        self._share: Share | None = None  # of a large body
 
     def start(self) -> None:
         """Reads the request and queues it; if that may take long, `start_beside` takes over."""
@@ -178,7 +200,7 @@ class _Call:
             self._read(LARGE, _uncounted)
             batcher = self._endpoint.batcher
             batcher.enqueue(self._endpoint.task(self._values, self._done, self._is_wanted))
-            self._limit_time()
+            self._application.begin(self)
             self._application.step_soon(batcher)
         except bodies.TooLarge:
             self.start_beside()
@@ -188,14 +210,16 @@ class _Call:
     def start_beside(self) -> None:
         """Does everything in other threads."""
         try:
+            self._share = Share(BODIES)
             self._share.grow(len(self._request.body))
         except RequestError as error:
             return self._fail(error)
-        self._limit_time()
+        self._application.begin(self)
         self._loop.run_in_executor(None, self._run)
 
-    def _limit_time(self) -> None:
-        self._timer = self._loop.call_later(self._application.timeout, self._finish, _TOO_LATE, Code.DEADLINE_EXCEEDED)
+    def expire(self) -> None:
+        """Answers that it took too long. Work that has not begun is dropped."""
+        self._finish(_TOO_LATE, Code.DEADLINE_EXCEEDED)
 
     def abandon(self) -> None:
         """Cancels the call: the client has disconnected. Work that has not begun is dropped."""
@@ -266,7 +290,7 @@ class _Call:
         self._end(_failed(problem), problem.code)
 
     def _end(self, response: Response, code: Code) -> None:
-        if self._share.size:
+        if self._share is not None and self._share.size:
             self._share.resize(0)
         if threading.get_ident() == self._thread:
             self._finish(response, code)
@@ -278,10 +302,9 @@ class _Call:
         respond, self._respond = self._respond, None
         if respond is None:  # timed out or abandoned before
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        self._application.end(self)
         if self._name in self._application.models.names:
-            metrics.record(self._name, self._verb, "REST", code, time.perf_counter() - self._started)
+            metrics.record(self._name, self._verb, "REST", code, time.perf_counter() - self.started)
         respond(response)
 
 

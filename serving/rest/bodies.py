@@ -43,6 +43,8 @@ def unpacked(body: bytes, coding: bytes, limit: int, take: Take) -> bytes:
         TooLarge: it has more than `limit` bytes.
         RequestError: another encoding, or damaged data; or from `take`.
     """
+    if not coding:
+        return body
     codings = [part for part in coding.lower().replace(b" ", b"").split(b",") if part not in (b"", b"identity")]
     if not codings:
         return body
