@@ -26,8 +26,12 @@ def serve(options: Options) -> None:
     """Serves until interrupted or terminated. Prints the addresses when they are ready.
 
     Raises:
-        ValueError: a port is in use, a file is not valid, or there is nothing to serve.
+        ValueError: a port is in use, a file is not valid, there is nothing to serve, or nowhere to answer.
     """
+    if (options.port, options.rest_api_port, options.grpc_socket_path) == (OFF, OFF, None):
+        raise ValueError("Expected a port or a socket. Received: --port=-1 --rest_api_port=-1. Try leaving one of them out.")
+    if options.end_with_stdin:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     options = options._replace(host=options.host.removeprefix("[").removesuffix("]"))
     rest, grpc = (listen(options.host, port) for port in (options.rest_api_port, options.port))
     ports = [listeners[0].getsockname()[1] if listeners else OFF for listeners in (rest, grpc)]
@@ -38,6 +42,12 @@ def serve(options: Options) -> None:
         workers.serve(options, serve_here, functools.partial(_announce, options))
     else:
         serve_here(options, rest, functools.partial(_announce, options))
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1 << 12):  # the number, for Python's own stream would hold a lock when the program ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _announce(options: Options, names: list[str]) -> None:

@@ -556,6 +556,7 @@ def _children(pid: int) -> list[str]:
         (["--workers=2", "--model_base_path=/nosuch"], "Expected a directory of versions"),
         (["--enable_batching=perhaps", "{}"], "Expected true or false"),
         (["--port=70000", "{}"], "Expected a port"),
+        (["--port=-1", "--rest_api_port=-1", "{}"], "Expected a port or a socket"),
     ],
 )
 def test_wrong_flags_are_reported(saved, arguments, message, capsys):

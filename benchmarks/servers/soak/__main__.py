@@ -2,10 +2,10 @@
 
     python benchmarks/servers/soak --requests=1000000
 
-Starts `python -m serving serve` with three models, and four clients: REST with rows, REST with columns and .npy, gRPC with Predict,
-and gRPC with Classify and Regress. What every answer holds has to be what that model and version gives for that input, and the
-version one of those that could answer then. The exit code is 1 if anything failed, if the server wrote of an error, or if its
-memory grew over the second half of the requests. Linux only.
+Starts `python -m serving serve` with three models, and four clients: REST with rows, REST with columns and .npy, gRPC with
+Predict, and gRPC with Classify and Regress. What every answer holds has to be what that model and version gives for that input,
+and the version one of those that could answer then. The exit code is 1 if anything failed, if the server wrote of an error, or
+if its memory grew over the second half of the requests. Linux only.
 """
 
 import argparse
