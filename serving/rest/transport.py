@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Sequence
 
 from serving.rest.connection import LIMITS, Connection, Limits
+from serving.rest.handshakes import Handshakes
 from serving.rest.messages import Admit, Handler
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ def run(
     allow_files(limits.connections + OTHER_FILES)
     connections: set[Connection] = set()
     make = functools.partial(Connection, handle, connections, limits, admit=admit)
-    run_loop(_serve(make, connections, listeners, ready, grace, tls, limits.head_time))
+    handshakes = Handshakes(make, tls, connections, limits.connections, limits.head_time) if tls else None
+    run_loop(_serve(make, connections, listeners, ready, grace, handshakes))
 
 
 async def _serve(
@@ -51,19 +53,17 @@ async def _serve(
     listeners: Sequence[socket.socket],
     ready: Callable[[], None],
     grace: float,
-    tls: ssl.SSLContext | None,
-    patience: float,
+    handshakes: Handshakes | None,
 ) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    times = {"ssl_handshake_timeout": patience, "ssl_shutdown_timeout": patience} if tls else {}
-    servers = [await loop.create_server(make, sock=each, backlog=BACKLOG, ssl=tls, **times) for each in listeners]
+    close = [await _listen(listener, make, handshakes) for listener in listeners]
     watching = asyncio.create_task(watch(connections))
     ready()
     await ended.wait()
-    for server in servers:
-        server.close()
+    for each in close:
+        each()
     for connection in list(connections):
         connection.finish()
     until = loop.time() + grace
@@ -72,6 +72,17 @@ async def _serve(
     watching.cancel()
     for connection in list(connections):
         connection.abort()
+
+
+async def _listen(
+    listener: socket.socket, make: Callable[[], Connection], handshakes: Handshakes | None
+) -> Callable[[], object]:
+    """Accepts connections from now on; returns what ends that."""
+    if handshakes is None:
+        return (await asyncio.get_running_loop().create_server(make, sock=listener, backlog=BACKLOG)).close
+    listener.setblocking(False)
+    listener.listen(BACKLOG)
+    return asyncio.create_task(handshakes.accept(listener)).cancel
 
 
 def allow_files(count: int) -> None:
