@@ -340,10 +340,17 @@ def _replaced(versions: dict[int, Version]) -> list[Version]:
     wanted = sum(version.wanted for version in versions.values())
     idle = [version for version in loaded if not version.wanted]
     answering = len(loaded) - len(idle)
-    kept = idle if wanted and not answering else [version for version in idle if version.loaded.is_dir()]
+    kept = idle if wanted and not answering else [version for version in idle if not _is_gone(version.loaded)]
     if wanted:
         kept = kept[max(0, len(kept) - wanted + answering) :]
     return [version for version in idle if version not in kept]
+
+
+def _is_gone(path: pathlib.Path) -> bool:
+    try:
+        return not path.is_dir()
+    except PermissionError:
+        return False
 
 
 def _collect() -> None:
