@@ -8,9 +8,11 @@ import socket
 import pytest
 
 from serving.rest.budget import Budget
-from serving.rest.connection import Connection, Limits
+from serving.rest.connection import Connection
+from serving.rest.limits import Limits
 from serving.rest.messages import Response
-from serving.rest.transport import allow_files, watch
+from serving.rest.sockets import allow_files
+from serving.rest.transport import watch
 from serving.status import Code, RequestError
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -1,7 +1,6 @@
 """HTTP on sockets: the event loop, its listeners, and the timeouts of its connections."""
 
 import asyncio
-import contextlib
 import functools
 import logging
 import signal
@@ -9,9 +8,11 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from serving.rest.connection import LIMITS, Connection, Limits
+from serving.rest.connection import Connection
 from serving.rest.handshakes import Handshakes
+from serving.rest.limits import LIMITS, Limits
 from serving.rest.messages import Admit, Handler
+from serving.rest.sockets import allow_files
 
 log = logging.getLogger(__name__)
 BACKLOG = 2048
@@ -83,17 +84,6 @@ async def _listen(
     listener.setblocking(False)
     listener.listen(BACKLOG)
     return asyncio.create_task(handshakes.accept(listener)).cancel
-
-
-def allow_files(count: int) -> None:
-    """Raises the number of files and sockets that this process may have open to `count`, as far as the system lets it."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every platform
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        if soft != resource.RLIM_INFINITY and soft < most:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def watch(connections: set[Connection], seconds: float = TICK) -> None:
