@@ -86,12 +86,12 @@ def serve_here(
 
     sys.setswitchinterval(SWITCH)
     np.seterr(over="ignore")  # numbers of an .npy that are too large for float32 become infinite
+    gc.collect()
+    gc.freeze()  # else each full collection, as when a version goes, would take a tenth of a second for TensorFlow's objects
     models = _models(options, member)
     credentials = _credentials(options, configuration.tls(options.ssl_config_file))
     tokens = Tokens(options.auth_token_file) if options.auth_token_file else None
     answer = front.answering(models, options, tokens)
-    gc.collect()
-    gc.freeze()  # else each full collection would take a tenth of a second for TensorFlow's many objects
     with contextlib.ExitStack() as stack:
         stack.callback(models.close)
         models.watch(options.file_system_poll_wait_seconds)

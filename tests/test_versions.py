@@ -1,6 +1,7 @@
 """Which versions are served: policies, labels, polling, versions that do not load, and the flags of the server."""
 
 import contextlib
+import gc
 import os
 import pathlib
 import shutil
@@ -123,9 +124,10 @@ def test_labels(base):
 def test_a_new_version_takes_over_and_who_holds_the_old_one_is_still_answered(base, saved):
     models = Models(lambda: one_model("m", base))
     models.poll()
-    held = models.get("m")
+    held, frozen = models.get("m"), gc.get_freeze_count()
     shutil.copytree(saved / "2", base / "4")
     models.poll()
+    assert gc.get_freeze_count() == frozen  # to look through what the server started with would hold all requests up
     assert _served(models) == [4] and models.get("m").version == 4
     assert _states(models) == {4: "AVAILABLE", 3: "END"}
     assert held.endpoint("").batcher.run([np.ones((1, 1), "float32")])[0] == 2.5

@@ -283,7 +283,7 @@ class Models:
             self._publish(name)
             self._retire(name, configured=True)
         if replaces:
-            _collect()
+            gc.collect()  # a session is part of a cycle with its graph
 
     def _retire(self, name: str, configured: bool) -> None:
         """Unloads replaced versions, and forgets all but the last few that have ended."""
@@ -296,7 +296,7 @@ class Models:
         self._versions = {**self._versions, name: kept}
         if gone:
             self._publish(name)
-            _collect()
+            gc.collect()
 
     def _publish(self, name: str) -> None:
         versions = self._versions[name].items()
@@ -351,12 +351,6 @@ def _is_gone(path: pathlib.Path) -> bool:
         return not path.is_dir()
     except PermissionError:
         return False
-
-
-def _collect() -> None:
-    gc.unfreeze()  # the server froze what it started with
-    gc.collect()  # a session is part of a cycle with its graph
-    gc.freeze()
 
 
 def _wanted(config: ModelConfig) -> dict[int, pathlib.Path] | None:
