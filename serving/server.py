@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving import workers
+from serving.ending import End
 from serving.listeners import authority, listen
 from serving.options import OFF, Options
 
@@ -77,6 +78,7 @@ def serve_here(
     Raises:
         ValueError: a file is not valid, or there is nothing to serve.
     """
+    end = End(GRACE)
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
     from serving import front
@@ -103,6 +105,7 @@ def serve_here(
             started = server.start(methods, addresses, _grpc_settings(options, credentials, tokens))
             stack.callback(lambda: started.stop(GRACE).wait())
         _run(answer, listeners, functools.partial(ready, sorted(models.names)))
+    end.begin()
 
 
 @contextlib.contextmanager
@@ -249,5 +252,6 @@ def _run(answer, listeners: list[socket.socket], ready) -> None:
 
 def _wait_for_signal() -> None:
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     ended.wait()

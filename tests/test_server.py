@@ -287,6 +287,26 @@ def test_ctrl_c_during_a_check_leaves_nothing_running(run):
         os.killpg(process.pid, 0)
 
 
+def test_the_end_waits_for_no_thread_but_for_functions_that_are_called_at_exit():
+    code = """
+import atexit, concurrent.futures, threading, time
+from serving.ending import End
+end = End(grace=1.0)
+atexit.register(print, "flushed")
+class Kept:
+    def __del__(self):
+        print("torn down", flush=True)
+kept = Kept()
+if {runs}:
+    concurrent.futures.ThreadPoolExecutor(1).submit(time.sleep, 100)
+end.begin()
+"""
+    for runs, printed in ((False, "flushed\n"), (True, "")):
+        command = [sys.executable, "-c", code.replace("{runs}", str(runs))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert (done.stdout, done.stderr, done.returncode) == (printed, "", 0)
+
+
 def test_a_server_that_cannot_start_says_why(run, tmp_path):
     with pytest.raises(RuntimeError, match=r"Expected MODEL/VERSION/saved_model.pb"):
         Server(tmp_path)

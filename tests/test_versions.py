@@ -547,11 +547,12 @@ def test_one_model_by_name_and_path_and_too_long_waits(saved):
     with Server(model_name="half", model_base_path=saved.parent / "half_plus_two_tf2", rest_api_timeout_in_ms=300) as server:
         url = f"{server.url}/v1/models/half:predict"
         assert httpx.post(url, json={"instances": [2.0]}).json() == {"predictions": [3.0]}
-        slow = {"signature_name": "slow", "instances": [30_000]}
+        slow = {"signature_name": "slow", "instances": [1_000_000]}
         start = time.monotonic()
         answer = httpx.post(url, json=slow)
         assert answer.status_code == 504 and time.monotonic() - start < 2
         assert httpx.post(url, json={"instances": [2.0]}).json() == {"predictions": [3.0]}  # meanwhile
+    assert server.process.returncode == 0  # although the model is still running
 
 
 def test_workers_share_the_ports_and_one_that_dies_is_replaced(saved, tmp_path):
