@@ -97,14 +97,15 @@ def serve_here(
     with contextlib.ExitStack() as stack:
         stack.callback(models.close)
         models.watch(options.file_system_poll_wait_seconds)
-        addresses = _grpc_addresses(options)
+        addresses, ending = _grpc_addresses(options), None
         if addresses:
             reload = functools.partial(_replace, models)
             reload = member.replacing(reload) if member else reload
             methods = service.Service(models, reload, options.enable_serialization_as_tensor_content)
             started = server.start(methods, addresses, _grpc_settings(options, credentials, tokens))
+            ending = functools.partial(started.stop, GRACE)
             stack.callback(lambda: started.stop(GRACE).wait())
-        _run(answer, listeners, functools.partial(ready, sorted(models.names)))
+        _run(answer, listeners, functools.partial(ready, sorted(models.names)), ending)
     end.begin()
 
 
@@ -242,12 +243,12 @@ def _grpc_settings(options: Options, credentials, tokens):
     )
 
 
-def _run(answer, listeners: list[socket.socket], ready) -> None:
-    """Answers on `listeners` until a signal ends it; without any, just waits for the signal."""
+def _run(answer, listeners: list[socket.socket], ready, ending) -> None:
+    """Answers on `listeners` until a signal ends it, and then calls `ending`; without any, just waits for the signal."""
     if not listeners:
         ready()
         return _wait_for_signal()
-    answer(listeners, ready, GRACE)
+    answer(listeners, ready, GRACE, ending=ending)
 
 
 def _wait_for_signal() -> None:

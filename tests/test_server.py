@@ -291,7 +291,7 @@ def test_the_end_waits_for_no_thread_but_for_functions_that_are_called_at_exit()
     code = """
 import atexit, concurrent.futures, threading, time
 from serving.ending import End
-end = End(grace=1.0)
+end = End(grace=0.2)
 atexit.register(print, "flushed")
 class Kept:
     def __del__(self):

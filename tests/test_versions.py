@@ -623,8 +623,9 @@ def _assert_drained(server) -> None:
         body = {"signature_name": "slow", "instances": [iterations]}
         return httpx.post(f"{server.url}/v1/models/last:predict", json=body, timeout=30)
 
-    start = time.monotonic()
-    assert ask(1000).status_code == 200
+    for _ in range(2):  # the first makes what it needs
+        start = time.monotonic()
+        assert ask(1000).status_code == 200
     seconds = time.monotonic() - start
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask, int(1000 / seconds))  # takes about a second

@@ -28,6 +28,7 @@ def run(
     limits: Limits = LIMITS,
     admit: Admit | None = None,
     tls: ssl.SSLContext | None = None,
+    ending: Callable[[], object] | None = None,
 ) -> None:
     """Answers on `listeners` until SIGINT or SIGTERM; calls `ready` when it has started.
 
@@ -36,6 +37,7 @@ def run(
         grace: seconds for open requests to finish at the end.
         admit: as in `Connection`.
         tls: certificate and key, for HTTPS.
+        ending: is called when the signal has come.
     """
     try:
         from uvloop import run as run_loop
@@ -45,7 +47,7 @@ def run(
     connections: set[Connection] = set()
     make = functools.partial(Connection, handle, connections, limits, admit=admit)
     handshakes = Handshakes(make, tls, connections, limits.connections, limits.head_time) if tls else None
-    run_loop(_serve(make, connections, listeners, ready, grace, handshakes))
+    run_loop(_serve(make, connections, listeners, ready, grace, handshakes, ending))
 
 
 async def _serve(
@@ -55,6 +57,7 @@ async def _serve(
     ready: Callable[[], None],
     grace: float,
     handshakes: Handshakes | None,
+    ending: Callable[[], object] | None,
 ) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -63,6 +66,8 @@ async def _serve(
     watching = asyncio.create_task(watch(connections))
     ready()
     await ended.wait()
+    if ending:
+        ending()
     for each in close:
         each()
     for connection in list(connections):
