@@ -50,6 +50,7 @@ FLAGS = {
     "tensorflow_inter_op_parallelism": "operations at the same time",
     "per_process_gpu_memory_fraction": "share of the memory of a GPU, at most",
     "workers": "processes that share the ports",
+    "end_with_stdin": "ends when its standard input does: with the program that holds the other end, even one that is killed",
     "rest_api_max_url_bytes": "longest URL that REST reads",
     "rest_api_max_header_bytes": "greatest size of a request's headers over REST, with 32 for each",
     "rest_api_max_body_bytes": "greatest size of a request's body over REST",

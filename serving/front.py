@@ -11,7 +11,7 @@ from serving.models.models import Models
 from serving.options import Options
 from serving.rest import observers, transport
 from serving.rest.application import PROBES, Application
-from serving.rest.connection import Limits
+from serving.rest.limits import Limits
 from serving.rest.messages import Admit
 from serving.tokens import Tokens
 

@@ -50,6 +50,7 @@ class Options(NamedTuple):
     tensorflow_inter_op_parallelism: int = 0
     per_process_gpu_memory_fraction: float = 0.0
     workers: int = 1
+    end_with_stdin: bool = False
     # Of REST, beyond TensorFlow Serving
     rest_api_max_url_bytes: int = 1 << 16
     rest_api_max_header_bytes: int = 1 << 16

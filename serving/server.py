@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving import workers
+from serving.ending import End
 from serving.listeners import authority, listen
 from serving.options import OFF, Options
 
@@ -26,8 +27,12 @@ def serve(options: Options) -> None:
     """Serves until interrupted or terminated. Prints the addresses when they are ready.
 
     Raises:
-        ValueError: a port is in use, a file is not valid, or there is nothing to serve.
+        ValueError: a port is in use, a file is not valid, there is nothing to serve, or nowhere to answer.
     """
+    if (options.port, options.rest_api_port, options.grpc_socket_path) == (OFF, OFF, None):
+        raise ValueError("Expected a port or a socket. Received: --port=-1 --rest_api_port=-1. Try leaving one of them out.")
+    if options.end_with_stdin:
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     options = options._replace(host=options.host.removeprefix("[").removesuffix("]"))
     rest, grpc = (listen(options.host, port) for port in (options.rest_api_port, options.port))
     ports = [listeners[0].getsockname()[1] if listeners else OFF for listeners in (rest, grpc)]
@@ -38,6 +43,12 @@ def serve(options: Options) -> None:
         workers.serve(options, serve_here, functools.partial(_announce, options))
     else:
         serve_here(options, rest, functools.partial(_announce, options))
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1 << 12):  # the number, for Python's own stream would hold a lock when the program ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _announce(options: Options, names: list[str]) -> None:
@@ -67,6 +78,7 @@ def serve_here(
     Raises:
         ValueError: a file is not valid, or there is nothing to serve.
     """
+    end = End(GRACE)
     with _without_keras():
         from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
     from serving import front
@@ -76,23 +88,25 @@ def serve_here(
 
     sys.setswitchinterval(SWITCH)
     np.seterr(over="ignore")  # numbers of an .npy that are too large for float32 become infinite
+    gc.collect()
+    gc.freeze()  # else each full collection, as when a version goes, would take a tenth of a second for TensorFlow's objects
     models = _models(options, member)
     credentials = _credentials(options, configuration.tls(options.ssl_config_file))
     tokens = Tokens(options.auth_token_file) if options.auth_token_file else None
     answer = front.answering(models, options, tokens)
-    gc.collect()
-    gc.freeze()  # else each full collection would take a tenth of a second for TensorFlow's many objects
     with contextlib.ExitStack() as stack:
         stack.callback(models.close)
         models.watch(options.file_system_poll_wait_seconds)
-        addresses = _grpc_addresses(options)
+        addresses, ending = _grpc_addresses(options), None
         if addresses:
             reload = functools.partial(_replace, models)
             reload = member.replacing(reload) if member else reload
             methods = service.Service(models, reload, options.enable_serialization_as_tensor_content)
             started = server.start(methods, addresses, _grpc_settings(options, credentials, tokens))
+            ending = functools.partial(started.stop, GRACE)
             stack.callback(lambda: started.stop(GRACE).wait())
-        _run(answer, listeners, functools.partial(ready, sorted(models.names)))
+        _run(answer, listeners, functools.partial(ready, sorted(models.names)), ending)
+    end.begin()
 
 
 @contextlib.contextmanager
@@ -229,15 +243,16 @@ def _grpc_settings(options: Options, credentials, tokens):
     )
 
 
-def _run(answer, listeners: list[socket.socket], ready) -> None:
-    """Answers on `listeners` until a signal ends it; without any, just waits for the signal."""
+def _run(answer, listeners: list[socket.socket], ready, ending) -> None:
+    """Answers on `listeners` until a signal ends it, and then calls `ending`; without any, just waits for the signal."""
     if not listeners:
         ready()
         return _wait_for_signal()
-    answer(listeners, ready, GRACE)
+    answer(listeners, ready, GRACE, ending=ending)
 
 
 def _wait_for_signal() -> None:
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     ended.wait()

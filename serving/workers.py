@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -22,7 +23,9 @@ from serving.status import Code, RequestError, request_error
 
 GRACE = 10  # seconds for the workers to end before they are killed
 CHECK = 0.5  # seconds between looks at whether all is to end
+MEMORY = "/dev/shm"
 RELOADING = 600  # seconds for all workers to take another configuration
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +66,7 @@ def serve(options: Options, serve_here: Callable, ready: Callable[[list[str]], N
     """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory(prefix="metrics-") as folder, _metrics_in(folder):
+    with tempfile.TemporaryDirectory(prefix="metrics-", dir=_memory()) as folder, _metrics_in(folder):
         parent = _Parent(options, serve_here)
         try:
             ready(parent.started())
@@ -75,14 +78,19 @@ def serve(options: Options, serve_here: Callable, ready: Callable[[list[str]], N
             parent.end()
 
 
+def _memory() -> str | None:
+    """A folder in memory, where there is one: on a disk that is full, a process that counts in a mapped file is killed."""
+    return MEMORY if os.access(MEMORY, os.W_OK) else None
+
+
 @contextlib.contextmanager
 def _metrics_in(folder: str) -> Iterator[None]:
     """A context in which processes that are started count in files of a folder."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    os.environ[METRICS] = folder
     try:
         yield
     finally:
-        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        del os.environ[METRICS]
 
 
 class _Parent:
@@ -175,12 +183,16 @@ def _send(pipe: Connection, message: NamedTuple) -> None:
 
 def _run(serve_here: Callable, options: Options, pipe: Connection, config: bytes | None, again: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends its workers
-    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     member = Member(pipe, config, again)
     try:
         serve_here(options, listen(options.host, options.rest_api_port, shared=True), member.begin, member)
     except ValueError as error:
         pipe.send(str(error))
+    finally:
+        if not parent.is_alive():  # it was killed, and left its folder to the workers
+            shutil.rmtree(os.environ[METRICS], ignore_errors=True)
 
 
 def _end_after(parent) -> None:

@@ -2,15 +2,20 @@
 
 import asyncio
 import contextlib
+import os
 import re
+import signal
 import socket
 
 import pytest
 
+from serving.rest import transport
 from serving.rest.budget import Budget
-from serving.rest.connection import Connection, Limits
+from serving.rest.connection import Connection
+from serving.rest.limits import Limits
 from serving.rest.messages import Response
-from serving.rest.transport import allow_files, watch
+from serving.rest.sockets import allow_files
+from serving.rest.transport import watch
 from serving.status import Code, RequestError
 
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -449,6 +454,19 @@ def test_at_the_end_what_has_begun_is_answered_and_nothing_else():
             assert [request.path for request in server.requests] == ["/a", "/later", "/part"]
 
     run(main())
+
+
+def test_what_else_answers_begins_to_end_when_the_signal_comes():
+    held, listener = [], socket.create_server(("127.0.0.1", 0))
+
+    def handle(request, respond):
+        held.append(respond)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with socket.create_connection(listener.getsockname(), timeout=10) as client:
+        client.sendall(GET % b"a")
+        transport.run(handle, [listener], lambda: None, grace=10, ending=lambda: held[0](Response(b"in time")))
+        assert answers(client.recv(1000)) == [(200, b"in time")]
 
 
 def test_who_is_not_admitted_is_told_before_the_body_is_read():

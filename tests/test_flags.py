@@ -131,6 +131,7 @@ def test_a_server_has_the_threads_and_the_services_that_it_is_told(tmp_path):
     half_plus_two.write_tf1(tmp_path / "m" / "1")
     flags = {"tensorflow_session_parallelism": 5, "enable_profiler": False, "enable_grpc_healthcheck_service": False}
     flags |= {"rest_api_port": -1, "grpc_max_threads": 2, "saved_model_tags": "serve", "num_load_threads": 2}
+    flags |= {"port": -1, "grpc_socket_path": tmp_path / "socket"}  # nothing else can be connected to
     with Server(tmp_path, **flags) as server, grpc.insecure_channel(server.grpc) as channel:
         request = predict_pb2.PredictRequest()
         request.model_spec.name = "m"

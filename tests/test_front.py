@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import socket
 import ssl
 import subprocess
@@ -144,6 +145,16 @@ def test_plain_http_is_not_answered(front):
         line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             assert b"HTTP/1.1" not in line.recv(1000)
+
+
+def test_who_says_nothing_before_tls_counts_as_a_connection_and_is_closed(front):
+    with contextlib.ExitStack() as stack:
+        peer = ("127.0.0.1", front.port)
+        lines = [stack.enter_context(socket.create_connection(peer, timeout=30)) for _ in range(110)]  # of 100
+        with front.http() as http:
+            assert http.get("/livez").text == "ok"
+        assert lines[0] in select.select(lines, [], [], 0)[0]
+        assert {line.recv(1) for line in lines} == {b""}
 
 
 @pytest.mark.parametrize(

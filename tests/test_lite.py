@@ -8,9 +8,9 @@ import half_plus_two
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow.lite.python import schema_py_generated as schema
 
 from serving.models.lite import SIGNATURES, Lite
 from serving.models.servable import Limits, Loading, Servable

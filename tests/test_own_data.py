@@ -52,7 +52,7 @@ def test_units_change_nothing(table):
     one, other = _model(30, 3), _model(30, 3)
     for model, x in ((one, table), (other, table * units)):
         model.scaling.fit([x])
-        model.start_as_pca(zoo.pca(x, 3, scaling=model.scaling))
+        zoo.start_as_pca(model, zoo.pca(x, 3, scaling=model.scaling))
     signs = np.sign(np.sum(np.asarray(one.encode(table)) * np.asarray(other.encode(table * units)), axis=0))
     np.testing.assert_allclose(one.encode(table) * signs, other.encode(table * units), atol=1e-3)
     np.testing.assert_allclose(one.reconstruct(table) * units, other.reconstruct(table * units), rtol=1e-2, atol=1e-30)
@@ -66,7 +66,7 @@ def test_it_starts_as_pca(table, bottleneck, tmp_path):
     model = zoo.Autoencoder(encoder, bottleneck, decoder, zoo.SquaredError(), scaling=zoo.Standardize())
     model.scaling.fit([table])
     pca = zoo.pca(table, 4, scaling=model.scaling)
-    model.start_as_pca(pca)
+    zoo.start_as_pca(model, pca)
     np.testing.assert_allclose(model.reconstruct(table), pca.reconstruct(table), rtol=1e-3, atol=1e-2)
     assert np.asarray(model.encode(table)).std(axis=0) == pytest.approx(np.ones(4), rel=1e-2)
     model.save(tmp_path / "model.keras")
@@ -80,7 +80,7 @@ def test_what_cannot_start_as_pca_says_so(table):
         zoo.Autoencoder(*_paths(), likelihood=zoo.SquaredError("sigmoid")),
     ):
         with pytest.raises(ValueError, match="to start as PCA"):
-            model.start_as_pca(pca)
+            zoo.start_as_pca(model, pca)
 
 
 def _paths():

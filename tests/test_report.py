@@ -14,7 +14,7 @@ import zoo
 from training.evaluation import measures
 from training.experiments.named import command
 from training.reporting import arrays as illustrations
-from training.reporting import pictures
+from training.reporting import pictures, plane
 
 PICTURES = {
     "codes", "reconstructions", "learning_curve", "clusters", "traversals", "interpolation", "neighbours", "samples",
@@ -65,20 +65,20 @@ def test_the_command_in_the_page_repeats_the_run(run):
 
 def test_thumbnails_do_not_overlap():
     spots = np.random.default_rng(0).uniform(0, 600, (2000, 2))
-    chosen = pictures._apart(spots, list(range(len(spots))))
+    chosen = plane._apart(spots, list(range(len(spots))))
     distances = np.abs(spots[chosen][:, None] - spots[chosen][None]).max(axis=2)
     np.fill_diagonal(distances, np.inf)
-    assert distances.min() >= pictures.THUMBNAIL
+    assert distances.min() >= plane.THUMBNAIL
     rest = np.delete(spots, chosen, axis=0)  # and none was left out that had room
-    assert (np.abs(rest[:, None] - spots[chosen][None]).max(axis=2).min(axis=1) < pictures.THUMBNAIL).all()
+    assert (np.abs(rest[:, None] - spots[chosen][None]).max(axis=2).min(axis=1) < plane.THUMBNAIL).all()
 
 
 def test_codes_of_any_dimension_have_a_place_in_the_plane():
     rng = np.random.default_rng(0)
     for k in (1, 2, 5):
         codes = rng.normal(size=(50, k))
-        assert pictures.plane(codes).shape == (50, 2)
-        figure = pictures.codes_in_the_plane(rng.uniform(size=(50, 6, 5, 3)), codes, rng.integers(0, 3, 50), ("a", "b", "c"))
+        assert plane.positions(codes).shape == (50, 2)
+        figure = plane.embedding(rng.uniform(size=(50, 6, 5, 3)), codes, rng.integers(0, 3, 50), ("a", "b", "c"))
         assert figure.axes
 
 

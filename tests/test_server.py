@@ -1,6 +1,7 @@
 """The embedded server in its own process, with the client and with plain HTTP."""
 
 import base64
+import contextlib
 import html.parser
 import io
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import grpc
 import httpx
@@ -236,12 +238,18 @@ def test_the_client_sends_nan(server, digits):
         assert np.isnan(client.score(np.full_like(digits[:2], np.nan))).all()
 
 
-def test_a_server_that_nobody_stops_ends_with_the_program(run):
-    code = f"import serving; print(serving.Server({str(run.export)!r}).url)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.startswith("http://")
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(done.stdout.strip())
+def test_a_server_that_nobody_stops_ends_with_the_program_even_if_that_is_killed(run):
+    code = f"import serving, sys; server = serving.Server({str(run.export)!r}); print(server.url, flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as program:
+        url = program.stdout.readline().strip()
+        assert httpx.get(f"{url}/livez").text == "ok"
+        program.kill()
+    until = time.monotonic() + 20
+    with contextlib.suppress(httpx.TransportError):
+        while httpx.get(f"{url}/livez"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 def test_check_asks_every_verb_whatever_proxies_there_are(run, capsys, monkeypatch):
@@ -279,11 +287,31 @@ def test_ctrl_c_during_a_check_leaves_nothing_running(run):
         os.killpg(process.pid, 0)
 
 
+def test_the_end_waits_for_no_thread_but_for_functions_that_are_called_at_exit():
+    code = """
+import atexit, concurrent.futures, threading, time
+from serving.ending import End
+end = End(grace=0.2)
+atexit.register(print, "flushed")
+class Kept:
+    def __del__(self):
+        print("torn down", flush=True)
+kept = Kept()
+if {runs}:
+    concurrent.futures.ThreadPoolExecutor(1).submit(time.sleep, 100)
+end.begin()
+"""
+    for runs, printed in ((False, "flushed\n"), (True, "")):
+        command = [sys.executable, "-c", code.replace("{runs}", str(runs))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert (done.stdout, done.stderr, done.returncode) == (printed, "", 0)
+
+
 def test_a_server_that_cannot_start_says_why(run, tmp_path):
     with pytest.raises(RuntimeError, match=r"Expected MODEL/VERSION/saved_model.pb"):
         Server(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(RuntimeError, match="Expected a free port"):
-        Server(run.export, port=taken.getsockname()[1])
+        Server(run.export, rest_api_port=taken.getsockname()[1])
 
 
 def test_the_client_needs_neither_tensorflow_nor_keras():

@@ -1,12 +1,16 @@
 """Which versions are served: policies, labels, polling, versions that do not load, and the flags of the server."""
 
 import contextlib
+import gc
 import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import half_plus_two
@@ -120,9 +124,10 @@ def test_labels(base):
 def test_a_new_version_takes_over_and_who_holds_the_old_one_is_still_answered(base, saved):
     models = Models(lambda: one_model("m", base))
     models.poll()
-    held = models.get("m")
+    held, frozen = models.get("m"), gc.get_freeze_count()
     shutil.copytree(saved / "2", base / "4")
     models.poll()
+    assert gc.get_freeze_count() == frozen  # to look through what the server started with would hold all requests up
     assert _served(models) == [4] and models.get("m").version == 4
     assert _states(models) == {4: "AVAILABLE", 3: "END"}
     assert held.endpoint("").batcher.run([np.ones((1, 1), "float32")])[0] == 2.5
@@ -141,13 +146,26 @@ def _without_variables(path):
     shutil.copytree(path.parent / "1", path, ignore=shutil.ignore_patterns("variables*"))
 
 
+def _cut(path):
+    """As on a disk that became full."""
+    shutil.copytree(path.parent / "1", path)
+    for file in path.rglob("*.data*"):
+        os.truncate(file, file.stat().st_size // 2)
+
+
 def _failing_warm_up(path):
     shutil.copytree(path.parent / "1", path)
     (path / "assets.extra").mkdir()
     (path / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no records" * 10)
 
 
-BREAK = {"corrupt": _corrupt, "empty": pathlib.Path.mkdir, "half copied": _without_variables, "warm-up": _failing_warm_up}
+BREAK = {
+    "corrupt": _corrupt,
+    "empty": pathlib.Path.mkdir,
+    "half copied": _without_variables,
+    "cut": _cut,
+    "warm-up": _failing_warm_up,
+}
 
 
 @pytest.mark.parametrize("kind", BREAK)
@@ -424,6 +442,48 @@ def test_what_cannot_be_read_stays_served(base, tmp_path):
     models.close()
 
 
+@contextlib.contextmanager
+def _nobody() -> Iterator[None]:
+    """A context in which permissions hold, which they do not for root."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "mode", "served"), [("m", 0, [3, 2]), ("m", 0o444, [3, 2]), ("m/2", 0, [4, 3]), ("m/4", 0, [3, 2])]
+)
+def test_what_may_not_be_read_any_more_is_no_obstacle_to_others(saved, lost, mode, served):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are for their owner alone
+        root = pathlib.Path(folder)
+        root.chmod(0o755)
+        for version in ("m/2", "m/3", "other/1"):
+            shutil.copytree(saved / "1", root / version)
+        follow = following(root)
+        models = Models(lambda: _of_two_versions(follow()), Settings(max_num_load_retries=0))
+        with _nobody():
+            models.poll()
+        for version in ("m/4", "other/2"):
+            shutil.copytree(saved / "1", root / version)
+        (root / lost).chmod(mode)
+        with _nobody():
+            models.poll()
+        (root / lost).chmod(0o755)
+        assert _served(models) == served and _answer(models) == 2.5 and models.get("other").version == 2
+        models.close()
+
+
+def _of_two_versions(config: ModelServerConfig) -> ModelServerConfig:
+    for model in config.model_config_list.config:
+        model.model_version_policy.latest.num_versions = 2
+    return config
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -487,11 +547,12 @@ def test_one_model_by_name_and_path_and_too_long_waits(saved):
     with Server(model_name="half", model_base_path=saved.parent / "half_plus_two_tf2", rest_api_timeout_in_ms=300) as server:
         url = f"{server.url}/v1/models/half:predict"
         assert httpx.post(url, json={"instances": [2.0]}).json() == {"predictions": [3.0]}
-        slow = {"signature_name": "slow", "instances": [30_000]}
+        slow = {"signature_name": "slow", "instances": [1_000_000]}
         start = time.monotonic()
         answer = httpx.post(url, json=slow)
         assert answer.status_code == 504 and time.monotonic() - start < 2
         assert httpx.post(url, json={"instances": [2.0]}).json() == {"predictions": [3.0]}  # meanwhile
+    assert server.process.returncode == 0  # although the model is still running
 
 
 def test_workers_share_the_ports_and_one_that_dies_is_replaced(saved, tmp_path):
@@ -505,23 +566,73 @@ def test_workers_share_the_ports_and_one_that_dies_is_replaced(saved, tmp_path):
         assert count in httpx.get(f"{server.url}/metrics").text
         pids = _children(server.process.pid)
         assert len(pids) == 2
+        for pid in pids:  # which a full disk would kill if it counted in files there
+            assert "/dev/shm/metrics-" in pathlib.Path(f"/proc/{pid}/maps").read_text()
         _reload(server.grpc, "other", saved)
         _everywhere(server, "other")
         with pytest.raises(grpc.RpcError) as raised:
             _reload(server.grpc, "wrong", "relative/path")
         assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-        subprocess.run(["kill", "-9", pids[0]], check=True)
-        until = time.monotonic() + 30
-        while len(set(_children(server.process.pid)) - {pids[0]}) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.2)
+        with _asking(f"{server.url}/v1/models/other:predict", clients=4) as outcomes:
+            subprocess.run(["kill", "-9", pids[0]], check=True)
+            until = time.monotonic() + 30
+            while len(set(_children(server.process.pid)) - {pids[0]}) < 2:
+                assert time.monotonic() < until
+                time.sleep(0.2)
+        assert all(outcome.count(False) <= 1 and outcome[-1] for outcome in outcomes)  # what was on its way, one of each client
         assert httpx.get(f"{server.url}/livez").status_code == 200
         _reload(server.grpc, "another", saved)  # waits for the new worker, which has begun with the configuration before
         _everywhere(server, "another")
+        _reload(server.grpc, "last", saved.parent / "half_plus_two_tf2")
+        _assert_drained(server)
     until = time.monotonic() + 10
     while any(subprocess.run(["kill", "-0", pid], capture_output=True).returncode == 0 for pid in pids):
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _asking(url: str, clients: int) -> Iterator[list[list[bool]]]:
+    """Clients that ask on and on, each over a connection that it keeps; whether each request was answered as it should be."""
+    ended, outcomes = threading.Event(), [[] for _ in range(clients)]
+
+    def ask(number: int) -> None:
+        with httpx.Client(timeout=30) as http:
+            while not ended.is_set():
+                try:
+                    answer = http.post(url, json={"inputs": [[float(number)]]})
+                    outcomes[number].append(answer.json() == {"outputs": [[number / 2 + 3]]})
+                except httpx.TransportError:
+                    outcomes[number].append(False)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def _assert_drained(server) -> None:
+    """What was asked before SIGTERM is answered."""
+
+    def ask(iterations: int) -> httpx.Response:
+        body = {"signature_name": "slow", "instances": [iterations]}
+        return httpx.post(f"{server.url}/v1/models/last:predict", json=body, timeout=30)
+
+    for _ in range(2):  # the first makes what it needs
+        start = time.monotonic()
+        assert ask(1000).status_code == 200
+    seconds = time.monotonic() - start
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, int(1000 / seconds))  # takes about a second
+        time.sleep(0.3)
+        server.process.terminate()
+        assert asked.result().status_code == 200
+    assert server.process.wait(20) == 0
 
 
 def _reload(address: str, name: str, base) -> None:
@@ -556,6 +667,7 @@ def _children(pid: int) -> list[str]:
         (["--workers=2", "--model_base_path=/nosuch"], "Expected a directory of versions"),
         (["--enable_batching=perhaps", "{}"], "Expected true or false"),
         (["--port=70000", "{}"], "Expected a port"),
+        (["--port=-1", "--rest_api_port=-1", "{}"], "Expected a port or a socket"),
     ],
 )
 def test_wrong_flags_are_reported(saved, arguments, message, capsys):

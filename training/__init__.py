@@ -17,13 +17,14 @@ _MODULES = {  # public names, and the modules that define them
     "latents": "evaluation.latents",
     "load": "data.arrays",
     "pictures": "reporting.pictures",
+    "plane": "reporting.plane",
     "predict": "prediction",
     "report": "commands",
     "table": "commands",
     "train": "commands",
     "tune": "tuning",
 }
-_SUBMODULES = ("kinds", "latents", "pictures")  # public names that are modules themselves
+_SUBMODULES = ("kinds", "latents", "pictures", "plane")  # public names that are modules themselves
 _LIGHT = ("experiments", "files", "launch", "options", "__main__")  # they print help and do not import TensorFlow
 
 __all__ = [*_MODULES]

@@ -4,8 +4,8 @@ from zoo.autoencoder import Autoencoder
 from zoo.autoregressive import Autoregressive
 from zoo.bodies import conv, conv_decoder, dense, linear
 from zoo.bottlenecks import Bottleneck, Deterministic, Gaussian
-from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca
-from zoo.compression import Salvaged, decompress, salvage
+from zoo.closed_form import LARGEST_COVARIANCE, LinearAutoencoder, pca, start_as_pca
+from zoo.compression import Salvaged, compress, decompress, salvage
 from zoo.corruption import HideCells, RandomAffine, RandomNoise
 from zoo.entropy import Histograms
 from zoo.finite import Finite
@@ -65,6 +65,7 @@ __all__ = [
     "Vocabulary",
     "card",
     "coder",
+    "compress",
     "conv",
     "conv_decoder",
     "decompress",
@@ -79,5 +80,6 @@ __all__ = [
     "salvage",
     "sample",
     "save_preset",
+    "start_as_pca",
     "start_as_regression",
 ]

@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -15,27 +14,20 @@ from zoo.autoregressive import Autoregressive
 from zoo.bodies import LinearPath, applied
 from zoo.bottlenecks import Bottleneck
 from zoo.entropy import Histograms
-from zoo.finite import watched
 from zoo.inputs import float_rows, integers, known_shape
 from zoo.likelihoods import Likelihood, require_finite
+from zoo.lossless import require_lossless
 from zoo.mixture import Mixture
-from zoo.model import Model
 from zoo.priors import Prior
 from zoo.ranks import Ranks
 from zoo.registry import register
 from zoo.schema import Feature
 from zoo.signatures import Signature, Tensor
-
-
-class PerExample(keras.losses.Loss):
-    """Passes per-example losses to Keras, which averages them correctly, over replicas too."""
-
-    def call(self, y_true: Any, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        return y_pred
+from zoo.unsupervised import Unsupervised
 
 
 @register("model", "autoencoder")
-class Autoencoder(Model):
+class Autoencoder(Unsupervised):
     """An autoencoder h(g(x)) ≈ x with a code of k < d numbers; x has shape `(B, *shape)`, codes have shape `(B, k)`.
 
     Args:
@@ -117,7 +109,6 @@ class Autoencoder(Model):
         self.scaled_error = None if scaling is None else keras.metrics.Mean(name="scaled_error")
         parts = ("reconstruction", "kl") if bottleneck.drawn else ()
         self._nats = {name: keras.metrics.Mean(name=name) for name in parts}
-        self._mean_loss = PerExample(name="mean")
         self._taken = [*inspect.signature(bottleneck.call).parameters]
         self._build_parts()
         self.add_entropy(entropy)
@@ -246,31 +237,14 @@ class Autoencoder(Model):
         return ops.logsumexp(log_weight, axis=0) - math.log(samples)
 
     def bits(self, x: ArrayLike) -> keras.KerasTensor:
-        """How many bits each x `(B, *shape)` takes in a file of `compress`, ideally: its score, as a code length, `(B,)`.
+        """How many bits each x `(B, *shape)` takes in a file of `zoo.compress`, ideally: its score, as a code length, `(B,)`.
 
         Raises:
             ValueError: a model with which data cannot be compressed without loss, or whose codes are not drawn.
         """
-        from zoo.coding import bits_back  # which imports this module
-
-        bits_back.require_lossless(self)
+        require_lossless(self)
         self._require_drawn("bits")
         return -self.score(x) / math.log(2)
-
-    def compress(
-        self,
-        x: ArrayLike,
-        name: str | None = None,
-        portable: bool = True,
-        lossy: bool = False,
-        particles: int = 1,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> bytes:
-        """A file of data `(n, *shape)`: see `zoo.compression.compress`; `zoo.decompress` gives the data back, to the bit unless
-        it is `lossy`."""
-        from zoo import compression  # which imports this module
-
-        return compression.compress(self, x, name, portable, lossy, particles, progress)
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb."""
@@ -328,54 +302,6 @@ class Autoencoder(Model):
         """Whether both bodies have a path that passes their input on unchanged (`zoo.bodies.LinearPath`)."""
         return all(any(isinstance(layer, LinearPath) for layer in body.layers) for body in (self.encoder, self.decoder))
 
-    def _has_linear_output(self) -> bool:
-        """Whether the likelihood's mean is its one parameter itself."""
-        if self.likelihood.parameters > 1:
-            return False
-        probe = np.array([[-2.0, 0.5, 3.0]], "float32")
-        return np.allclose(ops.convert_to_numpy(self.likelihood.mean(ops.convert_to_tensor(probe))), probe)
-
-    def start_as_pca(self, pca: "Autoencoder") -> None:
-        """Sets the projections so that the model reconstructs as PCA of equal k does, in the units in which it computes.
-
-        They read the linear paths of the bodies alone: what the layers beside them compute has the weight 0 at first. Codes
-        have variance 1; where they are drawn, their variance is that of the optimal linear model.
-
-        Args:
-            pca: a solved linear autoencoder of the same shape, k and scaling.
-
-        Raises:
-            ValueError: the bodies have no linear path, or the code or the output has an activation.
-        """
-        d, projection = math.prod(self.shape), self.bottleneck.projection
-        bent = getattr(self.bottleneck, "activation", "linear") != "linear" or not projection.use_bias
-        if bent or not self.has_linear_path or not self._has_linear_output():
-            raise ValueError(
-                "Expected bodies with a linear path, a linear code with a bias, and a linear output, to start as PCA. "
-                f"Received: {type(self.bottleneck).__name__} and {type(self.likelihood).__name__} on {self.encoder.name}. "
-                "Try --start=random."
-            )
-        axes, _ = pca.bottleneck.projection.get_weights()  # (d, k)
-        mean, variances = pca.head.get_weights()[1], pca.variances
-        deviation = np.sqrt(np.where(variances > 1e-8 * variances.max(), variances, 1.0))
-        kernel, bias = (np.zeros(weight.shape, "float32") for weight in projection.weights)
-        kernel[:d, : self.k] = axes / deviation
-        bias[: self.k] = -(mean @ axes) / deviation
-        bias[self.k :] = np.log(0.5 / (0.5 + deviation**2))[: len(bias) - self.k]  # σ² = ½ of the squared error
-        projection.set_weights([kernel, bias])
-        kernel, bias = (np.zeros(weight.shape, "float32") for weight in self.head.weights)
-        kernel[: self.k] = axes.T * deviation[:, None]
-        self.head.set_weights([kernel, mean])
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> keras.KerasTensor:
-        loss = -y_pred.get("objective", y_pred.get("score"))  # (B,)
-        total = self._mean_loss(loss, loss, sample_weight)
-        for extra in self.losses:  # from regularizers and `add_loss` of the parts
-            total += self._aggregate_additional_loss(extra)
-        return total
-
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         error = ops.square(float_rows(x, self.shape) - y_pred["x"])
         self.squared_error.update_state(ops.sum(error, axis=tuple(range(1, len(error.shape)))), sample_weight)
@@ -385,45 +311,6 @@ class Autoencoder(Model):
         for name, metric in self._nats.items():
             metric.update_state(y_pred[name], sample_weight)
         return self.get_metrics_result()
-
-    def fit(self, x: Any = None, **kwargs) -> keras.callbacks.History:
-        """As in Keras, on inputs only; compiles with Adam unless `compile` was called.
-
-        Rows, in any form that `encode` takes, are all checked before the first step; of a data set, only the first batch.
-
-        Raises:
-            ValueError: compiled with a loss or metrics, no rows, a wrong shape, NaN or Inf, or values that the likelihood
-                cannot take; an epoch that is not finite, after which the model is restored (`zoo.Finite`).
-        """
-        if not self.compiled:
-            self.compile("adam")
-        if self.loss is not None or self._compile_metrics is not None:
-            raise ValueError(
-                f"Expected neither loss nor metrics in compile: the likelihood is the loss, and there are no targets. "
-                f"Received: loss={self.loss!r} or metrics. Try compile(optimizer) and Autoencoder(…, likelihood=…)."
-            )
-        x, first = self._opened(x)
-        self.check(inputs.batch_inputs(first))
-        if inputs.is_dataset(x):
-            kwargs.setdefault("shuffle", False)  # a data set has its own order; Keras would warn
-        if kwargs.get("validation_data") is not None:
-            held_out, *more = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
-            held_out, _ = self._opened(held_out)
-            kwargs["validation_data"] = keras.utils.pack_x_y_sample_weight(held_out, *more)
-        kwargs["callbacks"] = watched(kwargs.get("callbacks"))
-        if kwargs.get("sample_weight") is not None:
-            kwargs["y"] = x  # without y, Keras drops the weights
-        return super().fit(x, **kwargs)
-
-    def evaluate(self, x: Any = None, *args, **kwargs) -> Any:
-        """As in Keras, on inputs only."""
-        if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` asks, after every epoch, about data opened before
-            x, _ = self._opened(x)
-        return super().evaluate(x, *args, **kwargs)
-
-    def predict(self, x: Any, *args, **kwargs) -> dict[str, np.ndarray]:
-        """As in Keras: the outputs of calling the model, as NumPy arrays."""
-        return super().predict(self._opened(x)[0], *args, **kwargs)
 
     def check(self, x: ArrayLike) -> None:
         """Raises ValueError unless x is data `(B, *shape)`, at least one row, that this model can be trained on."""
@@ -435,10 +322,6 @@ class Autoencoder(Model):
         self.likelihood.check(ops.convert_to_numpy(x))
 
     # Helpers
-
-    def _opened(self, x):
-        """As `zoo.inputs.opened`."""
-        return inputs.opened(x, self.shape)
 
     def _coded(self, x, features, training=False):
         """The codes `(S, B, k)` that features `(B, …)` of scaled x lead to, and their cost `(S, B)`."""

@@ -132,6 +132,47 @@ def pca(
     return model
 
 
+def start_as_pca(model: Autoencoder, pca: LinearAutoencoder) -> None:
+    """Sets the projections of a model so that it reconstructs as PCA of equal k does, in the units in which it computes.
+
+    They read the linear paths of the bodies alone: what the layers beside them compute has the weight 0 at first. Codes
+    have variance 1; where they are drawn, their variance is that of the optimal linear model.
+
+    Args:
+        pca: a solved linear autoencoder of the same shape, k and scaling.
+
+    Raises:
+        ValueError: the bodies have no linear path, or the code or the output has an activation.
+    """
+    d, projection = math.prod(model.shape), model.bottleneck.projection
+    bent = getattr(model.bottleneck, "activation", "linear") != "linear" or not projection.use_bias
+    if bent or not model.has_linear_path or not _has_linear_output(model.likelihood):
+        raise ValueError(
+            "Expected bodies with a linear path, a linear code with a bias, and a linear output, to start as PCA. "
+            f"Received: {type(model.bottleneck).__name__} and {type(model.likelihood).__name__} on {model.encoder.name}. "
+            "Try --start=random."
+        )
+    axes, _ = pca.bottleneck.projection.get_weights()  # (d, k)
+    mean, variances = pca.head.get_weights()[1], pca.variances
+    deviation = np.sqrt(np.where(variances > 1e-8 * variances.max(), variances, 1.0))
+    kernel, bias = (np.zeros(weight.shape, "float32") for weight in projection.weights)
+    kernel[:d, : model.k] = axes / deviation
+    bias[: model.k] = -(mean @ axes) / deviation
+    bias[model.k :] = np.log(0.5 / (0.5 + deviation**2))[: len(bias) - model.k]  # σ² = ½ of the squared error
+    projection.set_weights([kernel, bias])
+    kernel, bias = (np.zeros(weight.shape, "float32") for weight in model.head.weights)
+    kernel[: model.k] = axes.T * deviation[:, None]
+    model.head.set_weights([kernel, mean])
+
+
+def _has_linear_output(likelihood: Likelihood) -> bool:
+    """Whether its mean is its one parameter itself."""
+    if likelihood.parameters > 1:
+        return False
+    probe = np.array([[-2.0, 0.5, 3.0]], "float32")
+    return np.allclose(ops.convert_to_numpy(likelihood.mean(ops.convert_to_tensor(probe))), probe)
+
+
 def _moments(chunks: Iterable[np.ndarray], d: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean `(d,)` and covariance `(d, d)` in one pass: float32 products, float64 sums, relative to the first chunk's mean."""
     count, shift, room = 0, None, np.empty((0, d), "float32")

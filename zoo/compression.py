@@ -16,13 +16,14 @@ from zoo import presets
 from zoo import rows as rows_
 from zoo.autoencoder import Autoencoder
 from zoo.coding import container, levels
-from zoo.coding.bits_back import BitsBack, require_lossless
+from zoo.coding.bits_back import BitsBack
 from zoo.coding.container import Container
 from zoo.coding.entries import Entries
 from zoo.coding.fingerprint import fingerprint
 from zoo.coding.mode import Mode
 from zoo.coding.pairs import Pairs
 from zoo.coding.rounded import Rounded, require_entropy
+from zoo.lossless import require_lossless
 from zoo.model import Model
 from zoo.rows import Raw
 from zoo.tables import TableAutoencoder

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 from zoo import inputs, noise, search
 from zoo.arguments import require_amount, require_whole
 from zoo.attention import Block, per_head, rotary_angles
-from zoo.autoencoder import PerExample
 from zoo.finite import watched
 from zoo.inputs import integers
 from zoo.model import Model
 from zoo.registry import register
 from zoo.schema import Feature, Schema
 from zoo.signatures import Signature, Tensor
+from zoo.unsupervised import PerExample
 from zoo.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 
@@ -244,15 +244,6 @@ class Transformer(Model):
         maps = ops.where(written & present[:, None, None], weights[-1], 0.0)
         maps = _padded(maps, 2, self.target_vocabulary.length + 1)
         return _padded(maps, 3, self.source_vocabulary.length + 1)
-
-    def compress(
-        self, pairs: dict, name: str | None = None, portable: bool = True, progress: Callable[[int, int], None] | None = None
-    ) -> bytes:
-        """A file of texts `{"source": (n,), "target": (n,)}`, which must not be `portable`: see `zoo.compression.compress`;
-        `zoo.decompress` gives them back."""
-        from zoo import compression  # which imports this module
-
-        return compression.compress(self, pairs, name, portable, progress=progress)
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures of this model, by verb."""

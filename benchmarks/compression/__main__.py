@@ -79,7 +79,7 @@ def _ours(name: str, x: np.ndarray) -> Iterator[str]:
     bound = float(np.sum([np.sum(model.bits(part)) for part in np.array_split(x, max(1, len(x) // 1000))]))
     zstd = len(BYTES["zstd -19"](np.packbits(x).tobytes() if x.dtype == bool else x.tobytes()))
     for way, settings in WAYS.items():
-        file, into = _timed(lambda settings=settings: model.compress(x, name, **settings))
+        file, into = _timed(lambda settings=settings: zoo.compress(model, x, name, **settings))
         again, out = _timed(lambda file=file: zoo.decompress(file, model))
         assert np.array_equal(again, x)
         even = len(x) * own / (zstd - len(file))

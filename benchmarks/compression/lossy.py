@@ -86,7 +86,7 @@ def _rounded_point(x: np.ndarray, rate: float) -> tuple[float, float]:
     """As `_sheet_point`, of a file of `rounded_mnist`."""
     experiment = training.EXPERIMENTS["rounded_mnist"].override(rate=rate, prior="normal")
     model = training.train(experiment, f"runs/rounded_mnist_{rate}", report=False).load_model()
-    file = model.compress(x, lossy=True)
+    file = zoo.compress(model, x, lossy=True)
     return _point(f"rounded_mnist, rate {rate}", len(file), x, zoo.decompress(file, model))
 
 

@@ -38,7 +38,7 @@ def main() -> None:
         alone, both = (_lines(target), _lines(map("\t".join, rows)))
         print(f"| {name} | {8 * len(codec(alone)) / len(rows):.2f} | {8 * len(codec(both)) / len(rows):.2f} | | |")
     began = time.perf_counter()
-    data = model.compress({"source": source, "target": target}, NAME, portable=False)
+    data = zoo.compress(model, {"source": source, "target": target}, NAME, portable=False)
     written = time.perf_counter()
     again = zoo.decompress(data, model)
     read = time.perf_counter()

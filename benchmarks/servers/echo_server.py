@@ -35,7 +35,7 @@ def answer(path: str, body: bytes) -> bytes:
 def own(port: int) -> None:
     """Answers through the embedded server's own transport."""
     from serving.rest import transport
-    from serving.rest.connection import Limits
+    from serving.rest.limits import Limits
     from serving.rest.messages import Response
 
     listener = socket.create_server(("127.0.0.1", port))

@@ -179,7 +179,7 @@ def _holds_versions(base: pathlib.Path, complete: bool) -> bool:
         versions = numbered(base).values()
     except OSError:  # it is missing for a moment, or not readable
         return not complete
-    return any((version / SAVED_MODEL).exists() or not complete for version in versions)
+    return any(os.path.exists(version / SAVED_MODEL) or not complete for version in versions)  # False if it may not be read
 
 
 def following(directory: str | os.PathLike) -> Callable[[], ModelServerConfig]:

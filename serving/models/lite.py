@@ -1,11 +1,12 @@
-"""A TensorFlow Lite model, `model.tflite` in the folder of a version, run by TensorFlow's own interpreter."""
+"""A TensorFlow Lite model, `model.tflite` in the folder of a version, run by LiteRT, as the interpreter is called by now."""
 
 import pathlib
-import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
@@ -75,9 +76,7 @@ class Lite:
         return call
 
     def _interpreter(self):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it will move to a package of its own
-            interpreter = tf.lite.Interpreter(model_content=self._content)
+        interpreter = Interpreter(model_content=self._content)
         interpreter.allocate_tensors()
         return interpreter
 
@@ -124,8 +123,6 @@ def _signature(inputs: Mapping[str, dict], outputs: Mapping[str, dict]) -> Signa
 
 def _kept(content: bytes) -> dict[str, SignatureDef]:
     """The signatures in the metadata of a model."""
-    from tensorflow.lite.python import schema_py_generated as schema
-
     model = schema.Model.GetRootAs(content, 0)
     for metadata in map(model.Metadata, range(model.MetadataLength())):
         if metadata.Name() == SIGNATURES:

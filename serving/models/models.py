@@ -298,7 +298,7 @@ class Models:
             self._publish(name)
             self._retire(name, configured=True)
         if replaces:
-            _collect()
+            gc.collect()  # a session is part of a cycle with its graph
 
     def _retire(self, name: str, configured: bool) -> None:
         """Unloads replaced versions, and forgets all but the last few that have ended."""
@@ -311,7 +311,7 @@ class Models:
         self._versions = {**self._versions, name: kept}
         if gone:
             self._publish(name)
-            _collect()
+            gc.collect()
 
     def _publish(self, name: str) -> None:
         versions = self._versions[name].items()
@@ -355,16 +355,17 @@ def _replaced(versions: dict[int, Version]) -> list[Version]:
     wanted = sum(version.wanted for version in versions.values())
     idle = [version for version in loaded if not version.wanted]
     answering = len(loaded) - len(idle)
-    kept = idle if wanted and not answering else [version for version in idle if version.loaded.is_dir()]
+    kept = idle if wanted and not answering else [version for version in idle if not _is_gone(version.loaded)]
     if wanted:
         kept = kept[max(0, len(kept) - wanted + answering) :]
     return [version for version in idle if version not in kept]
 
 
-def _collect() -> None:
-    gc.unfreeze()  # the server froze what it started with
-    gc.collect()  # a session is part of a cycle with its graph
-    gc.freeze()
+def _is_gone(path: pathlib.Path) -> bool:
+    try:
+        return not path.is_dir()
+    except PermissionError:
+        return False
 
 
 def _wanted(config: ModelConfig) -> dict[int, pathlib.Path] | None:

@@ -1,7 +1,6 @@
 """HTTP on sockets: the event loop, its listeners, and the timeouts of its connections."""
 
 import asyncio
-import contextlib
 import functools
 import logging
 import signal
@@ -9,8 +8,11 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from serving.rest.connection import LIMITS, Connection, Limits
+from serving.rest.connection import Connection
+from serving.rest.handshakes import Handshakes
+from serving.rest.limits import LIMITS, Limits
 from serving.rest.messages import Admit, Handler
+from serving.rest.sockets import allow_files
 
 log = logging.getLogger(__name__)
 BACKLOG = 2048
@@ -26,6 +28,7 @@ def run(
     limits: Limits = LIMITS,
     admit: Admit | None = None,
     tls: ssl.SSLContext | None = None,
+    ending: Callable[[], object] | None = None,
 ) -> None:
     """Answers on `listeners` until SIGINT or SIGTERM; calls `ready` when it has started.
 
@@ -34,6 +37,7 @@ def run(
         grace: seconds for open requests to finish at the end.
         admit: as in `Connection`.
         tls: certificate and key, for HTTPS.
+        ending: is called when the signal has come.
     """
     try:
         from uvloop import run as run_loop
@@ -42,7 +46,8 @@ def run(
     allow_files(limits.connections + OTHER_FILES)
     connections: set[Connection] = set()
     make = functools.partial(Connection, handle, connections, limits, admit=admit)
-    run_loop(_serve(make, connections, listeners, ready, grace, tls, limits.head_time))
+    handshakes = Handshakes(make, tls, connections, limits.connections, limits.head_time) if tls else None
+    run_loop(_serve(make, connections, listeners, ready, grace, handshakes, ending))
 
 
 async def _serve(
@@ -51,19 +56,20 @@ async def _serve(
     listeners: Sequence[socket.socket],
     ready: Callable[[], None],
     grace: float,
-    tls: ssl.SSLContext | None,
-    patience: float,
+    handshakes: Handshakes | None,
+    ending: Callable[[], object] | None,
 ) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    times = {"ssl_handshake_timeout": patience, "ssl_shutdown_timeout": patience} if tls else {}
-    servers = [await loop.create_server(make, sock=each, backlog=BACKLOG, ssl=tls, **times) for each in listeners]
+    close = [await _listen(listener, make, handshakes) for listener in listeners]
     watching = asyncio.create_task(watch(connections))
     ready()
     await ended.wait()
-    for server in servers:
-        server.close()
+    if ending:
+        ending()
+    for each in close:
+        each()
     for connection in list(connections):
         connection.finish()
     until = loop.time() + grace
@@ -74,15 +80,15 @@ async def _serve(
         connection.abort()
 
 
-def allow_files(count: int) -> None:
-    """Raises the number of files and sockets that this process may have open to `count`, as far as the system lets it."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every platform
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        if soft != resource.RLIM_INFINITY and soft < most:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+async def _listen(
+    listener: socket.socket, make: Callable[[], Connection], handshakes: Handshakes | None
+) -> Callable[[], object]:
+    """Accepts connections from now on; returns what ends that."""
+    if handshakes is None:
+        return (await asyncio.get_running_loop().create_server(make, sock=listener, backlog=BACKLOG)).close
+    listener.setblocking(False)
+    listener.listen(BACKLOG)
+    return asyncio.create_task(handshakes.accept(listener)).cancel
 
 
 async def watch(connections: set[Connection], seconds: float = TICK) -> None:

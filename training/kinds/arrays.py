@@ -103,7 +103,7 @@ class Arrays(Kind):
             with stage("fitting PCA"):
                 pca = evaluation.baseline(data, model.k, model.scaling)
             if pca:
-                model.start_as_pca(pca)
+                zoo.start_as_pca(model, pca)
         if model.head.weights[-1].shape[0] != math.prod(model.shape) * model.likelihood.parameters:  # it is a convolution
             model.center(next(data.train.batches())["x"])
 

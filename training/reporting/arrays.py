@@ -10,7 +10,7 @@ from training import files
 from training.data.splits import Data
 from training.evaluation import arrays as evaluation
 from training.evaluation import latents
-from training.reporting import pictures
+from training.reporting import pictures, plane
 from training.reporting.page import Entry
 from training.run import Run
 
@@ -86,12 +86,12 @@ def _learning_curve(history: list[dict[str, float]], metrics: dict[str, float]) 
 
 
 def _codes(model: zoo.Autoencoder, data: Data, shades: Shades, x: np.ndarray, codes: np.ndarray, labels: Labels) -> Entry:
-    plane = f"the two leading principal components of its {model.k} dimensions" if model.k > 2 else "the code space"
+    space = f"the two leading principal components of its {model.k} dimensions" if model.k > 2 else "the code space"
     return Entry(
         "codes",
         "The codes of the data",
-        f"Every test example at the position of its code in {plane}.",
-        pictures.codes_in_the_plane(shades(x), codes, labels, data.classes),
+        f"Every test example at the position of its code in {space}.",
+        plane.embedding(shades(x), codes, labels, data.classes),
     )
 
 
@@ -226,7 +226,7 @@ def _clusters(
         "Clusters",
         f"k-means with {count} clusters, fitted to the training codes without labels; the test codes are shown"
         + (", in the colour of the most common class of their cluster." if labels is not None else "."),
-        pictures.clusters(codes, assigned, centres, captions, colours),
+        plane.clusters(codes, assigned, centres, captions, colours),
     )
 
 

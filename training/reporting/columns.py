@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.reporting import pictures
+from training.reporting import pictures, plane
 from training.reporting.pictures import DATA, MODEL, PCA, QUIET
 from zoo import dates
 
@@ -237,7 +237,7 @@ def maps(positions: np.ndarray, colourings: Sequence[Colouring], axes: tuple[str
     down = -(-len(colourings) // across)
     figure = pictures.sheet(6.4 * across, 4.6 * down)
     panels = figure.subplots(down, across, squeeze=False)
-    low, high = pictures.frame(positions, outermost=0.003 if len(positions) > 1_000 else 0.0)
+    low, high = plane.frame(positions, outermost=0.003 if len(positions) > 1_000 else 0.0)
     dots = float(np.clip(20_000 / max(len(positions), 1), 5, 22))
     for ax in panels.flat[len(colourings) :]:
         ax.axis("off")

@@ -6,15 +6,12 @@ drawn as ink on paper: 0 is white and 1 is black.
 
 import io
 import logging
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
-from PIL import Image
 
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it prints a message about its cache
 
@@ -25,51 +22,12 @@ QUIET = "#868d99"  # secondary marks
 CLASSES = (
     "#0a8ffc", "#ff4b12", "#772800", "#7c92ac", "#1b018f", "#c18068", "#264781", "#000023", "#6f3e48", "#0b2af1",
 )  # fmt: skip
-NAMED = 20  # most classes with a label
 MARKERS = "osD^vPX<>p"  # of clusters and curves, in addition to their colours
-CANVAS = 1500  # width and height, in pixels, of the picture of the codes
-THUMBNAIL = 40  # width and height of a thumbnail, in pixels
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
     """Whether examples of this shape are drawn as images."""
     return len(shape) == 3 and shape[-1] in (1, 3) and min(shape[:2]) > 1
-
-
-def plane(codes: np.ndarray) -> np.ndarray:
-    """Positions `(n, 2)` of codes `(n, k)`: the codes for k = 2, padded with zeros for k = 1, otherwise their two leading
-    principal components."""
-    if codes.shape[1] == 2:
-        return codes
-    if codes.shape[1] == 1:
-        return np.concatenate([codes, np.zeros_like(codes)], axis=1)
-    centred = codes - codes.mean(axis=0)
-    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-
-
-def codes_in_the_plane(
-    x: np.ndarray, codes: np.ndarray, labels: np.ndarray | None = None, classes: Sequence[str] | None = None
-) -> Figure:
-    """Every example at the position of its code, coloured by class: as a thumbnail if there is room, otherwise as a dot."""
-    figure, axes = _single(9, 9)
-    positions = plane(codes)
-    low, high = frame(positions)
-    inside = np.all((positions >= low) & (positions <= high), axis=1)
-    colours = _colours(labels, len(codes))
-    axes.scatter(*positions.T, s=4, c=colours, linewidths=0, zorder=1)
-    if is_image(x.shape[1:]):
-        spots = (positions - low) / (high - low) * (CANVAS - THUMBNAIL)  # lower left corners, pixels
-        shown = [i for i in np.flatnonzero(inside) if not np.isnan(spots[i]).any()]
-        canvas = _thumbnails(x, spots.astype(int), colours, _apart(spots, shown))
-        axes.imshow(canvas, extent=(low[0], high[0], low[1], high[1]), aspect="auto", zorder=2)
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[])
-    axes.set_xlabel("first code dimension" if codes.shape[1] <= 2 else "first principal component of the codes")
-    axes.set_ylabel("second code dimension" if codes.shape[1] <= 2 else "second principal component of the codes")
-    if labels is not None:
-        _legend(axes, labels, classes)
-        for label in np.unique(labels)[:NAMED]:
-            _name(axes, np.median(positions[labels == label], axis=0), classes[label] if classes else str(label), colour(label))
-    return figure
 
 
 def reconstructions(x: np.ndarray, rows: dict[str, np.ndarray]) -> Figure:
@@ -120,7 +78,7 @@ def learning_curve(
 
 def lines(series: dict[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
     """Curves `(x, y)` by name."""
-    figure, axes = _single(8, 4.2)
+    figure, axes = single(8, 4.2)
     for i, (name, (x, y)) in enumerate(series.items()):
         axes.plot(x, y, marker=MARKERS[i % len(MARKERS)], ms=5, lw=1.6, color=(MODEL, PCA, DATA)[i % 3], label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -148,7 +106,7 @@ def confusion(targets: np.ndarray, answers: np.ndarray, classes: tuple[str, ...]
     count = len(classes)
     table = np.bincount(targets * count + answers, minlength=count * count).reshape(count, count)
     size = max(4.0, min(0.5 * count, 14.0))
-    figure, axes = _single(size + 1, size)
+    figure, axes = single(size + 1, size)
     shades = np.log1p(table)
     axes.imshow(shades, cmap="Blues")
     if count <= 20:
@@ -164,7 +122,7 @@ def confusion(targets: np.ndarray, answers: np.ndarray, classes: tuple[str, ...]
 
 def scatter(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
     """Points, and the line where both coordinates are equal."""
-    figure, axes = _single(5.5, 5.5)
+    figure, axes = single(5.5, 5.5)
     axes.scatter(x, y, s=6, color=MODEL, alpha=0.35, linewidths=0)
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     axes.plot(ends, ends, color=DATA, lw=1, ls=":")
@@ -175,42 +133,11 @@ def scatter(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
 
 def active_units(variances: np.ndarray, limit: float) -> Figure:
     """Bars for variances `(k,)`, the largest first, and the limit below which a unit is not active."""
-    figure, axes = _single(max(5.0, min(0.22 * len(variances), 14.0)), 3.4)
+    figure, axes = single(max(5.0, min(0.22 * len(variances), 14.0)), 3.4)
     variances = np.sort(variances)[::-1]
     axes.bar(np.arange(1, len(variances) + 1), variances, color=np.where(variances > limit, MODEL, QUIET))
     axes.axhline(limit, color=DATA, lw=1, ls=":")
     axes.set(xlabel="code dimensions", ylabel="variance of the mean", yscale="log")
-    return figure
-
-
-def clusters(codes: np.ndarray, assigned: np.ndarray, centres: np.ndarray, captions: list[str], colours: list[str]) -> Figure:
-    """Numbered clusters in the plane, and next to them their decoded centres.
-
-    Args:
-        codes: `(n, k)`.
-        assigned: the cluster of each code, `(n,)`, from 0 to c − 1.
-        centres: decoded, `(c, *shape)`.
-        captions, colours: of the clusters; several clusters may have the same colour.
-    """
-    figure = sheet(11, 5.6)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
-    axes = left.subplots()
-    frameless(axes)
-    positions = plane(codes)
-    low, high = frame(positions)
-    columns = min(5, len(centres))
-    grid = right.subplots(-(-len(centres) // columns), columns, squeeze=False)
-    for ax in grid.flat:
-        ax.axis("off")
-    for i, (ax, centre, caption) in enumerate(zip(grid.flat, centres, captions, strict=False)):
-        places = positions[assigned == i]
-        axes.scatter(*places.T, s=12, color=colours[i], marker=MARKERS[i % len(MARKERS)], linewidths=0)
-        if len(places):
-            _name(axes, np.median(places, axis=0), str(i + 1), colours[i])
-        draw(ax, centre)
-        ax.set_title(f"{i + 1}: {caption}", fontsize=8, color=colours[i])
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], title="codes, by cluster")
-    right.suptitle("decoded cluster centres", fontsize=11)
     return figure
 
 
@@ -281,7 +208,7 @@ def samples(x: np.ndarray, columns: int = 12, captions: list[str] | None = None)
 
 def architecture(stages: list[tuple[str, int, str]], weights: int) -> Figure:
     """The network as a chain of bars (caption, units, colour); the height of a bar grows with the logarithm of its units."""
-    figure, axes = _single(max(6.0, 1.15 * len(stages)), 3.6)
+    figure, axes = single(max(6.0, 1.15 * len(stages)), 3.6)
     heights = [0.35 + np.log2(1 + units) / 6 for _, units, _ in stages]
     for i, ((caption, units, colour), height) in enumerate(zip(stages, heights, strict=True)):
         axes.bar(i, height, width=0.42, bottom=-height / 2, color=colour, zorder=2)
@@ -320,62 +247,6 @@ def draw(axes: Axes, example: np.ndarray) -> None:
         axes.set(xticks=[], yticks=[])
 
 
-def _apart(spots: np.ndarray, candidates: list[int]) -> list[int]:
-    """The candidates, in order, whose thumbnails do not overlap with those of earlier ones."""
-    chosen, cells = [], {}
-    for i in candidates:
-        column, row = (spots[i] // THUMBNAIL).astype(int)
-        around = [cells.get((column + a, row + b)) for a in (-1, 0, 1) for b in (-1, 0, 1)]
-        if all(j is None or np.abs(spots[i] - spots[j]).max() >= THUMBNAIL for j in around):
-            cells[column, row] = i
-            chosen.append(i)
-    return chosen
-
-
-def _thumbnails(x: np.ndarray, spots: np.ndarray, colours: np.ndarray, chosen: list[int]) -> np.ndarray:
-    """An RGBA canvas with the chosen examples; grey ones have the colour of their class, with the ink as opacity."""
-    canvas = np.zeros((CANVAS, CANVAS, 4))
-    for i in chosen:
-        pixels = np.stack([_resized(x[i, :, :, c]) for c in range(x.shape[-1])], axis=-1)
-        patch = np.ones((THUMBNAIL, THUMBNAIL, 4))
-        if x.shape[-1] == 3:
-            patch[..., :3] = pixels
-        else:
-            patch[..., :3], patch[..., 3:] = colours[i][:3], pixels
-        column, row = spots[i]
-        canvas[CANVAS - row - THUMBNAIL : CANVAS - row, column : column + THUMBNAIL] = patch
-    return canvas
-
-
-def _resized(channel: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(channel.clip(0, 1).astype("float32"))
-    return np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
-
-
-def frame(positions: np.ndarray, outermost: float = 0.003) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corners of a frame around all but the outermost points, a share of them on each side."""
-    low, high = np.quantile(positions, (outermost, 1 - outermost), axis=0)
-    margin = 0.04 * (high - low) + 1e-6
-    return low - margin, high + margin
-
-
-def _colours(labels: np.ndarray | None, count: int) -> np.ndarray:
-    return to_rgba_array([colour(int(i)) for i in (labels if labels is not None else np.zeros(count))])
-
-
-def _name(axes: Axes, place: np.ndarray, name: str, colour: str) -> None:
-    """Writes a name on a white label in the plane, so that it is legible and not mistaken for data."""
-    label = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 1.2}
-    axes.annotate(name, place, ha="center", va="center", fontsize=10, fontweight="bold", color=colour, bbox=label, zorder=3)
-
-
-def _legend(axes: Axes, labels: np.ndarray, classes: Sequence[str] | None) -> None:
-    for i in np.unique(labels)[:NAMED]:
-        axes.scatter([], [], color=colour(i), label=classes[i] if classes else str(i))
-    columns = min(10, len(np.unique(labels)))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.06), ncols=columns, frameon=False, handletextpad=0.1)
-
-
 def _paper(examples: np.ndarray) -> float:
     """The value of empty pixels: no ink, or white."""
     return 0.0 if examples.shape[-1] == 1 else 1.0
@@ -396,7 +267,8 @@ def sheet(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=130, layout="constrained", facecolor="white")
 
 
-def _single(width: float, height: float) -> tuple[Figure, Axes]:
+def single(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of this size in inches with one pair of axes."""
     figure = sheet(width, height)
     axes = figure.subplots()
     frameless(axes)

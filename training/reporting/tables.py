@@ -12,7 +12,7 @@ from training.data.targets import ANSWER
 from training.evaluation.arrays import numpy
 from training.evaluation.targets import SHARES
 from training.evaluation.trends import trends
-from training.reporting import columns, pictures, schemas
+from training.reporting import columns, pictures, plane, schemas
 from training.reporting.page import Entry, Table
 from training.run import Run
 from zoo import dates
@@ -123,7 +123,7 @@ def _map(run: Run, model: zoo.TableAutoencoder, data: Tables) -> Entry:
                 codes.append(saved[f"{name}_codes"][_places(split, left)])
                 cells.append(np.concatenate([rows[ANSWER][:, None], rows["x"]], axis=1) if data.target else rows["x"])
     cells, codes = np.concatenate(cells), np.concatenate(codes)
-    positions = pictures.plane(codes)
+    positions = plane.positions(codes)
     components = f"the two leading principal components of its {model.k} dimensions"
     word = "principal component" if model.k > 2 else "code dimension"
     first = f" by {next(iter(data.target))}, and" if data.target else ""

@@ -20,13 +20,12 @@ import numpy as np
 
 from zoo.arguments import require_whole
 from zoo.autoencoder import Autoencoder
-from zoo.bottlenecks import LOG_VARIANCE, Deterministic, Gaussian
+from zoo.bottlenecks import LOG_VARIANCE, Deterministic
 from zoo.coding import codes, curves, networks
 from zoo.coding.cells import Cells
 from zoo.coding.levels import Levels
 from zoo.coding.mode import Mode
 from zoo.coding.stack import BIT, Distribution, Stack
-from zoo.likelihoods import Discrete
 from zoo.mixed import Mixed
 from zoo.rows import Raw
 
@@ -216,24 +215,6 @@ def _in_order(found: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     drawn = np.empty_like(found)
     np.put_along_axis(drawn, np.argsort(~first, axis=0, kind="stable")[..., None], found, axis=0)
     return drawn
-
-
-def require_lossless(model: Autoencoder) -> None:
-    """Raises ValueError unless data can be compressed with a model without loss."""
-    wrong = None
-    if not isinstance(model, Autoencoder):
-        wrong = f"a {type(model).__name__}"
-    elif not isinstance(model.likelihood, Discrete | Mixed):
-        wrong = f"{type(model.likelihood).__name__}, which gives no probabilities of levels"
-    elif not isinstance(model.bottleneck, Gaussian | Deterministic):
-        wrong = f"a {type(model.bottleneck).__name__} bottleneck"
-    elif model.scaling is not None:
-        wrong = f"{type(model.scaling).__name__} before the encoder"
-    if wrong:
-        raise ValueError(
-            f"Expected an autoencoder with codes in R^k and a likelihood of levels or of columns, such as Bernoulli, "
-            f"DiscretizedGaussian or Mixed, to compress without loss. Received: {wrong}. Try --lossy (lossy=True)."
-        )
 
 
 def _network(model: Autoencoder, name: str) -> networks.Network:
