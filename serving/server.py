@@ -101,10 +101,10 @@ def serve_here(
         if addresses:
             reload = functools.partial(_replace, models)
             reload = member.replacing(reload) if member else reload
-            methods = service.Service(models, reload, options.enable_serialization_as_tensor_content)
-            started = server.start(methods, addresses, _grpc_settings(options, credentials, tokens))
+            make = functools.partial(service.Service, models, reload, as_content=options.enable_serialization_as_tensor_content)
+            started = server.Server(make, addresses, _grpc_settings(options, credentials, tokens))
             ending = functools.partial(started.stop, GRACE)
-            stack.callback(lambda: started.stop(GRACE).wait())
+            stack.callback(lambda: started.stop(GRACE).result())
         _run(answer, listeners, functools.partial(ready, sorted(models.names)), ending)
     end.begin()
 

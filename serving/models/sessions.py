@@ -69,6 +69,8 @@ class Session:
 
 def has_loops(path: pathlib.Path, tags: Sequence[str] = ("serve",)) -> bool:
     """Whether the default signature of a SavedModel has loops, by its file alone; False where that cannot be read."""
+    if not (path / "saved_model.pb").is_file():
+        return False
     try:
         saved = SavedModel.FromString((path / "saved_model.pb").read_bytes())
     except (OSError, DecodeError):

@@ -16,10 +16,10 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse,
 
 from serving import metrics
 from serving.models import inference, schemas
-from serving.models.batcher import Batcher
 from serving.models.models import Models
 from serving.models.serialized import INPUT
 from serving.models.servable import Servable
+from serving.models.steps import Steps
 from serving.rest import binary_tensors, bodies, json_examples, json_tensors, openapi, pictures
 from serving.rest.bodies import LARGE, QUICK
 from serving.rest.budget import BODIES, Share
@@ -62,7 +62,7 @@ class Application:
     ):
         self.models, self.timeout = models, timeout
         self._cors, self._observer = CORS if cors else b"", observer
-        self._waiting: set[Batcher] = set()
+        self.steps = Steps()
         self._open: dict[_Call, None] = {}  # calls that have begun, the oldest first
         self._timed = False  # whether a timer runs for the oldest
         self._pages: dict[str, Callable[[], Response]] = {
@@ -169,17 +169,6 @@ class Application:
                 break
             call.expire()
 
-    def step_soon(self, batcher: Batcher) -> None:
-        """Lets a batcher take a step once all requests of this iteration of the event loop are queued."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._step)
-        self._waiting.add(batcher)
-
-    def _step(self) -> None:
-        waiting, self._waiting = self._waiting, set()
-        for batcher in waiting:
-            batcher.step_if_quick()
-
 
 class _Call:
     """One call of a model: it is read, queued, run in a batch, and its outputs are written.
@@ -201,7 +190,7 @@ class _Call:
             batcher = self._endpoint.batcher
             batcher.enqueue(self._endpoint.task(self._values, self._done, self._is_wanted))
             self._application.begin(self)
-            self._application.step_soon(batcher)
+            self._application.steps.soon(batcher)
         except bodies.TooLarge:
             self.start_beside()
         except Exception as error:

@@ -10,27 +10,27 @@ from serving.tokens import Tokens
 HEALTH = "/grpc.health.v1.Health/"  # probes have no tokens
 
 
-class Authentication(grpc.ServerInterceptor):
+class Authentication(grpc.aio.ServerInterceptor):
     """Refuses calls without one of the tokens, before their messages are read."""
 
     def __init__(self, tokens: Tokens):
         self._tokens = tokens
 
-    def intercept_service(self, continuation: Callable, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    async def intercept_service(self, continuation: Callable, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         if details.method.startswith(HEALTH):
-            return continuation(details)
+            return await continuation(details)
         try:
             self._tokens.require(dict(details.invocation_metadata).get("authorization", "").encode())
         except RequestError as error:
-            return _refusal(error.message, continuation(details))
-        return continuation(details)
+            return _refusal(error.message, await continuation(details))
+        return await continuation(details)
 
 
 def _refusal(message: str, handler: grpc.RpcMethodHandler | None) -> grpc.RpcMethodHandler:
     """A handler that refuses a call of the same kind."""
 
-    def refuse(_request, context: grpc.ServicerContext):
-        context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
+    async def refuse(_request, context: grpc.aio.ServicerContext) -> None:
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, message)
 
     make = grpc.unary_unary_rpc_method_handler
     if handler is not None and handler.request_streaming:

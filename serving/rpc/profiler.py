@@ -4,9 +4,12 @@
 on all addresses of the machine, on a port of its own.
 """
 
+import functools
 import os
 import tempfile
 import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
 
 import grpc
 from tensorflow.tsl.profiler.protobuf.profiler_options_pb2 import ProfileOptions
@@ -14,7 +17,8 @@ from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 
 from serving.protobufs import declared
 from serving.quiet import tensorflow as tf
-from serving.status import Code, RequestError, invalid, request_error
+from serving.rpc.calls import beside, handler, parsed
+from serving.status import Code, RequestError, invalid
 
 SERVICE = "tensorflow.ProfilerService"
 LONGEST = 3_600_000  # milliseconds of one trace
@@ -38,14 +42,18 @@ _MESSAGES = declared(
 
 
 class Profiler:
-    """The service; one trace at a time, which is written to the folder that the request names."""
+    """The service; one trace at a time, which is written to the folder that the request names.
 
-    def __init__(self):
-        self._tracing = threading.Lock()
+    Args:
+        threads: trace and write.
+    """
+
+    def __init__(self, threads: Executor):
+        self._threads, self._tracing = threads, threading.Lock()
         self._sessions: dict[str, threading.Event] = {}  # ends traces early
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """The handler of the service, for a `grpc.Server`."""
+        """The handler of the service, for a `grpc.aio.Server`."""
         methods = {
             "Profile": self._method(self._profile, "ProfileRequest"),
             "Terminate": self._method(self._terminate, "TerminateRequest"),
@@ -53,18 +61,12 @@ class Profiler:
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def _method(self, method, request: str) -> grpc.RpcMethodHandler:
-        def answer(message, context: grpc.ServicerContext):
-            try:
-                return method(message, context)
-            except Exception as error:
-                problem = request_error(error)
-                context.abort({code.value[0]: code for code in grpc.StatusCode}[problem.code], problem.message)
+        def work(message: bytes, until: Callable) -> bytes:
+            return method(parsed(_MESSAGES[request], message), until).SerializeToString()
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer, _MESSAGES[request].FromString, lambda response: response.SerializeToString()
-        )
+        return handler(functools.partial(beside, self._threads, work))
 
-    def _profile(self, request, context: grpc.ServicerContext):
+    def _profile(self, request, until: Callable):
         if not 0 < request.duration_ms <= LONGEST:
             raise invalid(f"Expected a duration of 1 to {LONGEST} ms. Received: {request.duration_ms}.")
         if request.session_id in ("", ".", "..") or os.sep in request.session_id:
@@ -72,7 +74,7 @@ class Profiler:
         if not self._tracing.acquire(blocking=False):
             raise RequestError(Code.ALREADY_EXISTS, "Expected one trace at a time. Received: another. Try later.")
         ended = self._sessions[request.session_id] = threading.Event()
-        context.add_callback(ended.set)
+        until(ended.set)
         try:
             return _MESSAGES["ProfileResponse"](empty_trace=_trace(request, ended))
         finally:

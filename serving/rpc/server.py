@@ -1,6 +1,11 @@
 """The gRPC server: the services on their addresses, with health checks, reflection and tracing."""
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+import contextlib
+import functools
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import grpc
@@ -53,14 +58,57 @@ def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
     return tuple(arguments)
 
 
-def start(service: Service, addresses: list[str], settings: Settings) -> grpc.Server:
-    """Starts a gRPC server at `addresses`, HOST:PORT or unix:PATH.
+class Server:
+    """A gRPC server in an event loop of its own, which runs in another thread.
+
+    Args:
+        make: the methods of both services, for threads that do what would hold up the event loop.
+        addresses: HOST:PORT or unix:PATH.
 
     Raises:
-        ValueError: one of them is taken, or cannot be listened on; no thread.
+        ValueError: an address is taken, or cannot be listened on; no thread.
     """
-    if settings.threads < 1:
-        raise ValueError(f"Expected at least one thread. Received: --grpc_max_threads={settings.threads}. Try leaving it out.")
+
+    def __init__(self, make: Callable[[Executor], Service], addresses: list[str], settings: Settings):
+        if settings.threads < 1:
+            raise ValueError(
+                f"Expected at least one thread. Received: --grpc_max_threads={settings.threads}. Try leaving it out."
+            )
+        service = make(ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc"))
+        started, self._ended = Future(), Future()
+        run = functools.partial(self._run, service, addresses, settings, started)
+        threading.Thread(target=run, name="grpc events", daemon=True).start()
+        self._loop, self._grace = started.result()
+
+    def stop(self, grace: float) -> Future:
+        """Refuses new calls, and ends after those that have begun, or after `grace` seconds; done when it has ended."""
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            self._loop.call_soon_threadsafe(lambda: self._grace.done() or self._grace.set_result(grace))
+        return self._ended
+
+    def _run(self, *arguments) -> None:
+        try:
+            asyncio.run(_serve(*arguments))
+        finally:
+            self._ended.set_result(None)
+
+
+async def _serve(service: Service, addresses: list[str], settings: Settings, started: Future) -> None:
+    """Serves until the future that it gives to `started`, with its event loop, has the seconds of grace."""
+    grace = asyncio.get_running_loop().create_future()
+    try:
+        server = _made(service, settings)
+        for address in addresses:
+            _listen(server, address, settings.credentials)
+        await server.start()
+    except Exception as error:
+        started.set_exception(error)
+        return
+    started.set_result((asyncio.get_running_loop(), grace))
+    await server.stop(await grace)
+
+
+def _made(service: Service, settings: Settings) -> grpc.aio.Server:
     options = [
         ("grpc.max_receive_message_length", LIMIT),
         ("grpc.max_send_message_length", LIMIT),
@@ -68,22 +116,18 @@ def start(service: Service, addresses: list[str], settings: Settings) -> grpc.Se
         *settings.arguments,
     ]
     interceptors = [Authentication(settings.tokens)] if settings.tokens else []
-    threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc")
-    server = grpc.server(threads, options=options, interceptors=interceptors)
+    server = grpc.aio.server(service.threads, options=options, interceptors=interceptors)
     server.add_generic_rpc_handlers(service.handlers())
     if settings.healthcheck:
         health_pb2_grpc.add_HealthServicer_to_server(Health(service.models), server)
     if settings.profiler:
-        server.add_generic_rpc_handlers([Profiler().handler()])
+        server.add_generic_rpc_handlers([Profiler(service.threads).handler()])
     names = [*SERVICES, *([_HEALTH] if settings.healthcheck else []), reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
-    for address in addresses:
-        _listen(server, address, settings.credentials)
-    server.start()
     return server
 
 
-def _listen(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None) -> None:
+def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> None:
     try:
         server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError:

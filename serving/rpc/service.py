@@ -1,11 +1,16 @@
 """The gRPC front end: TensorFlow Serving's PredictionService and ModelService."""
 
+import asyncio
+import contextlib
+import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 
 import grpc
 import numpy as np
+from google.protobuf.message import Message
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -20,15 +25,18 @@ from tensorflow_serving.apis import (
 from serving import metrics
 from serving.models.configuration import checked
 from serving.models.models import Models
-from serving.models.servable import Endpoint, TensorSpec
+from serving.models.servable import Endpoint, Servable, TensorSpec
+from serving.models.steps import Steps
 from serving.quiet import tensorflow as tf
+from serving.rpc.calls import beside, handler, parsed
 from serving.rpc.health import SERVICES
 from serving.rpc.inference import Inference
 from serving.rpc.specs import answered, model_of, wanted
 from serving.status import Code, RequestError, invalid, request_error
 
 LIMIT = (1 << 31) - 1  # greatest size of a message in bytes
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+LARGE = 1 << 18  # bytes of tensors that are copied as they are, above which threads take over from the event loop
+QUICK = 1 << 14  # the same of tensors whose values are read or written one by one
 _RAW = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # fields of a TensorProto that are packed as the array is
 _CONTENT = 4  # `tensor_content`
 _VALUES = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}
@@ -39,18 +47,19 @@ class Service:
 
     Args:
         reload: is called with a new configuration, serialized.
+        threads: do what would hold up the event loop.
         as_content: whether responses use `tensor_content` instead of `float_val` and the like.
     """
 
-    def __init__(self, models: Models, reload: Callable[[bytes], None], as_content: bool = False):
-        self.models, self._reload, self._as_content = models, reload, as_content
-        self._inference = Inference(models)
+    def __init__(self, models: Models, reload: Callable[[bytes], None], threads: Executor, as_content: bool = False):
+        self.models, self._reload, self.threads, self._as_content = models, reload, threads, as_content
+        self._inference, self._steps = Inference(models), Steps()
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """The handlers of both services, for a `grpc.Server`."""
+        """The handlers of both services, for a `grpc.aio.Server`."""
         inference = self._inference
         prediction_service = {
-            "Predict": self._handler(self.predict, predict_pb2.PredictRequest, bytes),
+            "Predict": handler(self._predict),
             "Classify": self._handler(inference.classify, classification_pb2.ClassificationRequest),
             "Regress": self._handler(inference.regress, regression_pb2.RegressionRequest),
             "MultiInference": self._handler(inference.infer, inference_pb2.MultiInferenceRequest),
@@ -65,40 +74,66 @@ class Service:
             for name, methods in zip(SERVICES, (prediction_service, model_service), strict=True)
         ]
 
-    def _handler(self, method: Callable, request: type, serializer: Callable | None = None):
-        def answer(message, context: grpc.ServicerContext):
-            start, code = time.perf_counter(), Code.OK
-            try:
-                return method(message, context.add_callback)
-            except Exception as error:
-                problem = request_error(error)
-                code = problem.code
-                context.abort(_CODES[code], problem.message)
-            finally:
-                name = model_of(message)
-                if name in self.models.names:
-                    metrics.record(name, method.__name__, "GRPC", code, time.perf_counter() - start)
+    def _handler(self, method: Callable, kind: type[Message]) -> grpc.RpcMethodHandler:
+        def work(message: bytes, until: Callable) -> bytes:
+            request = parsed(kind, message)
+            with self._counted(request, method.__name__):
+                return method(request, until).SerializeToString()
 
-        serializer = serializer or (lambda response: response.SerializeToString())
-        return grpc.unary_unary_rpc_method_handler(answer, request.FromString, serializer)
+        return handler(functools.partial(beside, self.threads, work))
 
-    def predict(self, request: predict_pb2.PredictRequest, until: Callable) -> bytes:
-        """Runs a signature; returns a serialized PredictResponse.
+    @contextlib.contextmanager
+    def _counted(self, request: Message, method: str) -> Iterator[None]:
+        """Counts one call, with its latency."""
+        start, code = time.perf_counter(), Code.OK
+        try:
+            yield
+        except asyncio.CancelledError:
+            code = Code.CANCELLED
+            raise
+        except Exception as error:
+            code = request_error(error).code
+            raise
+        finally:
+            if (name := model_of(request)) in self.models.names:
+                metrics.record(name, method, "GRPC", code, time.perf_counter() - start)
 
-        Args:
-            until: as in `Endpoint.run`; a call that was cancelled does not run.
+    async def _predict(self, message: bytes) -> bytes:
+        """A serialized PredictRequest to a serialized PredictResponse; what is small, in the event loop.
 
         Raises:
             RequestError: there is no such model, signature or input, or the model failed.
         """
+        if len(message) >= LARGE:
+            return await beside(self.threads, self._predict_blocking, message)
+        request = parsed(predict_pb2.PredictRequest, message)
+        if len(message) >= QUICK and not all(tensor.tensor_content for tensor in request.inputs.values()):
+            return await beside(self.threads, self._predict_blocking, message)
+        with self._counted(request, "predict"):
+            servable, endpoint = self._asked(request)
+            outputs = await self._steps.run(endpoint, _inputs(request, endpoint))
+            if sum(array.nbytes for array in outputs.values()) < (LARGE if _are_raw(outputs) else QUICK):
+                return self._response(request, servable, outputs)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.threads, self._response, request, servable, outputs)
+
+    def _predict_blocking(self, message: bytes, until: Callable) -> bytes:
+        request = parsed(predict_pb2.PredictRequest, message)
+        with self._counted(request, "predict"):
+            servable, endpoint = self._asked(request)
+            return self._response(request, servable, endpoint.run(_inputs(request, endpoint), until))
+
+    def _asked(self, request: predict_pb2.PredictRequest) -> tuple[Servable, Endpoint]:
+        """The version and the signature that a request asks for."""
         servable = self.models.get(**wanted(request))
         signature = request.model_spec.signature_name or "serving_default"
         endpoint = servable.endpoints.get(signature)
         if endpoint is None:
             raise RequestError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
-        values = _inputs(request, endpoint)
         _require_outputs(request, endpoint)
-        outputs = endpoint.run(values, until)
+        return servable, endpoint
+
+    def _response(self, request: predict_pb2.PredictRequest, servable: Servable, outputs: dict[str, np.ndarray]) -> bytes:
         parts = _field(2, [answered(request.model_spec, servable).SerializeToString()])
         for name in list(request.output_filter) or outputs:
             parts += _field(1, _field(1, [name.encode()]) + _field(2, _tensor(outputs[name], self._as_content)))
@@ -185,6 +220,11 @@ def _array(name: str, tensor: TensorProto, spec: TensorSpec) -> np.ndarray:
         return tf.make_ndarray(tensor)
     except (ValueError, TypeError) as problem:
         raise invalid(f"Expected as many values as the shape of input {name} has. Received: {problem}.") from None
+
+
+def _are_raw(outputs: dict[str, np.ndarray]) -> bool:
+    """Whether outputs are written as they lie in memory."""
+    return all(array.dtype in _RAW for array in outputs.values())
 
 
 def _tensor(array: np.ndarray, as_content: bool) -> list:
