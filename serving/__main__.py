@@ -34,7 +34,7 @@ FLAGS = {
     "load_retry_interval_micros": "microseconds between retries",
     "grpc_socket_path": "path of a Unix socket for gRPC, besides the port",
     "grpc_channel_arguments": "gRPC's own settings: NAME=VALUE,NAME=VALUE",
-    "grpc_max_threads": "gRPC calls at the same time",
+    "grpc_max_threads": "threads for gRPC calls that are large, or other than Predict",
     "use_alts_credentials": "Google's ALTS for gRPC",
     "enable_grpc_healthcheck_service": "the standard health service of gRPC",
     "enable_profiler": "TensorFlow's ProfilerService: traces for TensorBoard, written where the client says",

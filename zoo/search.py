@@ -7,6 +7,7 @@ search stops when every row has ended.
 
 from collections.abc import Callable
 
+import numpy as np
 from keras import KerasTensor, ops
 
 from zoo.vocabulary import END, PAD, START, UNKNOWN
@@ -18,7 +19,7 @@ STRONGEST = 1000.0  # length penalty; the order of sequences is the same for all
 
 def greedy(step: Callable, cache: tuple, rows: int | KerasTensor, steps: int) -> tuple[KerasTensor, KerasTensor]:
     """The likeliest token at each step: tokens `(R, steps)`, padded after the end, and their log p `(R,)`."""
-    return _written(step, cache, rows, steps, lambda logits, t: ops.argmax(logits, axis=-1))
+    return _written(step, cache, rows, steps, lambda log_prob, t: (ops.argmax(log_prob, axis=-1), ops.max(log_prob, axis=-1)))
 
 
 def sample(
@@ -45,7 +46,8 @@ def sample(
         kept = (before < top_p) & ((rank < top_k) | (top_k <= 0)) | (rank == 0)
         gumbel = -ops.log(-ops.log(ops.take(draws, t, axis=1)))
         chosen = ops.argmax(ops.where(kept, logits, LOG_ZERO) + gumbel, axis=-1)
-        return ops.take_along_axis(token, chosen[:, None], axis=-1)[:, 0]
+        token = ops.take_along_axis(token, chosen[:, None], axis=-1)
+        return token[:, 0], ops.take_along_axis(log_prob, token, axis=-1)[:, 0]
 
     return _written(step, cache, rows, steps, choose)
 
@@ -107,9 +109,9 @@ def _rank(log_prob, length, length_penalty):
 def may_follow(t: KerasTensor, steps: int, size: int) -> KerasTensor:
     """Whether each of `size` = V tokens may be written at steps t `(…)`, booleans `(…, V)`: never one of `FORBIDDEN`, and at
     the last step only the end."""
-    token = ops.arange(size, dtype="int32")
-    written = ops.all(ops.not_equal(token[:, None], ops.convert_to_tensor(FORBIDDEN, "int32")), axis=1)
-    return written & (ops.equal(token, END) | (ops.cast(t, "int32")[..., None] < steps - 1))
+    token = np.arange(size, dtype="int32")
+    written = ~np.isin(token, FORBIDDEN)
+    return ops.logical_and(written, ops.logical_or(token == END, ops.cast(t, "int32")[..., None] < steps - 1))
 
 
 def possible(log_prob: KerasTensor) -> KerasTensor:
@@ -125,14 +127,12 @@ def _log_prob_allowed(logits, t, steps):
 def _written(
     step: Callable, cache: tuple, rows: int | KerasTensor, steps: int, choose: Callable
 ) -> tuple[KerasTensor, KerasTensor]:
-    """Runs the search whose token at each step is `choose(log_prob (R, V), t)`, `(R,)`."""
+    """Runs the search that takes at each step a token and its log p, both `(R,)`, from `choose(log_prob (R, V), t)`."""
 
     def body(t, token, written, score, ended, cache):
         logits, cache = step(token, t, cache)
-        log_prob = _log_prob_allowed(logits, t, steps)
-        token = ops.cast(choose(log_prob, t), "int32")
-        gained = ops.take_along_axis(log_prob, token[:, None], axis=1)[:, 0]
-        token = ops.where(ended, PAD, token)
+        token, gained = choose(_log_prob_allowed(logits, t, steps), t)
+        token = ops.where(ended, PAD, ops.cast(token, "int32"))
         score = score + ops.where(ended, 0.0, gained)
         return t + 1, token, _put(written, token, t, steps), score, ended | ops.equal(token, END), cache
 
@@ -178,4 +178,4 @@ def _rows(part, row):
 
 def _put(written, token, t, steps):
     """Tokens `(…, steps)` with `token` `(…)` at step t."""
-    return ops.where(ops.arange(steps) == t, token[..., None], written)
+    return ops.where(ops.equal(np.arange(steps, dtype="int32"), t), token[..., None], written)

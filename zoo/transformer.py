@@ -376,13 +376,14 @@ class Transformer(Model):
         attended = [block.attention_source.keys_values(states, source_angles) for block in self.decoder]
         rows = ops.shape(states)[0]
         first = ops.zeros((rows * self.heads, 0, self.width // self.heads), states.dtype)
-        table = self._table()  # before the loop
+        steps = self.target_vocabulary.length + 1
+        table, rotations = self._table(), ops.swapaxes(self._rotary_angles(steps), 0, 1)  # before the loop
 
         def step(token, t, cache):
             x = self._embedded(self.target_embedding, token, False)  # (R, width)
-            angles = rotary_angles(ops.cast(t, "float32")[None], self.width // self.heads)
-            times = ops.arange(cache[0][0].shape[1])
-            here, past = ops.equal(times, t)[None, :, None], (times <= t)[None, None]
+            angles = ops.take(rotations, t, axis=0)[:, None]  # (2, 1, width / heads)
+            times = np.arange(cache[0][0].shape[1], dtype="int32")
+            here, past = ops.equal(times[None, :, None], t), ops.less_equal(times[None, None], t)
             after = []
             for block, keys_values, before in zip(self.decoder, attended, cache, strict=True):
 
@@ -393,7 +394,7 @@ class Transformer(Model):
                 after.append(cached)
             return self._head(x, table), tuple(after)
 
-        return step, tuple((first, first) for _ in self.decoder), rows, self.target_vocabulary.length + 1
+        return step, tuple((first, first) for _ in self.decoder), rows, steps
 
     def _logits(self, source, target, training=None):
         return self._decode(*self._states(source, training), target, training)
