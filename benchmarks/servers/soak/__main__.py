@@ -67,10 +67,11 @@ def _soak(folder: pathlib.Path, requests: int) -> int:
 def _server(folder: pathlib.Path) -> Iterator[tuple[subprocess.Popen, str, str]]:
     """The server and its addresses over REST and gRPC; what it writes on stderr goes to the file `said`."""
     flags = [f"--model_config_file={folder / 'models.config'}", "--port=0", "--rest_api_port=0"]
-    flags += ["--file_system_poll_wait_seconds=0.25"]
+    flags += ["--file_system_poll_wait_seconds=0.25", "--end_with_stdin"]
     with (folder / "said").open("w") as said:
         command = [sys.executable, "-m", "serving", "serve", *flags]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said}
+        process = subprocess.Popen(command, text=True, **pipes)
     try:
         found = re.fullmatch(ADDRESSES, process.stdout.readline())
         if found is None:
