@@ -252,20 +252,18 @@ def test_a_server_that_nobody_stops_ends_with_the_program_even_if_that_is_killed
             time.sleep(0.05)
 
 
-def test_check_asks_every_verb_whatever_proxies_there_are(run, capsys, monkeypatch):
+def test_check_asks_every_verb_of_the_latest_whatever_proxies_there_are_with_and_without_a_sample(
+    run, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    check(run.export)
-    printed = capsys.readouterr().out
-    assert all(verb in printed for verb in ("encode", "decode", "reconstruct", "generate", "score", "Server stopped."))
-
-
-def test_check_needs_no_sample_and_takes_the_latest(tmp_path, capsys):
     for version in (9, 10):
         export(MODELS["vectors"](), tmp_path, "bare", version)
+    (tmp_path / MODEL).symlink_to(run.export / MODEL)
     check(tmp_path)
-    printed = capsys.readouterr().out
-    assert "bare at http" in printed and "score" in printed
+    bare, sampled = capsys.readouterr().out.split(f"{MODEL} at http")
+    assert bare.startswith("bare at http") and "score" in bare
+    assert all(verb in sampled for verb in ("encode", "decode", "reconstruct", "generate", "score", "Server stopped."))
 
 
 def test_ctrl_c_ends_the_server_quietly(run):

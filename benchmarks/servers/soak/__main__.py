@@ -40,9 +40,8 @@ def main() -> int:
 
 def _soak(folder: pathlib.Path, requests: int) -> int:
     spawn = multiprocessing.get_context("spawn")
-    common = Common(
-        spawn.Barrier(len(CLIENTS) + 1), spawn.Value("q", requests), *(spawn.Array("q", len(FACTORS)) for _ in range(2))
-    )
+    oldest, newest = (spawn.Array("q", len(FACTORS)) for _ in range(2))
+    common = Common(spawn.Barrier(len(CLIENTS) + 1), spawn.Value("q", requests), oldest, newest)
     reloads = Reloads(folder, common)
     (folder / "models.config").write_text(str(reloads.config()))
     with _server(folder) as (server, rest, rpc):
@@ -50,7 +49,7 @@ def _soak(folder: pathlib.Path, requests: int) -> int:
         clients = [spawn.Process(target=run, args=(name, rest, rpc, common, results), daemon=True) for name in CLIENTS]
         for client in clients:
             client.start()
-        common.begin.wait(PATIENCE)
+        common.begin.wait(5 * PATIENCE)
         start = time.perf_counter()
         reloads.follow(rpc)
         memory = _watched(server.pid, common.left, requests, clients)
@@ -59,6 +58,8 @@ def _soak(folder: pathlib.Path, requests: int) -> int:
         reloads.stop()
     said = (folder / "said").read_text()
     problems = [line for line in said.splitlines() if any(word in line for word in ERRORS)]
+    if server.returncode:
+        problems.append(f"exit code {server.returncode}")
     return _report(requests, seconds, reloads, outcomes, memory, problems)
 
 
@@ -66,10 +67,11 @@ def _soak(folder: pathlib.Path, requests: int) -> int:
 def _server(folder: pathlib.Path) -> Iterator[tuple[subprocess.Popen, str, str]]:
     """The server and its addresses over REST and gRPC; what it writes on stderr goes to the file `said`."""
     flags = [f"--model_config_file={folder / 'models.config'}", "--port=0", "--rest_api_port=0"]
-    flags += ["--file_system_poll_wait_seconds=0.25"]
+    flags += ["--file_system_poll_wait_seconds=0.25", "--end_with_stdin"]
     with (folder / "said").open("w") as said:
         command = [sys.executable, "-m", "serving", "serve", *flags]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": said}
+        process = subprocess.Popen(command, text=True, **pipes)
     try:
         found = re.fullmatch(ADDRESSES, process.stdout.readline())
         if found is None:
@@ -84,7 +86,8 @@ def _watched(pid: int, left, requests: int, clients: list) -> list[tuple[float, 
     """Looks at the memory every second until the clients have ended: which part of the requests had been taken, and MB."""
     memory = []
     while any(client.is_alive() for client in clients) and left.value > 0:
-        memory.append((1 - left.value / requests, sum(map(_resident, _family(pid))) / 1e6))
+        with contextlib.suppress(OSError):  # a process has ended
+            memory.append((1 - left.value / requests, sum(map(_resident, _family(pid))) / 1e6))
         time.sleep(1)
     return memory
 
@@ -96,15 +99,14 @@ def _family(pid: int) -> list[int]:
 
 def _resident(pid: int) -> int:
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+    found = re.search(r"VmRSS:\s+(\d+)", status)
+    return 1024 * int(found[1]) if found else 0  # of one that has ended
 
 
 def _report(requests: int, seconds: float, reloads: Reloads, outcomes: dict[str, Outcome], memory: list, problems: list) -> int:
     answered = sum(len(outcome.seconds) for outcome in outcomes.values())
     failed = requests - answered
-    print(
-        f"{answered:,} requests answered in {seconds:,.0f} s, {answered / seconds:,.0f} a second, {failed:,} failed", flush=True
-    )
+    print(f"{answered:,} requests answered in {seconds:,.0f} s, {answered / seconds:,.0f} a second, {failed:,} failed")
     for name, outcome in outcomes.items():
         p50, p99 = 1e3 * np.percentile(outcome.seconds or [np.nan], (50, 99))
         print(f"{name}: {len(outcome.seconds):,}, p50 {p50:.1f} ms, p99 {p99:.1f} ms, {outcome.failed:,} failed")

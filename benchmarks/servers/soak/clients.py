@@ -50,8 +50,12 @@ class Outcome(NamedTuple):
 def run(name: str, rest: str, rpc: str, common: Common, results) -> None:
     """Asks until no requests are left, and puts an `Outcome` into the queue `results`."""
     client = _Client(CLIENTS[name], rest, rpc, common)
-    client.warm_up()
-    common.begin.wait(PATIENCE)
+    try:
+        client.warm_up()
+    except Exception:
+        common.begin.abort()  # none of the others needs to wait
+        raise
+    common.begin.wait(5 * PATIENCE)
     threads = [threading.Thread(target=client.ask, args=(f"{name} {number}",)) for number in range(CONNECTIONS)]
     for thread in threads:
         thread.start()

@@ -16,10 +16,8 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 INTERVAL = 1.0  # seconds between two reloads
 PATIENCE = 120  # seconds for a new version to be available
 BROKEN = 4  # every so many versions of the first model, one without its variables comes before
-CHOSEN, KEPT = (
-    len(FACTORS) - 1,
-    2,
-)  # the model whose versions the configuration chooses, and how many versions it and the second have
+CHOSEN = len(FACTORS) - 1  # the model whose versions the configuration names
+KEPT = 2  # versions that this and the second model have
 
 
 class Reloads(threading.Thread):
