@@ -13,15 +13,14 @@ import tensorflow as tf
 
 from training.fitting.cluster import Cluster
 
-START = 45  # seconds that JAX has to connect workers that have met
 HEARTBEAT = 10  # seconds after which a worker that gives no sign of life is taken to be dead
 
 
-def connect(cluster: Cluster) -> None:
-    """Connects this process to the others, which have met; nothing may have been computed before."""
+def connect(cluster: Cluster, seconds: int) -> None:
+    """Connects this process to the others, which have met, within some seconds; nothing may have been computed before."""
     import jax
 
-    limits = {"initialization_timeout": START, "heartbeat_timeout_seconds": HEARTBEAT}
+    limits = {"initialization_timeout": seconds, "heartbeat_timeout_seconds": HEARTBEAT}
     jax.distributed.initialize(cluster.addresses[0], len(cluster.addresses), cluster.index, **limits)
 
 

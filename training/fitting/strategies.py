@@ -1,7 +1,6 @@
 """Devices for training: one, all GPUs of a machine or of several, or a TPU; and the precision that suits them."""
 
 import contextlib
-import faulthandler
 import functools
 import os
 from collections.abc import Collection, Mapping
@@ -13,10 +12,15 @@ import tensorflow as tf
 from training.experiments.experiment import Experiment
 from training.experiments.names import near
 from training.fitting import cluster, processors, sharding
+from training.fitting.deadline import deadline
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 BACKENDS = {"tensorflow": STRATEGIES, "jax": ("auto", "one", "mirrored", "multiworker")}  # that have them
-START = 45  # seconds that TensorFlow has to connect workers that have met
+START = 45  # seconds in which workers that have met are connected: TensorFlow would wait without end for one that has died
+GONE = (
+    f"Expected all workers to start. Received: no connection to one of them within {START} seconds after they had met. "
+    "Try the same command on all of them."
+)
 AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16 arithmetic
 
 
@@ -169,16 +173,14 @@ def _parallel(name: str) -> contextlib.AbstractContextManager:
 
 @functools.cache
 def _connect() -> None:
-    sharding.connect(cluster.described())
+    with deadline(START, GONE):
+        sharding.connect(cluster.described(), 2 * START)  # at the end of its own time JAX would only abort
 
 
 @functools.cache
 def _multiworker() -> tf.distribute.Strategy:
-    faulthandler.dump_traceback_later(START, exit=True)  # TensorFlow waits without end, deaf to signals, for one that has died
-    try:
+    with deadline(START, GONE):
         return tf.distribute.MultiWorkerMirroredStrategy()
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 @functools.cache
