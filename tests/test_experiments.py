@@ -301,7 +301,19 @@ def test_layers_import_downwards_only():
         "reporting",
         "kinds",
     ]
-    order += ["workers", "prediction", "chooser", "commands", "tuning", "cards", "options", "launch", "__main__", "__init__"]
+    order += [
+        "workers",
+        "prediction",
+        "chooser",
+        "commands",
+        "trials",
+        "tuning",
+        "cards",
+        "options",
+        "launch",
+        "__main__",
+        "__init__",
+    ]
     for path in sorted((ROOT / "training").rglob("*.py")):
         here = path.relative_to(ROOT / "training").parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(path.read_text())):

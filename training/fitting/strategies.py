@@ -73,6 +73,12 @@ def chosen(name: str = "auto") -> str:
     return _best() if name == "auto" else name
 
 
+def local() -> str:
+    """The best strategy for the devices of this process alone, which may be one of several."""
+    several = keras.backend.backend() == "tensorflow" and len(tf.config.list_physical_devices("GPU")) > 1
+    return "mirrored" if several else "one"
+
+
 def connected() -> bool:
     """Whether this process is connected to other workers."""
     return _multiworker.cache_info().currsize + _connect.cache_info().currsize > 0
@@ -151,9 +157,7 @@ def _best() -> str:
         return "multiworker" if keras.backend.backend() == "jax" and cluster.described() else "one"
     if tf.config.list_physical_devices("TPU"):
         return "tpu"
-    if cluster.described():
-        return "multiworker"
-    return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
+    return "multiworker" if cluster.described() else local()
 
 
 # A process has only one strategy: the collectives of two would interfere, and connecting to a TPU clears it.
