@@ -147,7 +147,7 @@ def _searched_together(
     def check() -> None:
         if not restart:
             request.check(folder)
-        with files.beside(folder / REQUEST):  # can it be written?
+        with files.beside(folder / REQUEST if folder.exists() else folder):  # can it be written?
             pass
 
     facts = {name: json.dumps(value) for name, value in request.facts.items()}

@@ -184,8 +184,9 @@ def _called(cluster: Cluster, until: float) -> socket.socket:
 
 
 def _keep(connection: socket.socket, stack: contextlib.ExitStack) -> None:
-    """Lets a connection wait for as long as the other side, and its machine, are there. In the end it is shut down, also where a
-    thread reads from it."""
+    """Lets a connection wait for as long as the other side, and its machine, are there. In the end it is shut down, which also
+    ends a thread that reads from it.
+    """
     connection.settimeout(None)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in SILENCE.items():
