@@ -110,7 +110,7 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
-    parser.add_argument("--strategy", default="auto", help="auto, one, mirrored, multiworker or tpu (default: auto)")
+    parser.add_argument("--strategy", default="auto", help="auto, one, mirrored, multiworker, tpu or model (default: auto)")
     parser.add_argument("--restart", action="store_true", help="delete the existing run first")
     help = "seconds that workers wait for one another before they begin (default: 40)"
     parser.add_argument("--wait", type=float, default=40.0, help=help)

@@ -199,7 +199,7 @@ def _silent() -> Iterator[None]:
 
 
 def _no_trial(received: str) -> str:
-    return f"Expected a trial with a finite error. Received: {received}. Try lower values of --learning_rate."
+    return f"Expected a trial with a finite error. Received: {received.rstrip('.')}. Try lower values of --learning_rate."
 
 
 def _space(experiment: Experiment, choices: dict[str, str]) -> tuple[Experiment, dict[str, list]]:

@@ -14,8 +14,8 @@ from training.experiments.names import near
 from training.fitting import cluster, processors, sharding
 from training.fitting.deadline import deadline
 
-STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
-BACKENDS = {"tensorflow": STRATEGIES, "jax": ("auto", "one", "mirrored", "multiworker")}  # that have them
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu", "model")
+BACKENDS = {"tensorflow": STRATEGIES[:-1], "jax": ("auto", "one", "mirrored", "multiworker", "model")}  # that have them
 START = 45  # seconds in which workers that have met are connected: TensorFlow would wait without end for one that has died
 GONE = (
     f"Expected all workers to start. Received: no connection to one of them within {START} seconds after they had met. "
@@ -37,8 +37,8 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
 
     Args:
         name: `one`, a single device; `mirrored`, all GPUs or, without any, all logical CPU devices; `multiworker`, those of all
-            workers in `TF_CONFIG`, which have met (`training.workers`); `tpu`; `auto`, the best of these that there is, but
-            with JAX never `mirrored`.
+            workers in `TF_CONFIG`, which have met (`training.workers`); `tpu`; `model`, all devices, which share the weights,
+            not the batches; `auto`, the best of the others that there is, but with JAX never `mirrored`.
 
     Raises:
         ValueError: an unknown name, or a strategy that this backend or machine does not have.
@@ -61,9 +61,10 @@ def chosen(name: str = "auto") -> str:
         raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. {near(name, STRATEGIES)}")
     backend = keras.backend.backend()
     if name not in BACKENDS.get(backend, ("auto", "one")):
+        others = next(other for other, names in BACKENDS.items() if name in names)
         raise ValueError(
-            f"Expected the TensorFlow backend for strategy {name!r}. Received: {backend!r}. "
-            "Try KERAS_BACKEND=tensorflow, or --strategy=auto."
+            f"Expected the {'TensorFlow' if others == 'tensorflow' else 'JAX'} backend for strategy {name!r}. "
+            f"Received: {backend!r}. Try KERAS_BACKEND={others}, or --strategy=auto."
         )
     if name == "multiworker" and cluster.described() is None:
         raise ValueError(
@@ -170,6 +171,8 @@ def _mirrored() -> tf.distribute.Strategy:
 
 
 def _parallel(name: str) -> contextlib.AbstractContextManager:
+    if name == "model":
+        return sharding.dividing()
     if name == "multiworker":
         _connect()
     return sharding.scope()
