@@ -51,8 +51,8 @@ class Tuner(keras_tuner.Hyperband):
     """Runs the trials of an oracle of any kind; where Hyperband's go on from others, with their weights."""
 
     def __init__(self, oracle: keras_tuner.Oracle, hypermodel: keras_tuner.HyperModel, folder: pathlib.Path):
-        if (folder / "oracle.json").exists():
-            files.write_json(folder / "tuner0.json", {})  # the constructor then reads the oracle's state
+        if (folder / "oracle.json").exists():  # the constructor reads it where it finds another file, which is written later
+            files.write_json(folder / f"{os.environ.get('KERASTUNER_TUNER_ID', 'tuner0')}.json", {})
         keras_tuner.Tuner.__init__(self, oracle, hypermodel, directory=folder.parent, project_name=folder.name)
 
     def pre_create_trial(self) -> None:
@@ -84,6 +84,12 @@ def served(oracle: keras_tuner.Oracle, cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         server.stop(None)
+
+
+def await_chief(cluster: Cluster) -> None:
+    """Waits until the chief answers tuners."""
+    with grpc.insecure_channel(cluster.addresses[0]) as channel:
+        grpc.channel_ready_future(channel).result()
 
 
 @contextlib.contextmanager

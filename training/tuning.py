@@ -153,23 +153,30 @@ def _searched_together(
     facts = {name: json.dumps(value) for name, value in request.facts.items()}
     with workers.searching(request.experiment, facts, check, wait) as (cluster, presence), trials_.joined(cluster):
         search = _Search(request, strategy, shown=cluster.chief)
-        if cluster.chief:
-            request.claim(folder, restart)
-            tuner = _tuner(search, folder)
-            with trials_.served(tuner.oracle, cluster):
-                _run(tuner)
-                presence.wait()
-            return tuner.oracle
-        with tempfile.TemporaryDirectory(prefix="latent-zoo-worker-") as own:
-            tuner = _tuner(search, folder if request.tuner == "hyperband" else pathlib.Path(own, "trials"))
-            tuner.oracle.get_space()  # the chief answers, and has written its request
-            if request.tuner == "hyperband" and not (folder / REQUEST).exists():
-                raise ValueError(
-                    "Expected a folder that all workers see, as trials of hyperband go on from one another's weights. "
-                    f"Received: {folder}, without those of the chief. Try --workdir on a shared disk, or --tuner=bayesian."
-                )
+        if not cluster.chief:
+            trials_.await_chief(cluster)
+            _take_part(search, folder)
+            return None
+        request.claim(folder, restart)
+        tuner = _tuner(search, folder)
+        with trials_.served(tuner.oracle, cluster):
             _run(tuner)
-    return None
+            presence.wait()
+        return tuner.oracle
+
+
+def _take_part(search: "_Search", folder: pathlib.Path) -> None:
+    """What a worker does that is not the chief."""
+    if search.request.tuner == "hyperband":
+        if not (folder / REQUEST).exists():
+            raise ValueError(
+                "Expected a folder that all workers see, as trials of hyperband go on from the weights of others. "
+                f"Received: {folder}, where the chief has written nothing. Try a --workdir that they share, or --tuner=bayesian."
+            )
+        _run(_tuner(search, folder))
+        return
+    with tempfile.TemporaryDirectory(prefix="latent-zoo-worker-") as own:
+        _run(_tuner(search, pathlib.Path(own, "trials")))
 
 
 def _tuner(search: "_Search", folder: pathlib.Path) -> trials_.Tuner:

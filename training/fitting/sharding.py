@@ -1,5 +1,5 @@
-"""Training on several devices with JAX, which share batches (`keras.distribution.DataParallel`), in one process or in more, or the
-weights of a model that is too large for each of them (`ModelParallel`), in one.
+"""Training on several devices with JAX: they share batches, in one process or in more (`keras.distribution.DataParallel`), or
+the weights of a model that is too large for each of them (`ModelParallel`).
 
 Keras trains there on batches that the devices share evenly, and on no others: an uneven one over processes silently gives other
 weights. So a training batch has to be a multiple of the number of devices; the last batch of a validation split is filled with
