@@ -171,7 +171,7 @@ def _take_part(search: "_Search", folder: pathlib.Path) -> None:
         if not (folder / REQUEST).exists():
             raise ValueError(
                 "Expected a folder that all workers see, as trials of hyperband go on from the weights of others. "
-                f"Received: {folder}, where the chief has written nothing. Try a --workdir that they share, or --tuner=bayesian."
+                f"Received: {folder}, without what the chief has written. Try a shared --workdir, or --tuner=bayesian."
             )
         _run(_tuner(search, folder))
         return
