@@ -41,9 +41,8 @@ class Kept:
 
     def reload(self) -> None:
         super().reload()
-        self.trials = {
-            name: self.trials[name] for name in self.start_order if name in self.trials
-        }  # another has no place in the search yet
+        known = [name for name in self.start_order if name in self.trials]  # others have no place in the search yet
+        self.trials = {name: self.trials[name] for name in known}
         self._retry_queue = [name for name, trial in self.trials.items() if trial.status not in ENDED]
 
 

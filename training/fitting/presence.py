@@ -52,15 +52,13 @@ class Presence:
         if error is None:
             self._say(0)
         elif isinstance(error, Exception):  # a signal is one for all, or leaves them without a word
-            words = (
-                command.outside(error) or f"Expected all workers to go on. Received: {type(error).__name__}: {error}. {AGAIN}"
-            )
-            self._say(command.WRONG, words)
+            bug = f"Expected all workers to go on. Received: {type(error).__name__}: {error}. {AGAIN}"
+            self._say(command.WRONG, command.outside(error) or bug)
 
     def _watch(self, index: int) -> None:
         who = f"worker {index}" if index else "the chief"
         code, words = LOST, f"Expected all workers to go on. Received: {who} is gone. {AGAIN}"
-        with contextlib.suppress(OSError, ValueError):  # the connection is lost, or says nothing
+        with contextlib.suppress(OSError, ValueError, TypeError):  # the connection is lost, or says nothing
             code, words = json.loads(self.lines[index].readline(LINE))
         if code and not self.leaving.is_set():
             self._say(code, words)
