@@ -221,7 +221,7 @@ def test_parts_of_the_user_are_trained_tuned_exported_and_served(tmp_path, capsy
     """A bottleneck, a likelihood and a body from a single file outside the project, on the command line."""
     (tmp_path / "my_parts.py").write_text(PARTS.read_text())
     mine = ["dense_digits_k8", "--import=my_parts", *MINE]
-    searched = ["--pull=0.1,0.2", "--learning_rate=1e-3", "--tuner=random", "--trials=2"]
+    searched = ["--pull=0.1,0.2", "--learning_rate=1e-3", "--tuner=random", "--trials=1"]
     line = [sys.executable, "-m", "training", "tune", *mine, *QUICK, *searched]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
