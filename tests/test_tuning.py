@@ -2,14 +2,12 @@
 
 import functools
 import json
-import multiprocessing
-import os
-import sys
 import time
 
 import keras_tuner
 import numpy as np
 import pytest
+from conftest import Forked
 
 import training
 from serving import command
@@ -50,42 +48,6 @@ def test_the_data_of_the_search_are_those_of_the_run(search):
     assert run.experiment().validation == search[0].validation
 
 
-def _worker(environment: dict[str, str], words: list[str], said) -> None:
-    """A command in a process of its own, which says what it has to say into a file."""
-    os.environ.update(environment)
-    with open(said, "w") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.stdout.reconfigure(line_buffering=True)
-    sys.exit(main(words))
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts processes with these arguments and environments, all forked from one that has imported what they need."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["serving.quiet", "training.tuning"])
-    folder = tmp_path_factory.mktemp("said")
-
-    def started(words, environments) -> list:
-        processes = []
-        for index, environment in enumerate(environments):
-            own = words[index] if isinstance(words[0], list) else words
-            said = folder / f"{index}-{time.monotonic_ns()}"
-            processes.append(context.Process(target=_worker, args=(environment, own, said), name=str(said)))
-            processes[-1].start()
-        return processes
-
-    return started
-
-
-def ended(processes) -> list[tuple[int, str]]:
-    """The exit code of each process, and what it said."""
-    for process in processes:
-        process.join(300)
-    return [(process.exitcode, open(process.name).read()) for process in processes]
-
-
 def tried(folder) -> list[tuple]:
     """The width and the learning rate, the epochs and the error of each trial that has been written."""
     written = [json.loads(path.read_bytes()) for path in folder.glob("trial_*/trial.json")]
@@ -99,38 +61,40 @@ def done(folder) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in paths}
 
 
-def test_two_processes_one_of_which_is_killed_find_what_one_finds(search, start, tmp_path):
+def test_two_processes_one_of_which_is_killed_find_what_one_finds(search, tmp_path):
     _, choices, alone = search
     settings = [f"--{key}={value}" for key, value in choices.items()]
     words = ["tune", "dense_digits_k8", *settings, "--report=false", f"--workdir={tmp_path}/best"]
     kept = tmp_path / "best-trials"
-    chief, other = start(words, launch.environments(2))
+    chief, other = (Forked(main, (words,), each) for each in launch.environments(2))
     while not done(kept):
         time.sleep(0.01)
-        assert chief.is_alive() and other.is_alive(), ended([chief, other])
-    other.kill()
-    code, said = ended([chief])[0]
+        assert chief.process.is_alive() and other.process.is_alive(), chief.end() + other.end()
+    other.process.kill()
+    code, said = chief.end()
     assert code == 1 and "Expected all workers to go on. Received: worker 1 is gone. Try the same command on all" in said
     before = done(kept)
     assert 0 < len(before) < 6 and not (tmp_path / "best").exists()
-    chief, other = start(words, launch.environments(2))
-    code, said = ended([other])[0]
+    chief, other = (Forked(main, (words,), each) for each in launch.environments(2))
+    code, said = other.end()
     assert code == 0 and said.endswith("This worker has done its part. The run is the chief's.\n"), said
     run = Run(tmp_path / "best")
     while not run.model.exists():
         time.sleep(0.01)
-        assert chief.is_alive(), ended([chief])
-    chief.kill()  # what comes after training is that of a single process
-    assert "best of 6 trials" in ended([chief])[0][1]
+        assert chief.process.is_alive(), chief.end()
+    chief.process.kill()  # what comes after training is that of a single process
+    assert "best of 6 trials" in chief.end()[1]
     assert before.items() <= done(kept).items()
     assert tried(kept) == tried(alone.parent / "best-trials")
     assert run.experiment().settings == Run(alone).experiment().settings
     assert files.read_json(run.history) == files.read_json(Run(alone).history)
 
 
-def test_workers_with_different_searches_are_told_so(start, tmp_path):
+def test_workers_with_different_searches_are_told_so(tmp_path):
     words = ["tune", "dense_digits_k8", "--epochs=1", f"--workdir={tmp_path}/best"]
-    for code, said in ended(start([[*words, "--tuner=random"], [*words, "--tuner=bayesian"]], launch.environments(2))):
+    tuners = zip(("random", "bayesian"), launch.environments(2), strict=True)
+    workers = [Forked(main, ([*words, f"--tuner={tuner}"],), environment) for tuner, environment in tuners]
+    for code, said in [worker.end() for worker in workers]:
         assert code == command.WRONG and 'Received: worker 1 with tuner "bayesian", not "random".' in said, said
     assert not (tmp_path / "best-trials").exists()
 
