@@ -186,13 +186,13 @@ def test_callers_of_other_kinds_do_not_disturb(addresses):
         assert [each.result() for each in several] == [None] * 3
 
 
-@pytest.mark.parametrize(("seconds", "code", "said"), [(0.2, 1, "Expected all to start.\n"), (20.0, 0, "")])
-def test_what_waits_for_too_long_is_ended_with_a_sentence(seconds, code, said):
+@pytest.mark.parametrize(("limit", "wait", "code", "said"), [(0.2, 60, 1, "Expected all to start.\n"), (60.0, 0, 0, "")])
+def test_what_waits_for_too_long_is_ended_with_a_sentence(limit, wait, code, said):
     source = f"""
 import ctypes
 from deadline import deadline
-with deadline({seconds}, "Expected all to start."):
-    ctypes.PyDLL(None).usleep(800_000)  # with Python's lock, as TensorFlow does
+with deadline({limit}, "Expected all to start."):
+    ctypes.PyDLL(None).sleep({wait})  # with Python's lock, as TensorFlow does
 """
     done = subprocess.run([sys.executable, "-c", source], cwd=ROOT / "training" / "fitting", capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (code, said)
