@@ -1,4 +1,4 @@
-"""The models of the zoo on JAX: their test files are run again in a process with that backend."""
+"""The models of the zoo on JAX: their test files are run again in a process with that backend, and those for it alone."""
 
 import os
 import subprocess
@@ -27,7 +27,8 @@ REPEATED = (
 )
 # Most of the time is spent on compiling functions that then run only briefly.
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_parallel_codegen_split_count=1"
-FILES = ("contract", "autoencoder", "likelihoods", "noise", "linear", "predictor", "transformer")
+FILES = ("contract", "autoencoder", "likelihoods", "noise", "linear", "predictor", "transformer", "sharding")
+DEVICES = "--xla_force_host_platform_device_count=2"
 
 
 @pytest.mark.parametrize("left_out", [(*LEFT_OUT, *REPEATED), pytest.param(LEFT_OUT, marks=pytest.mark.exhaustive)])
@@ -35,7 +36,7 @@ def test_the_model_tests_pass_on_jax(left_out):
     files = [str(ROOT / "tests" / f"test_{name}.py") for name in FILES]
     chosen = f"not ({' or '.join(left_out)})"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", chosen, *files]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": QUICKLY}
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": f"{QUICKLY} {DEVICES}"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
     assert " passed" in done.stdout and "skipped" not in done.stdout

@@ -221,7 +221,7 @@ def test_parts_of_the_user_are_trained_tuned_exported_and_served(tmp_path, capsy
     """A bottleneck, a likelihood and a body from a single file outside the project, on the command line."""
     (tmp_path / "my_parts.py").write_text(PARTS.read_text())
     mine = ["dense_digits_k8", "--import=my_parts", *MINE]
-    searched = ["--pull=0.1,0.2", "--learning_rate=1e-3", "--tuner=random", "--trials=2"]
+    searched = ["--pull=0.1,0.2", "--learning_rate=1e-3", "--tuner=random", "--trials=1"]
     line = [sys.executable, "-m", "training", "tune", *mine, *QUICK, *searched]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -301,7 +301,19 @@ def test_layers_import_downwards_only():
         "reporting",
         "kinds",
     ]
-    order += ["workers", "prediction", "chooser", "commands", "tuning", "cards", "options", "launch", "__main__", "__init__"]
+    order += [
+        "workers",
+        "prediction",
+        "chooser",
+        "commands",
+        "trials",
+        "tuning",
+        "cards",
+        "options",
+        "launch",
+        "__main__",
+        "__init__",
+    ]
     for path in sorted((ROOT / "training").rglob("*.py")):
         here = path.relative_to(ROOT / "training").parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(path.read_text())):

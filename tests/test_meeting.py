@@ -1,16 +1,22 @@
 """How workers find together: what `TF_CONFIG` says, and what each of them is told before TensorFlow starts."""
 
 import concurrent.futures
+import contextlib
 import errno
 import json
 import socket
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
+from conftest import ROOT
 
 from training.fitting import cluster
 from training.fitting.cluster import Cluster
-from training.fitting.meeting import Answer, meet
+from training.fitting.meeting import Answer, meet, met
+from training.fitting.presence import Presence
 
 WORKERS = ["a:1", "b:1", "c:1"]
 NOTHING = Answer()
@@ -115,6 +121,48 @@ def test_a_worker_that_comes_twice_is_told_so(addresses):
     assert sum("worker 1 twice" in str(error) or error.__class__ is OSError for error in told) == 1
 
 
+class Killed(BaseException):
+    """What leaves no time for a last word."""
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ({}, {}),
+        ({2: ValueError("Expected more memory.")}, dict.fromkeys((0, 1), ("Expected more memory.", 2))),
+        ({0: OSError(errno.ENOSPC, "No space left on device", "a.json")}, dict.fromkeys((1, 2), ("No space left", 2))),
+        ({1: Killed()}, dict.fromkeys((0, 2), ("worker 1 is gone", 1))),
+        ({0: Killed()}, dict.fromkeys((1, 2), ("the chief is gone", 1))),
+    ],
+)
+def test_all_workers_learn_of_one_that_fails_after_they_have_met(errors, told, addresses):
+    heard, failed = {}, threading.Event()
+
+    def one(index):
+        def end(*said):
+            heard[index] = said
+            if len(heard) == len(told):
+                failed.set()
+
+        with (
+            contextlib.suppress(*map(type, errors.values())),
+            met(Cluster(addresses, index), {}, NOTHING) as (_, lines),
+            Presence(lines, end) as presence,
+        ):
+            if index in errors:
+                raise errors[index]
+            if errors:
+                failed.wait(10)
+            elif not index:
+                presence.wait()
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        assert [*pool.map(one, range(3))] == [None] * 3
+    assert heard.keys() == told.keys()
+    for index, (words, code) in told.items():
+        assert words in heard[index][0] and heard[index][1] == code
+
+
 def test_a_port_in_use_is_an_error(addresses):
     for index in (0, 1):
         with socket.create_server(("", Cluster(addresses, index).port)), pytest.raises(OSError) as error:
@@ -136,3 +184,15 @@ def test_callers_of_other_kinds_do_not_disturb(addresses):
         told, _ = meeting(addresses, (1, 2))
         assert told == [chief.result(), NOTHING]
         assert [each.result() for each in several] == [None] * 3
+
+
+@pytest.mark.parametrize(("limit", "wait", "code", "said"), [(0.2, 60, 1, "Expected all to start.\n"), (60.0, 0, 0, "")])
+def test_what_waits_for_too_long_is_ended_with_a_sentence(limit, wait, code, said):
+    source = f"""
+import ctypes
+from deadline import deadline
+with deadline({limit}, "Expected all to start."):
+    ctypes.PyDLL(None).sleep({wait})  # with Python's lock, as TensorFlow does
+"""
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT / "training" / "fitting", capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, Forked
 
 import training
 from serving import command
@@ -55,6 +55,13 @@ def texts(settings: dict) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
+def forked(folder, *arguments) -> None:
+    """What a worker does that is forked."""
+    os.chdir(folder)
+    sys.argv = ["-c", str(folder / "run"), *arguments]
+    exec(WORKER, {"__name__": "__main__"})
+
+
 def fitted(folder, strategy, settings, names, environments) -> list[str]:
     """Fits the same model in so many processes, each of which leaves its weights and its history; returns what they say."""
     folder.mkdir(exist_ok=True)
@@ -81,7 +88,11 @@ def assert_same(folder, name, weights, history) -> None:
 def joint(tmp_path_factory):
     """The folder of a run that two processes trained, and what each of them said."""
     folder = tmp_path_factory.mktemp("joint")
-    return folder, fitted(folder, "multiworker", SETTINGS, ["chief", "other"], launch.environments(2))
+    named = zip(("chief", "other"), launch.environments(2), strict=True)
+    workers = [Forked(forked, (folder, name, "multiworker", *texts(SETTINGS)), each) for name, each in named]
+    ends = [worker.end() for worker in workers]
+    assert not any(code for code, _ in ends), ends
+    return folder, [said for _, said in ends]
 
 
 def test_two_workers_train_as_one_process_does(joint, tmp_path):
@@ -139,8 +150,8 @@ def test_a_failure_ends_a_launch(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with pytest.raises(RuntimeError, match=r"all workers to end well\. Received: worker \d with exit code 2\."):
         launch.launch(["train", "no_such_experiment"], restarts=3)
-    with pytest.raises(ValueError, match=r"Expected the command train\. Received: tune\."):
-        launch.launch(["tune", "dense_digits_k8"])
+    with pytest.raises(ValueError, match=r"Expected the command train or tune\. Received: show\."):
+        launch.launch(["show", "dense_digits_k8"])
 
 
 @pytest.mark.parametrize(

@@ -66,17 +66,19 @@ def _parser() -> argparse.ArgumentParser:
         _add_run_options(sub)
     help = "wall time that a run of --dataset=… alone should take, evaluation included (default: 5)"
     train.add_argument("--minutes", type=float, default=5.0, help=help)
-    help = "seconds that workers wait for one another before they begin (default: 40)"
-    train.add_argument("--wait", type=float, default=40.0, help=help)
     tune.add_argument("--tuner", default="hyperband", help="hyperband, bayesian or random (default: hyperband)")
     tune.add_argument("--trials", type=int, default=10, help="number of trials of bayesian and random (default: 10)")
     help = "the folder; --dataset=DIR reads it if it holds pictures, --dataset=pairs:DIR texts (default: split)"
     split.add_argument("--output", metavar="DIR", default="split", help=help)
-    launch = add("launch", _launch, "train with several workers on this machine: launch --workers=2 train EXPERIMENT …")
+    launch = add(
+        "launch", _launch, "train, or tune, with several workers on this machine: launch --workers=2 train EXPERIMENT …"
+    )
     launch.add_argument("--workers", type=int, default=2, help="number of processes (default: 2)")
-    help = "how often all are started again, from the last checkpoint, when one has died (default: 0)"
+    help = "how often all are started again, to go on where they were, when one has died (default: 0)"
     launch.add_argument("--restarts", type=int, default=0, help=help)
-    launch.add_argument("train", nargs=argparse.REMAINDER, help="train, and what else that command takes")
+    launch.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="train", help="train or tune, and what else that command takes"
+    )
     add("evaluate", _evaluate, "evaluate the model of a run again").add_argument("run", help="folder of a run")
     add("report", _report, "write the report of a run again").add_argument("run", help="folder of a run")
     generate = add("generate", _generate, "generate new examples with a trained model")
@@ -108,8 +110,10 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
-    parser.add_argument("--strategy", default="auto", help="auto, one, mirrored, multiworker or tpu (default: auto)")
+    parser.add_argument("--strategy", default="auto", help="auto, one, mirrored, multiworker, tpu or model (default: auto)")
     parser.add_argument("--restart", action="store_true", help="delete the existing run first")
+    help = "seconds that workers wait for one another before they begin (default: 40)"
+    parser.add_argument("--wait", type=float, default=40.0, help=help)
     parser.add_argument("--report", choices=("true", "false"), default="true", help="write the report (default: true)")
 
 
@@ -165,26 +169,28 @@ def _train(options: Options, rest: list[str]) -> None:
             experiment = training.automatic(settings.pop("dataset"), settings, *run)
         else:
             experiment = _experiment(options, name, settings)
-        run = training.train(experiment, wait=options.wait, **_run_options(options))
+        run = training.train(experiment, **_run_options(options))
         if training.workers.is_chief(options.strategy):
             _summarize(run)
 
 
 def _launch(options: Options, rest: list[str]) -> None:
     _require_no_settings(rest)
-    training.launch.launch(options.train, options.workers, options.restarts)
+    training.launch.launch(options.words, options.workers, options.restarts)
 
 
 def _tune(options: Options, rest: list[str]) -> None:
     if not _print_help(options, rest):
         name, choices = _words(rest)
         experiment = _experiment(options, name, {})
-        _summarize(training.tune(experiment, choices, tuner=options.tuner, trials=options.trials, **_run_options(options)))
+        run = training.tune(experiment, choices, tuner=options.tuner, trials=options.trials, **_run_options(options))
+        if training.workers.is_chief(options.strategy):
+            _summarize(run)
 
 
 def _run_options(options: Options) -> dict[str, object]:
     """The arguments that `train` and `tune` have in common."""
-    same = {name: getattr(options, name) for name in ("workdir", "strategy", "restart")}
+    same = {name: getattr(options, name) for name in ("workdir", "strategy", "restart", "wait")}
     return same | {"report": options.report == "true"}
 
 

@@ -57,7 +57,7 @@ def train(
     Args:
         experiment: an experiment, or the name of one of the project's.
         workdir: folder of the run; `runs/NAME` unless given.
-        strategy: `auto`, `one`, `mirrored`, `multiworker` or `tpu`.
+        strategy: `auto`, `one`, `mirrored`, `multiworker`, `tpu` or `model`.
         restart: delete an existing run in the folder first.
         report: write the report; a finished run without a report gets one.
         wait: seconds that the workers of `TF_CONFIG` wait for one another before they begin.
@@ -80,6 +80,14 @@ def train(
                 return run
             strategy = "one" if part.trained else strategy
     scope = strategies.scope(strategy)
+    if strategy != "model":
+        return _completed(experiment, run, scope, restart, report)
+    with scope:  # the model may be too large for one device also where it is evaluated
+        return _completed(experiment, run, contextlib.nullcontext(), restart, report)
+
+
+def _completed(experiment: Experiment, run: Run, scope: contextlib.AbstractContextManager, restart: bool, report: bool) -> Run:
+    """The run with all that it lacks, as `train` says; the model is fitted in `scope`."""
     experiment = run.expect(experiment, restart)
     if run.finished and (run.report.exists() or not report) and not restart:
         print(f"{run.folder} is finished. --restart trains it again.")

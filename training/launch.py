@@ -1,4 +1,4 @@
-"""Several workers of a training on one machine."""
+"""Several workers of a training, or of a search, on one machine."""
 
 import json
 import os
@@ -21,18 +21,17 @@ def launch(arguments: Sequence[str], workers: int = 2, restarts: int = 0) -> Non
     """Runs `python -m training` with these arguments in so many processes, each of which knows the others by `TF_CONFIG`.
 
     When one of them fails, the others are ended too. Then all are started again, up to `restarts` times, and go on from the
-    last checkpoint, unless the input was wrong, which it would be again.
+    last checkpoint, or with the trials that are left, unless the input was wrong, which it would be again.
 
     Raises:
-        ValueError: arguments other than those of `train`; fewer than two workers.
+        ValueError: arguments other than those of `train` or `tune`; fewer than two workers.
         RuntimeError: a worker that failed.
     """
     require_whole(2, workers=workers)
     require_whole(0, restarts=restarts)
-    if [*arguments[:1]] != ["train"]:
-        raise ValueError(
-            f"Expected the command train. Received: {' '.join(arguments[:1]) or 'none'}. Try launch train EXPERIMENT."
-        )
+    if [*arguments[:1]] not in (["train"], ["tune"]):
+        received = " ".join(arguments[:1]) or "none"
+        raise ValueError(f"Expected the command train or tune. Received: {received}. Try launch train EXPERIMENT.")
     left = restarts
     while (failed := _together(arguments, workers)) is not None:
         worker, code = failed
@@ -43,7 +42,7 @@ def launch(arguments: Sequence[str], workers: int = 2, restarts: int = 0) -> Non
             )
         left -= 1
         arguments = [word for word in arguments if word != "--restart"]  # it would delete what there is to go on from
-        print(f"{how}: all are started again, to go on from the last checkpoint.", file=sys.stderr, flush=True)
+        print(f"{how}: all are started again, to go on where they were.", file=sys.stderr, flush=True)
 
 
 def _together(arguments: Sequence[str], workers: int) -> tuple[int, int] | None:
@@ -52,8 +51,8 @@ def _together(arguments: Sequence[str], workers: int) -> tuple[int, int] | None:
     try:
         while True:
             codes = [process.poll() for process in processes]
-            if failed := next(((worker, code) for worker, code in enumerate(codes) if code), None):
-                return failed
+            if failed := [(worker, code) for worker, code in enumerate(codes) if code]:
+                return min(failed, key=lambda each: each[1])  # one that was killed, before those that then ended
             if None not in codes:
                 return None
             time.sleep(POLL)

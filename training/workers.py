@@ -1,10 +1,10 @@
-"""The workers of a training over several machines, from when they meet until each has done its part."""
+"""The workers of a training, or of a search, over several machines, from when they meet until each has done its part."""
 
 import contextlib
 import functools
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import keras
@@ -13,7 +13,8 @@ from serving import command
 from training import files
 from training.experiments.experiment import Experiment
 from training.fitting import cluster, strategies
-from training.fitting.meeting import SECONDS, Answer, meet
+from training.fitting.meeting import SECONDS, Answer, Facts, meet, met
+from training.fitting.presence import Presence
 from training.run import Run, versions
 
 
@@ -54,6 +55,28 @@ def gathered(experiment: Experiment, run: Run, restart: bool = False, seconds: f
         yield Part(own, False, answer.trained)
 
 
+@contextlib.contextmanager
+def searching(
+    experiment: Experiment, facts: Facts, check: Callable[[], None], seconds: float = SECONDS
+) -> Iterator[tuple[cluster.Cluster, Presence]]:
+    """A context for what a worker of a search does, entered when all in `TF_CONFIG` have come; if one of them is gone before it
+    has left the context, all others are ended.
+
+    Args:
+        experiment: the one to start from, the same on all workers.
+        facts: what else must be the same.
+        check: raises ValueError or OSError on the chief if it has no place for the trials.
+        seconds: to wait.
+
+    Raises:
+        ValueError, OSError: as `gathered`.
+    """
+    described = cluster.described()
+    answer = _checked(check) if described.chief else Answer()
+    with met(described, {**_facts(experiment), **facts}, answer, seconds) as (_, lines), Presence(lines) as presence:
+        yield described, presence
+
+
 def is_chief(strategy: str) -> bool:
     """Whether this process has the results of a training with a strategy: it is the only one, or the chief."""
     return strategies.chosen(strategy) != "multiworker" or cluster.described().chief
@@ -78,6 +101,15 @@ def _answer(experiment: Experiment, run: Run, restart: bool) -> Answer:
         return Answer(trained=run.model.exists(), files={} if run.model.exists() else contents)
     except (ValueError, OSError) as error:
         return Answer(command.outside(error) or str(error))
+
+
+def _checked(check: Callable[[], None]) -> Answer:
+    """What the chief says of its search."""
+    try:
+        check()
+    except (ValueError, OSError) as error:
+        return Answer(command.outside(error) or str(error))
+    return Answer()
 
 
 def _facts(experiment: Experiment) -> dict[str, object]:

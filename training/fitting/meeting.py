@@ -19,8 +19,10 @@ MARGIN = 8.0  # longer, for those who wait for the chief's answer; also the time
 GREETING = 1.0  # seconds in which a connection has to say what it wants
 LINE = 1 << 20  # most bytes of a line
 PAUSE = 0.2  # seconds between two attempts to reach the chief
+SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}  # 30 s, after which a machine is taken to be gone
 
 Facts = Mapping[str, str | int | float | bool | None]
+Lines = Mapping[int, BinaryIO]
 
 
 class Answer(NamedTuple):
@@ -32,7 +34,15 @@ class Answer(NamedTuple):
 
 
 def meet(cluster: Cluster, facts: Facts, answer: Answer, seconds: float = SECONDS) -> Answer:
-    """Waits for all workers, and returns the chief's `answer`, to each of them.
+    """As `met`, of whose connections none is kept."""
+    with met(cluster, facts, answer, seconds) as (said, _):
+        return said
+
+
+@contextlib.contextmanager
+def met(cluster: Cluster, facts: Facts, answer: Answer, seconds: float = SECONDS) -> Iterator[tuple[Answer, Lines]]:
+    """Waits for all workers; a context with the chief's `answer`, for each of them, and with the connections over which it was
+    given: those of the chief to all others, by their numbers, or that of another to the chief. The ports are free then.
 
     Args:
         facts: what must be the same on all workers, by name: versions, settings.
@@ -44,14 +54,16 @@ def meet(cluster: Cluster, facts: Facts, answer: Answer, seconds: float = SECOND
         OSError: this worker's port is in use.
     """
     facts = json.loads(json.dumps({**facts, f"addresses in {VARIABLE}": " ".join(cluster.addresses)}))
-    with _listener(cluster) as listener:
-        if cluster.chief:
-            answer = _received(cluster, facts, answer, listener, time.monotonic() + seconds)
-        else:
-            answer = _asked(cluster, facts, time.monotonic() + seconds)
-    if answer.trouble:
-        raise ValueError(answer.trouble)
-    return answer
+    with contextlib.ExitStack() as stack:
+        with _listener(cluster) as listener:
+            until = time.monotonic() + seconds
+            if cluster.chief:
+                answer, lines = _received(cluster, facts, answer, listener, until, stack)
+            else:
+                answer, lines = _asked(cluster, facts, until, stack)
+        if answer.trouble:
+            raise ValueError(answer.trouble)
+        yield answer, lines
 
 
 def _listener(cluster: Cluster) -> socket.socket:
@@ -67,30 +79,37 @@ def _listener(cluster: Cluster) -> socket.socket:
 # The chief
 
 
-def _received(cluster: Cluster, facts: Facts, answer: Answer, listener: socket.socket, until: float) -> Answer:
+def _received(
+    cluster: Cluster, facts: Facts, answer: Answer, listener: socket.socket, until: float, stack: contextlib.ExitStack
+) -> tuple[Answer, Lines]:
     guests: dict[int, BinaryIO] = {}
+    sockets: list[socket.socket] = []
     different: dict[int, str] = {}
-    with contextlib.ExitStack() as stack:
-        while len(guests) < len(cluster.addresses) - 1 and (left := until - time.monotonic()) > 0:
-            listener.settimeout(left)
-            with contextlib.suppress(TimeoutError, ConnectionError):
-                guest = stack.enter_context(listener.accept()[0])
-                index, said, stream = _greeted(guest)
-                if index is None or not 0 < index < len(cluster.addresses):
-                    guest.close()
-                    continue
-                if index in guests:
-                    _say(guests.pop(index), Answer(_trouble(f"each worker once in {VARIABLE}", f"worker {index} twice")))
-                guests[index], different[index] = stream, _difference(facts, said)
-        answer = answer if answer.trouble else answer._replace(trouble=_refusal(cluster, guests, different))
-        gone = [index for index, stream in guests.items() if not _say(stream, answer)]
-        if gone and not answer.trouble:
-            answer = Answer(_trouble("all workers to start", f"worker {gone[0]}, which has ended before"))
-        for stream in guests.values():  # the last word: without it they do not start
-            with contextlib.suppress(OSError):
-                stream.write(b"\n" if not answer.trouble else b"")
-                stream.flush()
-    return answer
+    while len(guests) < len(cluster.addresses) - 1 and (left := until - time.monotonic()) > 0:
+        listener.settimeout(left)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            guest = stack.enter_context(listener.accept()[0])
+            index, said, stream = _greeted(guest)
+            if index is None or not 0 < index < len(cluster.addresses):
+                guest.close()
+                continue
+            if index in guests:
+                _say(guests.pop(index), Answer(_trouble(f"each worker once in {VARIABLE}", f"worker {index} twice")))
+            guests[index], different[index] = stream, _difference(facts, said)
+            sockets.append(guest)
+    answer = answer if answer.trouble else answer._replace(trouble=_refusal(cluster, guests, different))
+    gone = [index for index, stream in guests.items() if not _say(stream, answer)]
+    if gone and not answer.trouble:
+        answer = Answer(_trouble("all workers to start", f"worker {gone[0]}, which has ended before"))
+    for stream in guests.values():  # the last word: without it they do not start
+        with contextlib.suppress(OSError):
+            stream.write(b"\n" if not answer.trouble else b"")
+            stream.flush()
+    for stream in guests.values():
+        stack.callback(_close, stream)
+    for guest in sockets:
+        _keep(guest, stack)
+    return answer, guests
 
 
 def _greeted(guest: socket.socket) -> tuple[int | None, Facts, BinaryIO]:
@@ -135,9 +154,12 @@ def _say(stream: BinaryIO, answer: Answer) -> bool:
 # The others
 
 
-def _asked(cluster: Cluster, facts: Facts, until: float) -> Answer:
+def _asked(cluster: Cluster, facts: Facts, until: float, stack: contextlib.ExitStack) -> tuple[Answer, Lines]:
     while time.monotonic() < until:
-        with contextlib.suppress(OSError, ValueError), _called(cluster, until) as stream:
+        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as call:
+            connection = call.enter_context(_called(cluster, until))
+            stream = connection.makefile("rwb")
+            call.callback(_close, stream)
             stream.write(json.dumps({"index": cluster.index, "facts": facts}).encode() + b"\n")
             stream.flush()
             said = json.loads(stream.readline(LINE))
@@ -145,20 +167,42 @@ def _asked(cluster: Cluster, facts: Facts, until: float) -> Answer:
             stream.write(b"\n")
             stream.flush()
             if said["trouble"] or stream.readline(LINE) == b"\n":
-                return Answer(said["trouble"], said["trained"], contents)
+                _keep(connection, call)
+                stack.enter_context(call.pop_all())
+                return Answer(said["trouble"], said["trained"], contents), {0: stream}
         time.sleep(PAUSE)
-    return Answer(_trouble("the chief to come in time", f"no answer at {cluster.addresses[0]}"))
+    return Answer(_trouble("the chief to come in time", f"no answer at {cluster.addresses[0]}")), {}
 
 
-@contextlib.contextmanager
-def _called(cluster: Cluster, until: float) -> Iterator[BinaryIO]:
+def _called(cluster: Cluster, until: float) -> socket.socket:
     """A connection to the chief; whatever else answers there, such as an earlier training that is about to end, is none."""
     host, _, port = cluster.addresses[0].rpartition(":")
     left = max(PAUSE, until - time.monotonic())
-    with socket.create_connection((host.strip("[]"), int(port)), left) as connection:
-        connection.settimeout(left + MARGIN)
-        with connection.makefile("rwb") as stream:
-            yield stream
+    connection = socket.create_connection((host.strip("[]"), int(port)), left)
+    connection.settimeout(left + MARGIN)
+    return connection
+
+
+def _keep(connection: socket.socket, stack: contextlib.ExitStack) -> None:
+    """Lets a connection wait for as long as the other side, and its machine, are there. In the end it is shut down, which also
+    ends a thread that reads from it.
+    """
+    connection.settimeout(None)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in SILENCE.items():
+        if hasattr(socket, name):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    stack.callback(_shut_down, connection)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the other side is gone
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _close(stream: BinaryIO) -> None:
+    with contextlib.suppress(OSError):  # what it still held cannot be sent
+        stream.close()
 
 
 def _trouble(expected: str, received: str, advice: str = f"starting all of them at once, each with its own {VARIABLE}") -> str:

@@ -1,4 +1,5 @@
-"""Training on several devices, of one process or of more, with JAX: `keras.distribution.DataParallel`.
+"""Training on several devices with JAX: they share batches, in one process or in more (`keras.distribution.DataParallel`), or
+the weights of a model that is too large for each of them (`ModelParallel`).
 
 Keras trains there on batches that the devices share evenly, and on no others: an uneven one over processes silently gives other
 weights. So a training batch has to be a multiple of the number of devices; the last batch of a validation split is filled with
@@ -6,6 +7,7 @@ rows that have no weight.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import keras
@@ -13,15 +15,15 @@ import tensorflow as tf
 
 from training.fitting.cluster import Cluster
 
-START = 45  # seconds that JAX has to connect workers that have met
+LARGE = 1 << 16  # numbers in the smallest of the weights that are divided
 HEARTBEAT = 10  # seconds after which a worker that gives no sign of life is taken to be dead
 
 
-def connect(cluster: Cluster) -> None:
-    """Connects this process to the others, which have met; nothing may have been computed before."""
+def connect(cluster: Cluster, seconds: int) -> None:
+    """Connects this process to the others, which have met, within some seconds; nothing may have been computed before."""
     import jax
 
-    limits = {"initialization_timeout": START, "heartbeat_timeout_seconds": HEARTBEAT}
+    limits = {"initialization_timeout": seconds, "heartbeat_timeout_seconds": HEARTBEAT}
     jax.distributed.initialize(cluster.addresses[0], len(cluster.addresses), cluster.index, **limits)
 
 
@@ -41,10 +43,42 @@ def scope() -> Iterator[None]:
         yield
 
 
-def devices() -> int:
-    """The number of devices in scope; 0 if there is no such scope."""
+@contextlib.contextmanager
+def dividing() -> Iterator[None]:
+    """A context in which the large weights of models, and what an optimizer keeps of them, are divided among all devices.
+
+    Raises:
+        ValueError: a single device.
+    """
+    devices = keras.distribution.list_devices()
+    if len(devices) < 2:
+        raise ValueError(f"Expected several devices for strategy 'model'. Received: {devices[0]}. Try --strategy=auto.")
+    mesh = keras.distribution.DeviceMesh((1, len(devices)), ["batch", "model"], devices)
+    with Divided(layout_map=keras.distribution.LayoutMap(mesh), auto_shard_dataset=False).scope():
+        yield
+
+
+class Divided(keras.distribution.ModelParallel):
+    """Each large weight is divided along the longest of its axes that the devices can share evenly; others are on all of them.
+
+    By their shapes, and not by their names as in Keras's layout maps, the moments of Adam are divided as their weights are.
+    """
+
+    def get_variable_layout(self, variable: keras.Variable) -> keras.distribution.TensorLayout:
+        shape, count = variable.shape, self.device_mesh.devices.size
+        axes: list[str | None] = [None] * len(shape)
+        even = [axis for axis, size in enumerate(shape) if size % count == 0]
+        if even and math.prod(shape) >= LARGE:
+            axes[max(even, key=shape.__getitem__)] = "model"
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+
+def replicas() -> int:
+    """The number of copies of a model, each with a part of a batch, in scope; 0 if there is no such scope."""
     found = keras.distribution.distribution()
-    return 0 if found is None else found.device_mesh.devices.size
+    if found is None:
+        return 0
+    return 1 if isinstance(found, Divided) else found.device_mesh.devices.size
 
 
 def processes() -> int:
@@ -62,10 +96,10 @@ def process() -> int:
 
 def require_even(rows: int) -> None:
     """Raises ValueError unless the devices can share batches of so many rows evenly."""
-    if rows % devices():
+    if rows % replicas():
         raise ValueError(
-            f"Expected a batch size that is a multiple of the {devices()} devices. Received: {rows}. "
-            f"Try --batch_size={max(1, rows // devices()) * devices()}, or KERAS_BACKEND=tensorflow."
+            f"Expected a batch size that is a multiple of the {replicas()} devices. Received: {rows}. "
+            f"Try --batch_size={max(1, rows // replicas()) * replicas()}, or KERAS_BACKEND=tensorflow."
         )
 
 

@@ -93,7 +93,7 @@ def fit(
     Raises:
         ValueError: with JAX, a number of rows that the devices cannot share evenly.
     """
-    if sharding.devices():
+    if sharding.replicas():
         sharding.require_even(rows)
         validation = validation and _share(sharding.whole(validation, rows, size))
         return model.fit(_share(training), validation_data=validation, **kwargs)
@@ -107,10 +107,10 @@ def fit(
 
 def evaluate(model: keras.Model, inputs: tf.data.Dataset, rows: int, size: int) -> dict[str, float]:
     """The metrics of a model on global batches of up to so many rows, `size` in all, by as many processes as in `fit`."""
-    if sharding.devices():
+    if sharding.replicas():
         sharding.require_even(rows)
         inputs = _share(sharding.whole(inputs, rows, size))
-    if not spans() or sharding.devices():
+    if not spans() or sharding.replicas():
         return model.evaluate(inputs, verbose=0, return_dict=True)
     with _spanning(model):
         return model.evaluate(_distributed(inputs), steps=int(inputs.cardinality()), verbose=0, return_dict=True)

@@ -1,7 +1,6 @@
 """Devices for training: one, all GPUs of a machine or of several, or a TPU; and the precision that suits them."""
 
 import contextlib
-import faulthandler
 import functools
 import os
 from collections.abc import Collection, Mapping
@@ -13,10 +12,15 @@ import tensorflow as tf
 from training.experiments.experiment import Experiment
 from training.experiments.names import near
 from training.fitting import cluster, processors, sharding
+from training.fitting.deadline import deadline
 
-STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
-BACKENDS = {"tensorflow": STRATEGIES, "jax": ("auto", "one", "mirrored", "multiworker")}  # that have them
-START = 45  # seconds that TensorFlow has to connect workers that have met
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu", "model")
+BACKENDS = {"tensorflow": STRATEGIES[:-1], "jax": ("auto", "one", "mirrored", "multiworker", "model")}  # that have them
+START = 45  # seconds in which workers that have met are connected: TensorFlow would wait without end for one that has died
+GONE = (
+    f"Expected all workers to start. Received: no connection to one of them within {START} seconds after they had met. "
+    "Try the same command on all of them."
+)
 AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16 arithmetic
 
 
@@ -33,8 +37,8 @@ def scope(name: str = "auto") -> contextlib.AbstractContextManager:
 
     Args:
         name: `one`, a single device; `mirrored`, all GPUs or, without any, all logical CPU devices; `multiworker`, those of all
-            workers in `TF_CONFIG`, which have met (`training.workers`); `tpu`; `auto`, the best of these that there is, but
-            with JAX never `mirrored`.
+            workers in `TF_CONFIG`, which have met (`training.workers`); `tpu`; `model`, all devices, which share the weights,
+            not the batches; `auto`, the best of the others that there is, but with JAX never `mirrored`.
 
     Raises:
         ValueError: an unknown name, or a strategy that this backend or machine does not have.
@@ -57,9 +61,10 @@ def chosen(name: str = "auto") -> str:
         raise ValueError(f"Expected a strategy of {', '.join(STRATEGIES)}. Received: {name!r}. {near(name, STRATEGIES)}")
     backend = keras.backend.backend()
     if name not in BACKENDS.get(backend, ("auto", "one")):
+        others = next(other for other, names in BACKENDS.items() if name in names)
         raise ValueError(
-            f"Expected the TensorFlow backend for strategy {name!r}. Received: {backend!r}. "
-            "Try KERAS_BACKEND=tensorflow, or --strategy=auto."
+            f"Expected the {'TensorFlow' if others == 'tensorflow' else 'JAX'} backend for strategy {name!r}. "
+            f"Received: {backend!r}. Try KERAS_BACKEND={others}, or --strategy=auto."
         )
     if name == "multiworker" and cluster.described() is None:
         raise ValueError(
@@ -67,6 +72,12 @@ def chosen(name: str = "auto") -> str:
             "Try python -m training launch --workers=2 train …, or --strategy=auto."
         )
     return _best() if name == "auto" else name
+
+
+def local() -> str:
+    """The best strategy for the devices of this process alone, which may be one of several."""
+    several = keras.backend.backend() == "tensorflow" and len(tf.config.list_physical_devices("GPU")) > 1
+    return "mirrored" if several else "one"
 
 
 def connected() -> bool:
@@ -147,9 +158,7 @@ def _best() -> str:
         return "multiworker" if keras.backend.backend() == "jax" and cluster.described() else "one"
     if tf.config.list_physical_devices("TPU"):
         return "tpu"
-    if cluster.described():
-        return "multiworker"
-    return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
+    return "multiworker" if cluster.described() else local()
 
 
 # A process has only one strategy: the collectives of two would interfere, and connecting to a TPU clears it.
@@ -162,6 +171,8 @@ def _mirrored() -> tf.distribute.Strategy:
 
 
 def _parallel(name: str) -> contextlib.AbstractContextManager:
+    if name == "model":
+        return sharding.dividing()
     if name == "multiworker":
         _connect()
     return sharding.scope()
@@ -169,16 +180,14 @@ def _parallel(name: str) -> contextlib.AbstractContextManager:
 
 @functools.cache
 def _connect() -> None:
-    sharding.connect(cluster.described())
+    with deadline(START, GONE):
+        sharding.connect(cluster.described(), 2 * START)  # at the end of its own time JAX would only abort
 
 
 @functools.cache
 def _multiworker() -> tf.distribute.Strategy:
-    faulthandler.dump_traceback_later(START, exit=True)  # TensorFlow waits without end, deaf to signals, for one that has died
-    try:
+    with deadline(START, GONE):
         return tf.distribute.MultiWorkerMirroredStrategy()
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 @functools.cache
