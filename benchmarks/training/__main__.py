@@ -7,7 +7,8 @@ Against plain Keras (`fit` on NumPy arrays), a loop by hand in PyTorch, pythae's
 network, rows, batch size and precision, epochs after the first, in turn, several times; medians are printed and kept in
 figures.json. PyTorch and pythae have a virtual environment of their own in the folder. The precision is the one that the zoo
 chooses on this machine. With --float32, all compute in float32 and with AVX2 alone: a stand-in for a processor without bfloat16
-(oneDNN, which TensorFlow and PyTorch use, is told so by ONEDNN_MAX_CPU_ISA=AVX2, the others likewise). pythae has no transformer.
+(oneDNN, which TensorFlow and PyTorch use, is told so by ONEDNN_MAX_CPU_ISA=AVX2, the others likewise). pythae has no
+transformer. JAX is left out where convolutions are in bfloat16, in which an epoch of it takes minutes on processors.
 
 Rows are MNIST's where TFDS_DATA_DIR has it, else enlarged digits; texts are random.
 """
@@ -22,6 +23,7 @@ import sys
 
 import environments
 import machine
+import matmul
 import rows
 import workload
 
@@ -35,6 +37,8 @@ CONTENDERS = {  # script, and environment unless it is this one
     "pythae": ("peers/pythae_trainer.py", "pythae"),
     "JAX": ("jax_loop.py", None),
 }
+PRODUCTS = "matrix products alone"  # of the dense network, by tf.linalg.matmul: the roof, no contender
+SCRIPTS = CONTENDERS | {PRODUCTS: ("matmul.py", None)}
 
 
 def main() -> None:
@@ -58,15 +62,21 @@ def compare(network: str, options: argparse.Namespace) -> dict[str, float]:
     """The median rate of each contender, in examples/s."""
     folder = rows.write(network, SIZES[network], options.folder.resolve())
     work = workload.Workload(network, str(folder), options.epochs, BATCH[network], precision(network, options.float32))
-    names = [name for name in options.contenders.split(",") if (name, network) != ("pythae", "transformer")]
-    rates = {name: [] for name in names}
+    without = {"transformer": ["pythae"]}.get(network, []) + (
+        ["JAX"] if work.precision == "bfloat16" and network in workload.CODES else []
+    )
+    names = [name for name in options.contenders.split(",") if name not in without]
+    rates = {name: [] for name in [*names, *([PRODUCTS] if network == "dense" else [])]}
     for _ in range(options.repeats):
-        for name in names:
+        for name in rates:
             rates[name] += measured(name, work, options)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     for name, found in rates.items():
         print(f"{network}, {work.precision}, {name}: {medians[name]:,.0f} ({min(found):,.0f} … {max(found):,.0f})", flush=True)
-    if "zoo" in medians and len(medians) > 1:
+    if "zoo" in medians and PRODUCTS in medians:
+        share, flops = medians["zoo"] / medians[PRODUCTS], matmul.FLOPS * medians["zoo"] / 1e9
+        print(f"  {flops:.0f} GFLOP/s, {100 * share:.0f} % of those of tf.linalg.matmul", flush=True)
+    if "zoo" in medians and len(names) > 1:
         best = max((name for name in names if name != "zoo"), key=medians.get)
         print(f"  {medians['zoo'] / medians[best]:.2f} × {best}", flush=True)
     return medians
@@ -74,7 +84,7 @@ def compare(network: str, options: argparse.Namespace) -> dict[str, float]:
 
 def measured(name: str, work: workload.Workload, options: argparse.Namespace) -> list[float]:
     """The rates of one process."""
-    script, environment = CONTENDERS[name]
+    script, environment = SCRIPTS[name]
     python = environments.environment(environment, options.folder) if environment else sys.executable
     variables = os.environ | {"PYTHONPATH": str(HERE.parents[1])} | (machine.without_bfloat16() if options.float32 else {})
     command = [python, HERE / script, json.dumps(work)]
