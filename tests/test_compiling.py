@@ -10,9 +10,9 @@ from training.fitting import adam, strategies
 
 EXPERIMENTS = {
     "dense_digits_k8": True,
-    "penguins_mixed_k2": True,
     "conv_mnist_k16": False,  # convolutions
-    "vae_mnist_k2": False,  # whose transform of images XLA cannot compile
+    "vae_mnist_k2": False,  # a transform of images that XLA cannot compile
+    "denoising_mnist_k64": False,  # noise, which XLA draws slowly
 }
 
 
@@ -25,7 +25,7 @@ def test_xla_compiles_what_is_faster_with_it(name, processor):
         zoo.Deterministic(2),
         zoo.dense((4,)),
         zoo.SquaredError(),
-        corruption=experiment.make("corruption") if experiment.get("corruption") == "affine" else None,
+        corruption=experiment.make("corruption", seed=0),
     )
     assert strategies.compiles(model, experiment) == EXPERIMENTS[name]
     assert strategies.compiles(model, experiment.override({"xla": "on"}))

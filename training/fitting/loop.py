@@ -34,8 +34,8 @@ class Epochs:
         keep: weights that training ends with: those of the `last` epoch, or of the `best`, the one with the lowest loss on the
             validation split, the start included; a KL divergence counts there with its weight in training.
         patience: with keep=best, epochs without a lower loss after which training ends; 0: it does not end early.
-        xla: whether XLA compiles the steps. `auto`: on a processor, for all but convolutions, transformers and parts of your
-            own; with JAX, always.
+        xla: whether XLA compiles the steps. `auto`: on a processor, for dense networks that draw nothing in training, without
+            parts of your own; with JAX, always.
     """
 
     def __init__(

@@ -107,9 +107,9 @@ def precision(experiment: Experiment) -> str:
 def compiles(model: keras.Model, experiment: Experiment) -> bool:
     """Whether XLA compiles the steps of a model's training.
 
-    `auto` was chosen by examples/s on a processor (`benchmarks/training`): of a dense network twice as many as without XLA; of
-    convolutions fewer; and texts are of many lengths, each of which would be compiled. The user's own parts may hold what XLA
-    cannot compile; a layer of the zoo says so, as Keras's do.
+    `auto` was chosen by examples/s on a processor (`benchmarks/training`): XLA doubles those of dense networks, but takes many
+    times as long to draw random numbers, and longer for convolutions; and texts are of many lengths, each of which it would
+    compile. The user's own parts may hold what it cannot compile.
     """
     if keras.backend.backend() == "jax":
         return True
@@ -120,7 +120,7 @@ def compiles(model: keras.Model, experiment: Experiment) -> bool:
         return setting == "on"
     if experiment.imports or _has_large_parts(experiment) or _accelerators():
         return False
-    return all(layer.supports_jit for layer in model._flatten_layers())
+    return all(layer.supports_jit and not layer._seed_generators for layer in model._flatten_layers())
 
 
 def _has_large_parts(experiment: Experiment) -> bool:
