@@ -199,7 +199,7 @@ class Gaussian(Bottleneck):
 
         def of_all():
             cost = self._log_posterior(codes, mean, log_variance) - prior.log_prob(codes)  # (S, B)
-            return ops.repeat(cost[..., None], self.k, axis=-1) / self.k
+            return ops.ones_like(codes) * cost[..., None] / self.k  # XLA could not compile the gradient of `ops.repeat`
 
         return codes, of_each() if prior is None else ops.cond(prior.standard(), of_each, of_all)
 

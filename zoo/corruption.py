@@ -100,6 +100,7 @@ class RandomAffine(keras.layers.Layer):
         self.shear = shear
         self.seed = seed
         self._seeds = keras.random.SeedGenerator(seed)
+        self.supports_jit = keras.backend.backend() != "tensorflow"  # whose transform of images XLA cannot compile
 
     def build(self, input_shape: tuple) -> None:
         if len(input_shape) != 4:

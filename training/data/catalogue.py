@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
 
-from training.data import cmudict, digits, penguins  # noqa: F401 - registers their builders
+from training.data import cmudict, digits, penguins, records  # noqa: F401 - registers their builders
 from training.data.folders import IMAGES
-from training.data.rows import BLOCK, TEST_SHARE, Rows, Source
+from training.data.rows import TEST_SHARE, Rows, Source
 from training.experiments import parts
 from training.experiments.named import EXPERIMENTS
 
@@ -44,11 +44,8 @@ def open_catalogue(name: str) -> Source:
     classes = tuple(feature.names) if isinstance(feature, tfds.features.ClassLabel) else None
 
     def read(split: str) -> Rows:
-        config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
-        dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
         keys = {"x": x_key, "id": "tfds_id", **({"label": label_key} if classes else {})}
-        rows = dataset.map(lambda row: {name: row[key] for name, key in keys.items()})
-        return Rows(builder.info.splits[split].num_examples, rows.batch(BLOCK))
+        return Rows(builder.info.splits[split].num_examples, records.blocks(builder, split, keys))
 
     splits = builder.info.splits
     if "train" not in splits:

@@ -11,7 +11,7 @@ import tensorflow as tf
 import zoo
 from training.data.splits import Data, pipeline_errors
 from training.experiments.experiment import Experiment
-from training.fitting import spanning
+from training.fitting import adam, spanning, strategies
 from training.fitting.callbacks import Best, Board, Checkpoint, Progress
 from training.run import Run, trained
 from zoo.arguments import require_amount, require_positive, require_whole
@@ -34,6 +34,8 @@ class Epochs:
         keep: weights that training ends with: those of the `last` epoch, or of the `best`, the one with the lowest loss on the
             validation split, the start included; a KL divergence counts there with its weight in training.
         patience: with keep=best, epochs without a lower loss after which training ends; 0: it does not end early.
+        xla: whether XLA compiles the steps. `auto`: on a processor, for dense networks that draw nothing in training, without
+            parts of your own; with JAX, always.
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class Epochs:
         precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto",
         keep: Literal["last", "best"] = "last",
         patience: int = 0,
+        xla: Literal["auto", "on", "off"] = "auto",
     ):
         require_whole(1, epochs=epochs, batch_size=batch_size)
         require_whole(0, patience=patience)
         self.epochs, self.batch_size, self.precision = epochs, batch_size, precision
-        self.keep, self.patience = keep, patience
+        self.keep, self.patience, self.xla = keep, patience, xla
 
 
 @register("optimizer", "adamw", slots={"training": "epochs"}, fixed=["training"])
@@ -75,6 +78,8 @@ class AdamW:
             warmup_target=self.learning_rate if rising else None,
             warmup_steps=rising,
         )
+        if not self.weight_decay:
+            return keras.optimizers.Adam(rate)  # AdamW would multiply all weights by 1
         return keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
 
     def fit(self, model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tuple[list[dict[str, float]], float]:
@@ -166,9 +171,12 @@ def compile(model: keras.Model, data: Data, experiment: Experiment) -> None:
     optimizer = experiment.make("optimizer").optimizer(total_steps(data, experiment))
     optimizer.build(model.trainable_variables)
     _, _, loop = _schedule(data, experiment)
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+    replicas, compiled = tf.distribute.get_strategy().num_replicas_in_sync, strategies.compiles(model, experiment)
+    if replicas > 1:
         loop = 1  # Keras's loop over a distributed iterator fails (placeholder not fed)
-    model.compile(optimizer, steps_per_execution=loop, jit_compile=keras.backend.backend() == "jax")
+    elif not compiled and keras.backend.backend() == "tensorflow":
+        adam.fuse(optimizer)
+    model.compile(optimizer, steps_per_execution=loop, jit_compile=compiled)
 
 
 def fit_epochs(

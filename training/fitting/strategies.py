@@ -109,11 +109,35 @@ def precision(experiment: Experiment) -> str:
     setting = experiment.get("training.precision", "float32")
     if setting != "auto":
         return setting
-    parts = [part for part in map(experiment.part, experiment.composition.filled) if part]
-    if not any(part.bfloat16 for part in parts):
+    if not _has_large_parts(experiment):
         return "float32"
     gains = gains_by_bfloat16(_accelerators(), keras.backend.backend(), processors.flags(), os.environ)
     return "mixed_bfloat16" if gains else "float32"
+
+
+def compiles(model: keras.Model, experiment: Experiment) -> bool:
+    """Whether XLA compiles the steps of a model's training.
+
+    `auto` was chosen by examples/s on a processor (`benchmarks/training`): XLA doubles those of dense networks, but takes many
+    times as long to draw random numbers, and longer for convolutions; and texts are of many lengths, each of which it would
+    compile. The user's own parts may hold what it cannot compile.
+    """
+    if keras.backend.backend() == "jax":
+        return True
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return False
+    setting = experiment.get("training.xla", "auto")
+    if setting != "auto":
+        return setting == "on"
+    if experiment.imports or _has_large_parts(experiment) or _accelerators():
+        return False
+    return all(layer.supports_jit and not layer._seed_generators for layer in model._flatten_layers())
+
+
+def _has_large_parts(experiment: Experiment) -> bool:
+    """Whether an experiment has convolutions or a transformer."""
+    parts = [part for part in map(experiment.part, experiment.composition.filled) if part]
+    return any(part.bfloat16 for part in parts)
 
 
 def gains_by_bfloat16(

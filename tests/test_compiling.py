@@ -1,0 +1,51 @@
+"""How a step of training is computed on a processor: by XLA, or by operations of which Adam's update is one."""
+
+import keras
+import numpy as np
+import pytest
+
+import training
+import zoo
+from training.fitting import adam, strategies
+
+EXPERIMENTS = {
+    "dense_digits_k8": True,
+    "conv_mnist_k16": False,  # convolutions
+    "vae_mnist_k2": False,  # a transform of images that XLA cannot compile
+    "denoising_mnist_k64": False,  # noise, which XLA draws slowly
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_xla_compiles_what_is_faster_with_it(name, processor):
+    processor("Some Processor", "avx2")
+    experiment = training.EXPERIMENTS[name]
+    model = zoo.Autoencoder(
+        zoo.dense((4,), shape=(8, 8, 1)),
+        zoo.Deterministic(2),
+        zoo.dense((4,)),
+        zoo.SquaredError(),
+        corruption=experiment.make("corruption", seed=0),
+    )
+    assert strategies.compiles(model, experiment) == EXPERIMENTS[name]
+    assert strategies.compiles(model, experiment.override({"xla": "on"}))
+    assert not strategies.compiles(model, experiment.override({"xla": "off"}))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_in_one_operation_makes_the_same_steps(weight_decay):
+    x = np.random.default_rng(0).random((32, 6)).astype("float32")
+
+    def trained(fused: bool) -> list[np.ndarray]:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6)])
+        optimizer = keras.optimizers.AdamW(0.01, weight_decay=weight_decay)
+        optimizer.build(model.trainable_variables)
+        if fused:
+            adam.fuse(optimizer)
+        model.compile(optimizer, "mse", jit_compile=False)
+        model.fit(x, x, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        return [np.asarray(variable) for variable in (*model.variables, *optimizer.variables)]
+
+    for fused, plain in zip(trained(True), trained(False), strict=True):
+        np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=1e-5)
