@@ -35,7 +35,7 @@ class Epochs:
             validation split, the start included; a KL divergence counts there with its weight in training.
         patience: with keep=best, epochs without a lower loss after which training ends; 0: it does not end early.
         xla: whether XLA compiles the steps. `auto`: on a processor, for dense networks that draw nothing in training, without
-            parts of your own; with JAX, always.
+            parts of your own, in 1,000 steps or more; with JAX, always.
     """
 
     def __init__(
@@ -168,11 +168,12 @@ def fit(model: keras.Model, data: Data, experiment: Experiment, run: Run) -> tup
 
 def compile(model: keras.Model, data: Data, experiment: Experiment) -> None:
     """Compiles a model with the experiment's optimizer, whose schedule covers all steps of training."""
-    optimizer = experiment.make("optimizer").optimizer(total_steps(data, experiment))
+    steps = total_steps(data, experiment)
+    optimizer = experiment.make("optimizer").optimizer(steps)
     optimizer.build(model.trainable_variables)
     _, _, loop = _schedule(data, experiment)
-    replicas, compiled = tf.distribute.get_strategy().num_replicas_in_sync, strategies.compiles(model, experiment)
-    if replicas > 1:
+    compiled = strategies.compiles(model, experiment, steps)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         loop = 1  # Keras's loop over a distributed iterator fails (placeholder not fed)
     elif not compiled and keras.backend.backend() == "tensorflow":
         adam.fuse(optimizer)

@@ -22,6 +22,7 @@ GONE = (
     "Try the same command on all of them."
 )
 AMPERE = (8, 0)  # compute capability of the first GPUs with bfloat16 arithmetic
+MANY = 1000  # steps, which take longer than XLA needs to compile one
 
 
 class Accelerator(NamedTuple):
@@ -115,12 +116,12 @@ def precision(experiment: Experiment) -> str:
     return "mixed_bfloat16" if gains else "float32"
 
 
-def compiles(model: keras.Model, experiment: Experiment) -> bool:
-    """Whether XLA compiles the steps of a model's training.
+def compiles(model: keras.Model, experiment: Experiment, steps: int) -> bool:
+    """Whether XLA compiles the steps of a model's training, of which there are so many.
 
     `auto` was chosen by examples/s on a processor (`benchmarks/training`): XLA doubles those of dense networks, but takes many
     times as long to draw random numbers, and longer for convolutions; and texts are of many lengths, each of which it would
-    compile. The user's own parts may hold what it cannot compile.
+    compile. The user's own parts may hold what it cannot compile. Few steps take less time than compiling them.
     """
     if keras.backend.backend() == "jax":
         return True
@@ -129,7 +130,7 @@ def compiles(model: keras.Model, experiment: Experiment) -> bool:
     setting = experiment.get("training.xla", "auto")
     if setting != "auto":
         return setting == "on"
-    if experiment.imports or _has_large_parts(experiment) or _accelerators():
+    if steps < MANY or experiment.imports or _has_large_parts(experiment) or _accelerators():
         return False
     return all(layer.supports_jit and not layer._seed_generators for layer in model._flatten_layers())
 
