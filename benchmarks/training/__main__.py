@@ -21,20 +21,22 @@ import statistics
 import subprocess
 import sys
 
-import environments
 import machine
 import matmul
 import rows
 import workload
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "tables"))
+from environments import environment  # noqa: E402
+
 SIZES = {"dense": 60_000, "conv": 12_800, "vae": 12_800, "transformer": 18_000}  # examples of an epoch
 BATCH = {"dense": 128, "conv": 128, "vae": 128, "transformer": 256}
-CONTENDERS = {  # script, and environment unless it is this one
+CONTENDERS = {  # script, and what its environment holds, unless it is this one
     "zoo": ("zoo_train.py", None),
     "Keras fit": ("keras_fit.py", None),
-    "PyTorch": ("peers/torch_loop.py", "pythae"),
-    "pythae": ("peers/pythae_trainer.py", "pythae"),
+    "PyTorch": ("peers/torch_loop.py", "pythae.txt"),
+    "pythae": ("peers/pythae_trainer.py", "pythae.txt"),
     "JAX": ("jax_loop.py", None),
 }
 PRODUCTS = "matrix products alone"  # of the dense network, by tf.linalg.matmul: the roof, no contender
@@ -84,8 +86,8 @@ def compare(network: str, options: argparse.Namespace) -> dict[str, float]:
 
 def measured(name: str, work: workload.Workload, options: argparse.Namespace) -> list[float]:
     """The rates of one process."""
-    script, environment = SCRIPTS[name]
-    python = environments.environment(environment, options.folder) if environment else sys.executable
+    script, requirements = SCRIPTS[name]
+    python = environment(HERE / "peers" / requirements, options.folder) if requirements else sys.executable
     variables = os.environ | {"PYTHONPATH": str(HERE.parents[1])} | (machine.without_bfloat16() if options.float32 else {})
     command = [python, HERE / script, json.dumps(work)]
     done = subprocess.run(command, capture_output=True, text=True, env=variables)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def fuse(optimizer: keras.optimizers.Optimizer) -> None:
-    """Lets an Adam update weights by one operation, on one device of the TensorFlow backend; others stay as they are.
+    """Lets an Adam update weights by one operation of the TensorFlow backend; others stay as they are.
 
     Keras computes the same formula (Kingma and Ba, 2015, at the end of section 2) by a dozen operations, each of which goes
     through the memory of all weights. XLA fuses those by itself. The optimizer's class, configuration and variables stay.

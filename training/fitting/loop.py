@@ -175,7 +175,7 @@ def compile(model: keras.Model, data: Data, experiment: Experiment) -> None:
     compiled = strategies.compiles(model, experiment, steps)
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         loop = 1  # Keras's loop over a distributed iterator fails (placeholder not fed)
-    elif not compiled and keras.backend.backend() == "tensorflow":
+    if not compiled and keras.backend.backend() == "tensorflow":
         adam.fuse(optimizer)
     model.compile(optimizer, steps_per_execution=loop, jit_compile=compiled)
 
