@@ -6,7 +6,8 @@ import pytest
 
 import training
 import zoo
-from training.fitting import adam, strategies
+from training import kinds
+from training.fitting import adam, blocks, loop, strategies
 
 EXPERIMENTS = {
     "dense_digits_k8": True,
@@ -50,3 +51,28 @@ def test_adam_in_one_operation_makes_the_same_steps(weight_decay):
 
     for fused, plain in zip(trained(True), trained(False), strict=True):
         np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_steps_in_blocks_are_those_of_batches(shift, monkeypatch, tmp_path):
+    experiment = training.EXPERIMENTS["dense_digits_k8"].override(
+        {"xla": "on", "epochs": 2, "width": 8, "depth": 1, "shift": shift}
+    )
+
+    def trained(largest: int) -> tuple[list[np.ndarray], list[dict[str, float]]]:
+        monkeypatch.setattr(blocks, "LARGEST", largest)
+        keras.utils.set_random_seed(0)
+        data, kind = kinds.open_data(experiment), kinds.of(experiment)
+        model = kind.build(experiment, data)
+        history, _ = loop.fit(model, data, experiment, training.Run(tmp_path / str(largest)))
+        assert (model.steps_per_execution == 1) == bool(largest)
+        state = [np.asarray(variable) for variable in (*model.variables, *model.optimizer.variables)]
+        if largest:  # the model takes batches again
+            model.train_on_batch(next(data.train.batches(32))["x"])
+        return state, history
+
+    (found, history), (expected, others) = trained(blocks.LARGEST), trained(0)
+    for each, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(each, other, rtol=1e-4, atol=1e-6)
+    for each, other in zip(history, others, strict=True):
+        assert each == pytest.approx(other, rel=1e-5)

@@ -1,6 +1,7 @@
 """Callbacks of `model.fit`: checkpoints, from which an interrupted run is resumed, and a progress bar for all epochs."""
 
 import json
+import math
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         path: of the checkpoint, an `.npz` file, which is replaced at once.
         seconds_between: least time between two checkpoints, but for the last one: epochs may be shorter than it takes to write.
+        share: most of the time that writing may take, as far as the one before tells; 0.01: a hundredth.
         best: the keeper of the best weights, if there is one, which writes them first.
         writes: whether it writes; of several processes that train together one does, and the others keep the history alone.
 
@@ -39,15 +41,24 @@ class Checkpoint(keras.callbacks.Callback):
     the epochs before a restored checkpoint.
     """
 
-    def __init__(self, path: pathlib.Path, seconds_between: float = 0.0, best: "Best | None" = None, writes: bool = True):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        seconds_between: float = 0.0,
+        share: float = math.inf,
+        best: "Best | None" = None,
+        writes: bool = True,
+    ):
         super().__init__()
         self.path = path
-        self.seconds_between = seconds_between if writes else float("inf")
+        self.seconds_between = seconds_between if writes else math.inf
+        self.share = share
         self.writes = writes
         self.best = best
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._written = 0  # epochs
+        self._took = 0.0  # seconds
 
     def restore(self, model: keras.Model) -> int:
         """Restores the state of a compiled `model`; returns the number of finished epochs, 0 without a checkpoint.
@@ -78,7 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append({**{name: float(value) for name, value in logs.items()}, "learning_rate": rate})
         now = time.perf_counter()
         self.seconds, self._since = self.seconds + now - self._since, now
-        if now - self._last >= self.seconds_between:
+        if now - self._last >= max(self.seconds_between, self._took / self.share):
             self._write()
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -86,12 +97,14 @@ class Checkpoint(keras.callbacks.Callback):
             self._write()
 
     def _write(self) -> None:
+        began = time.perf_counter()
         if self.best:
             self.best.write()
         state = {_key(i): value for i, value in enumerate(_values(self.model))}
         records = {"history": json.dumps(self.history), "seconds": self.seconds}
         files.write(self.path, lambda temporary: np.savez(temporary, **records, **state))
         self._written, self._last = len(self.history), time.perf_counter()
+        self._took = self._last - began
 
 
 class Best(keras.callbacks.Callback):

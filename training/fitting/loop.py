@@ -11,13 +11,14 @@ import tensorflow as tf
 import zoo
 from training.data.splits import Data, pipeline_errors
 from training.experiments.experiment import Experiment
-from training.fitting import adam, spanning, strategies
+from training.fitting import adam, blocks, spanning, strategies
 from training.fitting.callbacks import Best, Board, Checkpoint, Progress
 from training.run import Run, trained
 from zoo.arguments import require_amount, require_positive, require_whole
 from zoo.registry import register
 
 SECONDS_BETWEEN = 0.5  # checkpoints, and event files
+WRITING = 0.01  # most of the time that checkpoints take
 EXECUTION_STEPS = 32  # most steps in one call of the compiled loop
 ADVICE = "the same command with a lower --learning_rate, which resumes after the last good epoch"
 
@@ -86,7 +87,7 @@ class AdamW:
         """As the function `fit`; resumes from the run's checkpoint if there is one."""
         compile(model, data, experiment)
         shown = spanning.writes()
-        checkpoint = Checkpoint(run.checkpoint, SECONDS_BETWEEN, writes=shown)
+        checkpoint = Checkpoint(run.checkpoint, SECONDS_BETWEEN, WRITING, writes=shown)
         epochs = range(checkpoint.restore(model), experiment["training.epochs"])
         progress, best = Progress(epochs), _best(model, data, experiment, run, epochs)
         callbacks = [checkpoint, *([progress, Board(run.tensorboard, SECONDS_BETWEEN)] if shown else [])]
@@ -173,8 +174,8 @@ def compile(model: keras.Model, data: Data, experiment: Experiment) -> None:
     optimizer.build(model.trainable_variables)
     _, _, loop = _schedule(data, experiment)
     compiled = strategies.compiles(model, experiment, steps)
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        loop = 1  # Keras's loop over a distributed iterator fails (placeholder not fed)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1 or _block(model, data, experiment) > 1:
+        loop = 1  # Keras's loop over a distributed iterator fails (placeholder not fed), and blocks have one of their own
     if not compiled and keras.backend.backend() == "tensorflow":
         adam.fuse(optimizer)
     model.compile(optimizer, steps_per_execution=loop, jit_compile=compiled)
@@ -185,10 +186,13 @@ def fit_epochs(
 ) -> keras.callbacks.History:
     """Trains a compiled model for some of the experiment's epochs; returns Keras's history."""
     batch_size, steps, _ = _schedule(data, experiment)
-    check = getattr(model, "check", None)
-    training = data.train.training(batch_size, steps, epochs, experiment.seed, check)
-    validation = data.validation and data.validation.inputs(batch_size, _needs_static_shapes(), check)
-    with pipeline_errors():
+    check, block = getattr(model, "check", None), _block(model, data, experiment)
+    if block > 1:
+        training = blocks.blocks(data.train, block, batch_size, steps, epochs, experiment.seed, check)
+    else:
+        training = data.train.training(batch_size, steps, epochs, experiment.seed, check)
+    validation = data.validation and data.validation.inputs(block * batch_size, _needs_static_shapes(), check)
+    with pipeline_errors(), blocks.stepping(model) if block > 1 else contextlib.nullcontext():
         return spanning.fit(
             model,
             training,
@@ -197,7 +201,7 @@ def fit_epochs(
             data.validation.size if validation else 0,
             epochs=epochs.stop,
             initial_epoch=epochs.start,
-            steps_per_epoch=steps,
+            steps_per_epoch=steps // block,
             callbacks=[zoo.Finite(ADVICE), *callbacks],
             verbose=0,
         )
@@ -235,6 +239,13 @@ def computing_in(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _block(model: keras.Model, data: Data, experiment: Experiment) -> int:
+    """The batches of a block, all of which one call of a compiled function takes; 1: there are no blocks."""
+    batch_size, steps, loop = _schedule(data, experiment)
+    compiled = strategies.compiles(model, experiment, steps * experiment["training.epochs"])
+    return loop if compiled and keras.backend.backend() == "tensorflow" and blocks.fits(data, loop, batch_size) else 1
 
 
 def _needs_static_shapes() -> bool:

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from training.fitting import cluster, sharding
+from training.fitting import cluster, mixins, sharding
 
 APART = 0x9E3779B9  # between the seeds of two replicas: 2**32 divided by the golden ratio, whose multiples are spread evenly
 
@@ -48,18 +48,11 @@ class Shard(NamedTuple):
         return parts if len(parts) > 1 else parts[0]
 
 
-class Spanning:
+class Spanning(mixins.Opened):
     """The methods that differ: a mixin in front of a model's own class, for as long as it is fitted.
 
-    Besides, data are not checked again, as they have been when they were opened, or are in the pipeline; and where batches are
-    not multiples of the number of replicas, each counts by its share of the rows.
+    Besides, where batches are not multiples of the number of replicas, each counts by its share of the rows.
     """
-
-    def fit(self, x: Any = None, **kwargs) -> keras.callbacks.History:
-        return keras.Model.fit(self, x, shuffle=False, **kwargs)  # a data set has its own order; Keras would warn
-
-    def evaluate(self, x: Any = None, **kwargs) -> Any:
-        return keras.Model.evaluate(self, x, **kwargs)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Nothing: models of the zoo are built when they are made."""
@@ -139,16 +132,14 @@ def _kept(model: keras.Model) -> list[keras.Variable]:
 
 @contextlib.contextmanager
 def _spanning(model: keras.Model, rows: int = 0) -> Iterator[None]:
-    own = type(model)
-    model.__class__ = type(own.__name__, (Spanning, own), {})
     object.__setattr__(model, "_rows", rows)
     generators = [each for layer in model._flatten_layers() for each in layer._seed_generators]
     for each in generators:
         each.next = functools.partial(_own_seed, each)
     try:
-        yield
+        with mixins.added(Spanning, model):
+            yield
     finally:
-        model.__class__ = own
         for each in generators:
             del each.next
 
