@@ -27,7 +27,7 @@ FLOORS = {  # those of serving that each one may import; "base" and "top" are fi
     "batch": {"base", "models", "export", "top"},
     "top": {"base", "models", "rest", "rpc", "export", "batch"},
 }
-BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics", "protobufs", "tokens", "tracing"}
+BASE = {"status", "versions", "quiet", "postponed", "columns", "picture_files", "metrics", "protobufs", "tokens", "tracing"}
 CLIENT = (
     "serving/command.py",
     "serving/client.py",

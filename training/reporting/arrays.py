@@ -11,7 +11,7 @@ from training.data.splits import Data
 from training.evaluation import arrays as evaluation
 from training.evaluation import latents
 from training.reporting import pictures, plane
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 
 MOST_ROWS = 4_000  # most test examples in the pictures of the codes
