@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 
 
 class Postponed:
-    """A finder of modules in front of Python's own. `from module import name` uses a module, `from package import module` does not.
+    """A finder of modules, in front of Python's own.
+
+    `from package import module` does not use a module; `from module import name` does.
 
     Args:
         pattern: a regular expression that the full names of the modules match.
