@@ -81,7 +81,7 @@ class LinearAutoencoder(Autoencoder):
         size = max(CHUNK // math.prod(self.shape), SMALLEST_CHUNK)
         waiting, rows, seen = [], 0, 0
         for batch in _batches(data, self.shape, size):
-            batch = ops.convert_to_numpy(inputs.rows(inputs.batch_inputs(batch), self.shape))
+            batch = inputs.numpy(inputs.rows(inputs.batch_inputs(batch), self.shape))
             require_finite(batch, range(seen, seen + len(batch)))
             batch = batch if self.scaling is None else ops.convert_to_numpy(self.scaling(batch))
             seen += len(batch)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from training.data.graphs import as_written
 from training.data.rows import BLOCK
 
 READ_AHEAD = 2**20  # bytes
@@ -24,6 +25,7 @@ def blocks(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str
     stored = features.get_serialized_info()
     form = {key: tf.io.FixedLenFeature(stored[key].shape, stored[key].dtype) for key in own.values()}
 
+    @as_written
     def parsed(records, file, number):
         columns = tf.io.parse_example(records, form)
         rows = {name: features[key].decode_batch_example(columns[key]) for name, key in own.items()}

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
+from training.data.graphs import as_written, tensor
 from training.data.rows import BLOCK
 from training.seeds import derived
 from zoo.schema import Schema
@@ -84,7 +85,7 @@ class Split:
         else:
             batches = self._shuffled_batches(batch_size, steps, epochs, seed)
         if self.shift or self.dynamic:
-            augment = functools.partial(self._augmented, seed)
+            augment = as_written(functools.partial(self._augmented, seed))
             batches = batches.enumerate(epochs.start * steps).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
         return batches.prefetch(tf.data.AUTOTUNE)
 
@@ -98,8 +99,9 @@ class Split:
         return (x, *target) if target else x
 
     def _shuffled_batches(self, batch_size: int, steps: int, epochs: range, seed: int) -> tf.data.Dataset:
-        columns = [tf.constant(self.arrays[name]) for name in ("x", "target") if name in self.arrays]
+        columns = [tensor(self.arrays[name]) for name in ("x", "target") if name in self.arrays]
 
+        @as_written
         def batch(step):
             position = step % steps * batch_size + tf.range(batch_size, dtype=tf.int64)
             key = tf.cast(tf.stack([tf.constant(seed, tf.int64), step // steps]), tf.uint32)
