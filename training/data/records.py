@@ -10,6 +10,7 @@ from training.data.graphs import as_written
 from training.data.rows import BLOCK
 
 READ_AHEAD = 2**20  # bytes
+GROUP = 16  # pictures that are decoded in one turn of a loop, each of which takes as long as decoding a small one
 
 
 def blocks(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str]) -> tf.data.Dataset:
@@ -28,7 +29,7 @@ def blocks(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str
     @as_written
     def parsed(records, file, number):
         columns = tf.io.parse_example(records, form)
-        rows = {name: features[key].decode_batch_example(columns[key]) for name, key in own.items()}
+        rows = {name: _decoded(features[key], columns[key]) for name, key in own.items()}
         ids = tf.strings.join([file, tf.strings.as_string(number)], "__")
         return rows | dict.fromkeys(keys.keys() - own.keys(), ids)
 
@@ -37,6 +38,21 @@ def blocks(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str
     for part in parts[1:]:
         records = records.concatenate(part)
     return records.batch(BLOCK).map(parsed, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _decoded(feature: tfds.features.FeatureConnector, column: tf.Tensor) -> tf.Tensor:
+    """The values of a feature in rows of which a column `(B,)` is stored; TFDS decodes pictures one by one."""
+    if not isinstance(feature, tfds.features.Image):
+        return feature.decode_batch_example(column)
+
+    def group(stored):
+        return tf.stack([feature.decode_example(each) for each in tf.unstack(stored)])
+
+    count, spec = tf.shape(column)[0], feature.get_tensor_spec()
+    full = tf.concat([column, tf.repeat(column[:1], -count % GROUP)], axis=0)
+    spec = tf.TensorSpec((GROUP, *spec.shape), spec.dtype)
+    groups = tf.map_fn(group, tf.reshape(full, (-1, GROUP)), fn_output_signature=spec)  # (B / GROUP, GROUP, *shape)
+    return tf.reshape(groups, (-1, *spec.shape[1:]))[:count]
 
 
 def _records(file) -> tf.data.Dataset:
