@@ -75,4 +75,4 @@ def _are_plain(builder: tfds.core.DatasetBuilder, keys) -> bool:
 def _one_by_one(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str]) -> tf.data.Dataset:
     config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
     dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
-    return dataset.map(lambda row: {name: row[key] for name, key in keys.items()}).batch(BLOCK)
+    return dataset.map(as_written(lambda row: {name: row[key] for name, key in keys.items()})).batch(BLOCK)

@@ -61,8 +61,8 @@ class Split:
         """Batches of x, or of (x, target) if there are targets, in the split's own order, for Keras's `evaluate` and `predict`;
         `check` as in `training`."""
         if self.arrays is None:
-            batches = self.stream.map(lambda block: block["x"]).rebatch(batch_size, drop_remainder)
-            batches = batches.map(lambda x: checked(x, check)) if check else batches
+            batches = self.stream.map(_examples).rebatch(batch_size, drop_remainder)
+            batches = batches.map(as_written(functools.partial(checked, check=check))) if check else batches
             count = self.size // batch_size if drop_remainder else -(-self.size // batch_size)
             batches = _counted(batches, count)
         else:
@@ -113,9 +113,11 @@ class Split:
         return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _stream_batches(self, batch_size: int, steps: int, epochs: range, seed: int, check: Callable | None) -> tf.data.Dataset:
-        windows = self.stream.map(lambda block: block["x"]).rebatch(self.window).enumerate()
+        windows = self.stream.map(_examples).rebatch(self.window).enumerate()
 
+        @as_written
         def epoch(number):
+            @as_written
             def shuffled(window, x):
                 key = tf.random.experimental.stateless_fold_in((derived(seed, "windows"), number), window)
                 return tf.random.experimental.stateless_shuffle(x, key)
@@ -123,7 +125,7 @@ class Split:
             return windows.map(shuffled).rebatch(batch_size, drop_remainder=True).take(steps)
 
         batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch)
-        batches = batches.map(lambda x: checked(x, check)) if check else batches
+        batches = batches.map(as_written(functools.partial(checked, check=check))) if check else batches
         return _counted(batches, steps * len(epochs))
 
 
@@ -164,6 +166,11 @@ class Data:
     def classes(self) -> tuple[str, ...] | None:
         """The names of the classes; None if there are no labels."""
         return self.schema["label"].classes if "label" in self.schema else None
+
+
+@as_written
+def _examples(block: dict[str, tf.Tensor]) -> tf.Tensor:
+    return block["x"]
 
 
 def _shifted(x: tf.Tensor, shift: int, key: tuple) -> tf.Tensor:
