@@ -1,4 +1,4 @@
-"""Imports TensorFlow, and with it Keras, without its startup messages, and in half the time.
+"""Imports TensorFlow, and with it Keras, without its startup messages and without what few programs need.
 
 Before its logging is set up, TensorFlow prints lines about oneDNN and CUDA that no setting turns off. They are held back, and
 shown only if the import fails.
