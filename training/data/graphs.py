@@ -5,7 +5,7 @@ import tensorflow as tf
 
 ALIGNED = 64  # bytes, to multiples of which TensorFlow's kernels want the addresses of tensors
 
-# AutoGraph takes long at first: it looks through all modules for the code of a function, and loads those that wait for their use
+# AutoGraph takes long at first: it looks through all modules for the code of a function, and loads those that were postponed
 as_written = tf.autograph.experimental.do_not_convert
 
 
