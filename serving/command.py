@@ -12,10 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 
-import httpx
-
-from serving.client import ServerError
-
 WRONG = 2  # exit code for wrong input and for failures outside the program
 ENDING = 128  # plus the number of the signal that ended the program, as in shells
 OWN = ("zoo", "training", "serving")
@@ -80,7 +76,7 @@ def outside(error: Exception) -> str | None:
     if isinstance(error, OSError):
         received = ": ".join(str(part) for part in (error.strerror, error.filename) if part) or text
         return _refusal("what the operating system allows", received, HINTS.get(error.errno, OTHER))
-    if isinstance(error, ServerError | httpx.HTTPError):
+    if isinstance(error, _of_servers()):
         return _refusal("a response from the server", text or type(error).__name__, "the server's log")
     if isinstance(error, MemoryError):
         return _refusal("enough memory", text or "too little", "a smaller --batch_size, --width or --memory_gib")
@@ -91,6 +87,12 @@ def outside(error: Exception) -> str | None:
     if isinstance(error, ValueError) and text.startswith("Unable to import backend"):  # Keras's
         return _refusal("KERAS_BACKEND=tensorflow or jax", text.rpartition(":")[2].strip(), "leaving it unset")
     return _of_tensorflow(error)
+
+
+def _of_servers() -> tuple[type[Exception], ...]:
+    """The errors of servers; a module that has not been imported cannot have raised its own."""
+    names = {"serving.client": "ServerError", "httpx": "HTTPError"}
+    return tuple(getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules)
 
 
 def _of_tensorflow(error: Exception) -> str | None:

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 import training
 import zoo
-from training.data import arrays
+from training.data import arrays, graphs
 from training.data.predictor import slant, targeted
 from training.data.splits import pipeline_errors
 
@@ -20,6 +20,14 @@ from training.data.splits import pipeline_errors
 def _read(split) -> dict[str, np.ndarray]:
     parts = list(split.batches(100))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def test_tensors_have_the_memory_of_arrays_that_were_made_for_them():
+    x = training.load("digits").train.arrays["x"]
+    for array, shared in ((x, True), (x[:9], True), (x[:, :, ::2], False), (x.copy(order="F"), False), (x[:0], False)):
+        tensor = graphs.tensor(array)
+        np.testing.assert_array_equal(tensor, array)
+        assert np.shares_memory(np.asarray(tensor), array) == shared
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import zoo
 from training import files, kinds
 from training.data.splits import Data, Split
 from training.evaluation import arrays as evaluation
+from training.evaluation.codes import purity
 from zoo.schema import Feature
 
 EXPECTED = {
@@ -43,7 +44,7 @@ def test_metrics_and_codes_are_correct(run):
 
 def test_purity():
     labels, clusters = np.array([0, 0, 0, 1, 1, 2]), np.array([5, 5, 7, 7, 7, 7])
-    assert evaluation.purity(labels, clusters) == pytest.approx(4 / 6)
+    assert purity(labels, clusters) == pytest.approx(4 / 6)
 
 
 def test_without_labels_there_are_only_errors(tmp_path, digits, small):

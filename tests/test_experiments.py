@@ -175,7 +175,7 @@ try:
     main({words!r})
 except SystemExit:
     pass
-assert not {{"keras", "tensorflow", "jax"}} & set(sys.modules)
+assert not {{"keras", "tensorflow", "jax", "numpy", "httpx"}} & set(sys.modules)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -1,10 +1,13 @@
 """Which packages may import which."""
 
 import ast
+import importlib
 import pathlib
 
 import pytest
 from conftest import ROOT
+
+from serving.postponed import postponed
 
 RULES = {  # forbidden prefixes, by part
     "zoo": ("training", "serving", "tensorflow"),
@@ -27,7 +30,7 @@ FLOORS = {  # those of serving that each one may import; "base" and "top" are fi
     "batch": {"base", "models", "export", "top"},
     "top": {"base", "models", "rest", "rpc", "export", "batch"},
 }
-BASE = {"status", "versions", "quiet", "columns", "picture_files", "metrics", "protobufs", "tokens", "tracing"}
+BASE = {"status", "versions", "quiet", "postponed", "columns", "picture_files", "metrics", "protobufs", "tokens", "tracing"}
 CLIENT = (
     "serving/command.py",
     "serving/client.py",
@@ -87,3 +90,16 @@ def test_every_folder_is_a_package_that_is_installed():
     for part in RULES:
         for path in (ROOT / part).rglob("*.py"):
             assert (path.parent / "__init__.py").exists(), path
+
+
+def test_a_postponed_module_is_loaded_by_its_first_use(tmp_path, monkeypatch):
+    folder = tmp_path / "parcel"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("loaded = []\nfrom parcel import early, late\n")
+    for name in ("early", "late"):
+        (folder / f"{name}.py").write_text("from parcel import loaded\nloaded.append(__name__)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with postponed(r"parcel\.late"):
+        parcel = importlib.import_module("parcel")
+    assert parcel.loaded == ["parcel.early"]
+    assert parcel.late.loaded is parcel.loaded == ["parcel.early", "parcel.late"]

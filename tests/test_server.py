@@ -313,7 +313,7 @@ def test_a_server_that_cannot_start_says_why(run, tmp_path):
 
 
 def test_the_client_needs_neither_tensorflow_nor_keras():
-    code = "import sys, serving; print({'tensorflow', 'keras', 'jax'} & set(sys.modules))"
+    code = "import sys; from serving import Client, Server; print({'tensorflow', 'keras', 'jax'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

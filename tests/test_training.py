@@ -271,6 +271,7 @@ for strategy in ("one", "mirrored"):
     else:  # the same, without what comes after training
         model = kinds.build(experiment, data)
         history, _ = loop.fit(model, data, experiment, run)
+        print(*sorted({name.partition(".")[0] for name in sys.modules}))
         model.save(run.model)
         training.files.write_json(run.history, history)
     with strategies.scope(strategy):
@@ -281,9 +282,17 @@ for strategy in ("one", "mirrored"):
     model.fit(tf.data.Dataset.from_tensor_slices(x).batch(64), epochs=2, verbose=0)
     np.savez(f"{sys.argv[1]}/{strategy}.npz", *model.get_weights())
 """
+    training.load("digits")  # to prepare them takes scikit-learn
     folder = tmp_path_factory.mktemp("devices")
-    subprocess.run([sys.executable, "-c", code, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    (folder / "said").write_text(done.stdout)
     return folder
+
+
+def test_training_starts_without_what_comes_after_it(devices):
+    loaded = next(line.split() for line in (devices / "said").read_text().splitlines() if "tensorflow" in line.split())
+    assert {"keras", "training"} <= {*loaded} and not {"sklearn", "matplotlib", "keras_tuner", "httpx"} & {*loaded}
 
 
 def test_two_devices_train_as_one_does(devices):

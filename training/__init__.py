@@ -1,7 +1,8 @@
 """Training: from data to a trained, evaluated and exported model."""
 
 import contextlib
-import importlib
+
+from training.submodules import importing
 
 _MODULES = {  # public names, and the modules that define them
     "EXPERIMENTS": "experiments.named",
@@ -28,6 +29,7 @@ _SUBMODULES = ("kinds", "latents", "pictures", "plane")  # public names that are
 _LIGHT = ("experiments", "files", "launch", "options", "__main__")  # they print help and do not import TensorFlow
 
 __all__ = [*_MODULES]
+_imported = importing(__name__)
 
 
 def __getattr__(name: str) -> object:
@@ -38,12 +40,7 @@ def __getattr__(name: str) -> object:
             ValueError
         ):  # Keras's for an unknown KERAS_BACKEND; it is raised again where a command reports it
             from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
-    try:
-        module = importlib.import_module(f"training.{home}")
-    except ModuleNotFoundError as error:
-        if error.name != f"training.{home}":
-            raise
-        raise AttributeError(f"module 'training' has no attribute {name!r}") from None
+    module = _imported(home)
     return getattr(module, name) if name in _MODULES and name not in _SUBMODULES else module
 
 

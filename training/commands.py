@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from serving.export import export_run
-from training import chooser, files, kinds, prediction, workers
+from training import chooser, files, kinds, prediction, reporting, workers
 from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
 from training.fitting import loop, processors, spanning, strategies
 from training.fitting.meeting import SECONDS
 from training.progress import stage
-from training.reporting import page, pictures
 from training.reporting.schemas import shortened
 from training.run import Run, trained
 
@@ -248,13 +247,13 @@ def generate(model: str | os.PathLike, output: str | os.PathLike | None = None, 
         return prediction.generate(generator, pathlib.Path(output or "generated.csv"), count)
     path = pathlib.Path(output or "generated.png")
     x = np.asarray(generator.generate(np.arange(count, dtype="int32")))
-    files.write(path, lambda temporary: temporary.write_bytes(pictures.png(pictures.samples(x))))
+    files.write(path, lambda temporary: temporary.write_bytes(reporting.pictures.png(reporting.pictures.samples(x))))
     return str(path)
 
 
 def _report(run: Run, data: Data) -> None:
     kind, metrics = kinds.of(run.experiment()), files.read_json(run.metrics)
-    page.write(run, metrics, kind.figures(run, run.load_model(), data, metrics))
+    reporting.page.write(run, metrics, kind.figures(run, run.load_model(), data, metrics))
 
 
 def _take_part(experiment: Experiment, run: Run, scope: contextlib.AbstractContextManager) -> None:

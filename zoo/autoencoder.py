@@ -317,9 +317,9 @@ class Autoencoder(Unsupervised):
         x = inputs.rows(x, self.shape)
         inputs.require_some(x)
         if self.scaling is not None:
-            require_finite(ops.convert_to_numpy(x))
+            require_finite(inputs.numpy(x))
             x = self._scaled(x)
-        self.likelihood.check(ops.convert_to_numpy(x))
+        self.likelihood.check(inputs.numpy(x))
 
     # Helpers
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
-import scipy.sparse.linalg
 from keras import ops
 
 from zoo import bodies, inputs
@@ -82,7 +81,7 @@ class LinearAutoencoder(Autoencoder):
         size = max(CHUNK // math.prod(self.shape), SMALLEST_CHUNK)
         waiting, rows, seen = [], 0, 0
         for batch in _batches(data, self.shape, size):
-            batch = ops.convert_to_numpy(inputs.rows(inputs.batch_inputs(batch), self.shape))
+            batch = inputs.numpy(inputs.rows(inputs.batch_inputs(batch), self.shape))
             require_finite(batch, range(seen, seen + len(batch)))
             batch = batch if self.scaling is None else ops.convert_to_numpy(self.scaling(batch))
             seen += len(batch)
@@ -196,7 +195,9 @@ def _principal_axes(covariance: np.ndarray, k: int) -> tuple[np.ndarray, np.ndar
     if d <= LARGEST_DECOMPOSITION or k > d // 8:
         variances, axes = np.linalg.eigh(covariance)
     else:
-        variances, axes = scipy.sparse.linalg.eigsh(covariance, k, v0=np.ones(d))
+        from scipy.sparse.linalg import eigsh  # few need it, and it takes a while to import
+
+        variances, axes = eigsh(covariance, k, v0=np.ones(d))
         order = np.argsort(variances)
         variances, axes = variances[order], axes[:, order]
     variances, axes = variances[::-1][:k].clip(min=0.0), axes[:, ::-1][:, :k]

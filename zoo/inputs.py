@@ -49,6 +49,12 @@ def array(values: ArrayLike) -> np.ndarray | keras.KerasTensor:
         return result.astype(dtype, copy=False)
 
 
+def numpy(values: ArrayLike) -> np.ndarray:
+    """As `array`, but tensors become arrays too."""
+    values = array(values)
+    return ops.convert_to_numpy(values) if is_tensor(values) else values  # which copies arrays
+
+
 def is_tensor(values: Any) -> bool:
     """Whether values are a tensor of the backend, eager or symbolic."""
     return isinstance(values, keras.KerasTensor) or ops.is_tensor(values)
@@ -143,7 +149,7 @@ def labels(values: ArrayLike, classes: int, count: int | None = None) -> np.ndar
     Raises:
         ValueError: not numbers, not integers, outside [0, classes), or not `count` of them.
     """
-    values = _numpy(values)
+    values = numpy(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.ndim == 2:
         raise ValueError(f"Expected one label for each row, (n,). Received: shape {values.shape}. Try labels.argmax(axis=1).")
@@ -167,7 +173,7 @@ def targets(values: ArrayLike, count: int) -> np.ndarray:
     Raises:
         ValueError: not finite numbers, or not `count` of them.
     """
-    values = _numpy(values)
+    values = numpy(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.shape != (count,):
         raise ValueError(f"Expected one target for each row, of shape ({count},). Received: shape {values.shape}. Try y[:, 0].")
@@ -214,11 +220,6 @@ def known_shape(encoder: keras.Model) -> tuple[int, ...]:
 # Helpers
 
 
-def _numpy(values) -> np.ndarray:
-    values = array(values)
-    return ops.convert_to_numpy(values) if is_tensor(values) else values
-
-
 def _objects(values) -> np.ndarray:
     result = np.empty(len(values), object)
     result[:] = [*values]
@@ -230,7 +231,7 @@ def _of_objects(values: np.ndarray) -> np.ndarray:
     if values.ndim == 0:
         raise _not_numbers(f"{values[()]!r:.{SHOWN}}", None)
     if values.ndim == 1 and all(hasattr(value, "__len__") and not isinstance(value, (str, bytes, dict)) for value in values):
-        return _stacked([_numpy(value) for value in values])
+        return _stacked([numpy(value) for value in values])
     for place, value in enumerate(values.flat):
         if not isinstance(value, (numbers.Real, np.bool_, decimal.Decimal)):
             raise _not_numbers(f"{value!r:.{SHOWN}}", place // math.prod(values.shape[1:]))

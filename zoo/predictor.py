@@ -135,7 +135,7 @@ class Predictor(Model):
         """Raises ValueError unless x is finite data `(B, *shape)`, at least one row."""
         x = inputs.rows(x, self.shape)
         inputs.require_some(x)
-        require_finite(ops.convert_to_numpy(x))
+        require_finite(inputs.numpy(x))
 
     def fit(self, x: Any = None, y: Any = None, **kwargs) -> keras.callbacks.History:
         """As in Keras; compiles with Adam unless `compile` was called.

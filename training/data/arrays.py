@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from training import files
 from training.data.catalogue import open_catalogue
 from training.data.folders import open_folder
+from training.data.graphs import as_written, empty
 from training.data.rows import Rows, Source
 from training.data.splits import WINDOW, Data, Split, checked, decoded, drawn, pipeline_errors
 from training.data.user_files import open_arrays
@@ -165,10 +167,28 @@ def _split(rows: Rows, memory_gib: float) -> Split:
         fitting = int(memory_gib * 2**30 / (4 * row_bytes))  # shuffling takes the memory of several windows
         return Split(rows.size, stream=blocks, window=int(np.clip(fitting, 256, WINDOW)))
     with pipeline_errors():
-        parts = [decoded(block) for block in blocks.as_numpy_iterator()]
-    return Split(rows.size, arrays={name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        return Split(rows.size, arrays=_gathered(map(decoded, blocks.as_numpy_iterator()), rows.size))
 
 
+def _gathered(blocks: Iterator[dict[str, np.ndarray]], size: int) -> dict[str, np.ndarray]:
+    """The columns of blocks of up to `size` rows in all. Numbers get their place at once: beside them there is one block."""
+    arrays, texts, stop = {}, {}, 0
+    for block in blocks:
+        start, stop = stop, stop + len(block["x"])
+        for name, column in block.items():
+            if column.dtype.kind == "U":
+                texts.setdefault(name, []).append(column)
+                continue
+            if name not in arrays:
+                arrays[name] = empty((size, *column.shape[1:]), column.dtype)
+            arrays[name][start:stop] = column
+    return {
+        **{name: array[:stop] for name, array in arrays.items()},
+        **{name: np.concatenate(parts) for name, parts in texts.items()},
+    }
+
+
+@as_written
 def _as_float(block: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """A block with x as float32; raises ValueError in the pipeline for values that are not finite or too large."""
     x = block["x"]
@@ -189,6 +209,7 @@ def _scaled(x: tf.Tensor) -> tf.Tensor:
 def _drawn_once(rows: Rows, split: int) -> Rows:
     """Rows with x binarized and the original values in the column `grey`; the number of the split seeds the draws."""
 
+    @as_written
     def draw(number, block):
         x = checked(_scaled(block["x"]), _require_probabilities)
         return block | {"x": drawn(x, (split, number)), "grey": x}

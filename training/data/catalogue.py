@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import read_only_builder
+from tensorflow_datasets.core.utils.version import list_all_versions
 
 from training.data import cmudict, digits, penguins, records  # noqa: F401 - registers their builders
 from training.data.folders import IMAGES
@@ -108,9 +109,10 @@ def features(name: str) -> tfds.features.FeaturesDict | None:
         return None
     logging.getLogger("absl").setLevel(logging.ERROR)
     with contextlib.suppress(Exception):  # of any kind: whoever opens the data reports it
-        known = _dataset(name) in tfds.list_builders() and (_dataset(name) in PACKAGED or _reachable(DOWNLOAD_HOST))
-        builder = _copy(name) or (tfds.builder(name) if known else None)
-        return builder and builder.info.features
+        if copy := _copy(name):
+            return copy.info.features
+        if _dataset(name) in tfds.list_builders() and (_dataset(name) in PACKAGED or _reachable(DOWNLOAD_HOST)):
+            return tfds.builder(name).info.features
     return None
 
 
@@ -122,7 +124,7 @@ def _dataset(name: str) -> str:
 def _copy(name: str) -> tfds.core.DatasetBuilder | None:
     """The builder of the prepared copy, or None if there is none; raises ValueError if the copy is damaged."""
     try:
-        return _complete(read_only_builder.builder_from_files(name))
+        return _complete(read_only_builder.builder_from_files(_versioned(name)))
     except tfds.core.DatasetNotFoundError:
         return None
     except Exception as error:  # of any kind: a damaged file may contain anything
@@ -136,6 +138,12 @@ def _copy(name: str) -> tfds.core.DatasetBuilder | None:
         if not isinstance(error, ValueError):  # a ValueError means that this does not have the form of a name
             raise
         return None
+
+
+def _versioned(name: str) -> str:
+    """A name with the newest version of a copy that is of no configuration, for which TFDS would import all its builders."""
+    versions = list_all_versions(os.path.join(tfds.core.constants.DATA_DIR, name)) if name.isidentifier() else []
+    return f"{name}:{versions[-1]}" if versions else name
 
 
 def _complete(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:

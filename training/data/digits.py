@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
-from sklearn.datasets import load_digits
-from sklearn.utils import Bunch
 
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
@@ -34,13 +32,16 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        from sklearn.datasets import load_digits  # only to prepare the data
+
         digits = load_digits()
         order = np.random.default_rng(SPLIT_SEED).permutation(len(digits.target))
         held_out = int(TEST_SHARE * len(order))
         parts = {"train": order[held_out:], "test": order[:held_out]}
-        return {name: self._generate_examples(digits, indices) for name, indices in parts.items()}
+        return {name: self._generate_examples(digits.images[rows], digits.target[rows], rows) for name, rows in parts.items()}
 
-    def _generate_examples(self, digits: Bunch, indices: np.ndarray) -> Iterator[tuple[int, dict[str, object]]]:
-        for index in indices:
-            image = (digits.images[index, :, :, None] / 16).astype("float32")
-            yield int(index), {"image": image, "label": int(digits.target[index])}
+    def _generate_examples(
+        self, images: np.ndarray, labels: np.ndarray, numbers: np.ndarray
+    ) -> Iterator[tuple[int, dict[str, object]]]:
+        for image, label, number in zip(images, labels, numbers, strict=True):
+            yield int(number), {"image": (image[..., None] / 16).astype("float32"), "label": int(label)}

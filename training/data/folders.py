@@ -14,6 +14,7 @@ from PIL import Image
 from serving.picture_files import read as read_picture
 from serving.picture_files import reader as picture_reader
 from serving.picture_files import refusal
+from training.data.graphs import as_written
 from training.data.rows import (
     BLOCK,
     MINIMUM_ROWS,
@@ -165,6 +166,7 @@ def _reader(paths: list[pathlib.Path], shape: tuple[int, ...], cropped: bool) ->
             )
         return wanted
 
+    @as_written
     def complete(wanted, rows):
         received, pixels, fit = rows
         with tf.control_dependencies([tf.numpy_function(check, [wanted, received, fit], tf.int64)]):

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from training.data.graphs import as_written
 from training.data.rows import BLOCK
 
 READ_AHEAD = 2**20  # bytes
+GROUP = 16  # pictures that are decoded in one turn of a loop, each of which takes as long as decoding a small one
 
 
 def blocks(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str]) -> tf.data.Dataset:
@@ -24,9 +26,10 @@ def blocks(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str
     stored = features.get_serialized_info()
     form = {key: tf.io.FixedLenFeature(stored[key].shape, stored[key].dtype) for key in own.values()}
 
+    @as_written
     def parsed(records, file, number):
         columns = tf.io.parse_example(records, form)
-        rows = {name: features[key].decode_batch_example(columns[key]) for name, key in own.items()}
+        rows = {name: _decoded(features[key], columns[key]) for name, key in own.items()}
         ids = tf.strings.join([file, tf.strings.as_string(number)], "__")
         return rows | dict.fromkeys(keys.keys() - own.keys(), ids)
 
@@ -35,6 +38,21 @@ def blocks(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str
     for part in parts[1:]:
         records = records.concatenate(part)
     return records.batch(BLOCK).map(parsed, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _decoded(feature: tfds.features.FeatureConnector, column: tf.Tensor) -> tf.Tensor:
+    """The values of a feature in rows of which a column `(B,)` is stored; TFDS decodes pictures one by one."""
+    if not isinstance(feature, tfds.features.Image):
+        return feature.decode_batch_example(column)
+
+    def group(stored):
+        return tf.stack([feature.decode_example(each) for each in tf.unstack(stored)])
+
+    count, spec = tf.shape(column)[0], feature.get_tensor_spec()
+    full = tf.concat([column, tf.repeat(column[:1], -count % GROUP)], axis=0)
+    spec = tf.TensorSpec((GROUP, *spec.shape), spec.dtype)
+    groups = tf.map_fn(group, tf.reshape(full, (-1, GROUP)), fn_output_signature=spec)  # (B / GROUP, GROUP, *shape)
+    return tf.reshape(groups, (-1, *spec.shape[1:]))[:count]
 
 
 def _records(file) -> tf.data.Dataset:
@@ -57,4 +75,4 @@ def _are_plain(builder: tfds.core.DatasetBuilder, keys) -> bool:
 def _one_by_one(builder: tfds.core.DatasetBuilder, split: str, keys: Mapping[str, str]) -> tf.data.Dataset:
     config = tfds.ReadConfig(add_tfds_id=True, interleave_cycle_length=1)
     dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
-    return dataset.map(lambda row: {name: row[key] for name, key in keys.items()}).batch(BLOCK)
+    return dataset.map(as_written(lambda row: {name: row[key] for name, key in keys.items()})).batch(BLOCK)

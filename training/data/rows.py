@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from training.data.graphs import as_written
+
 BLOCK = 256  # rows
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
@@ -66,7 +68,7 @@ def joined(x: tf.data.Dataset, indices: np.ndarray, ids: np.ndarray, labels: np.
     """Rows from the blocks of x of rows `indices`, the ids of these rows, and the labels of all rows."""
     columns = {"id": np.char.encode(ids, "utf-8")} | ({} if labels is None else {"label": labels[indices]})
     columns = tf.data.Dataset.from_tensor_slices(columns).batch(BLOCK)
-    blocks = tf.data.Dataset.zip(x, columns).map(lambda x, columns: {"x": x, **columns})
+    blocks = tf.data.Dataset.zip(x, columns).map(as_written(lambda x, columns: {"x": x, **columns}))
     return Rows(len(indices), blocks.apply(tf.data.experimental.assert_cardinality(-(-len(indices) // BLOCK))))
 
 

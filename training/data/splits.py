@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
+from training.data.graphs import as_written, tensor
 from training.data.rows import BLOCK
 from training.seeds import derived
 from zoo.schema import Schema
@@ -60,8 +61,8 @@ class Split:
         """Batches of x, or of (x, target) if there are targets, in the split's own order, for Keras's `evaluate` and `predict`;
         `check` as in `training`."""
         if self.arrays is None:
-            batches = self.stream.map(lambda block: block["x"]).rebatch(batch_size, drop_remainder)
-            batches = batches.map(lambda x: checked(x, check)) if check else batches
+            batches = self.stream.map(_examples).rebatch(batch_size, drop_remainder)
+            batches = batches.map(as_written(functools.partial(checked, check=check))) if check else batches
             count = self.size // batch_size if drop_remainder else -(-self.size // batch_size)
             batches = _counted(batches, count)
         else:
@@ -84,7 +85,7 @@ class Split:
         else:
             batches = self._shuffled_batches(batch_size, steps, epochs, seed)
         if self.shift or self.dynamic:
-            augment = functools.partial(self._augmented, seed)
+            augment = as_written(functools.partial(self._augmented, seed))
             batches = batches.enumerate(epochs.start * steps).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
         return batches.prefetch(tf.data.AUTOTUNE)
 
@@ -98,8 +99,9 @@ class Split:
         return (x, *target) if target else x
 
     def _shuffled_batches(self, batch_size: int, steps: int, epochs: range, seed: int) -> tf.data.Dataset:
-        columns = [tf.constant(self.arrays[name]) for name in ("x", "target") if name in self.arrays]
+        columns = [tensor(self.arrays[name]) for name in ("x", "target") if name in self.arrays]
 
+        @as_written
         def batch(step):
             position = step % steps * batch_size + tf.range(batch_size, dtype=tf.int64)
             key = tf.cast(tf.stack([tf.constant(seed, tf.int64), step // steps]), tf.uint32)
@@ -111,9 +113,11 @@ class Split:
         return numbers.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _stream_batches(self, batch_size: int, steps: int, epochs: range, seed: int, check: Callable | None) -> tf.data.Dataset:
-        windows = self.stream.map(lambda block: block["x"]).rebatch(self.window).enumerate()
+        windows = self.stream.map(_examples).rebatch(self.window).enumerate()
 
+        @as_written
         def epoch(number):
+            @as_written
             def shuffled(window, x):
                 key = tf.random.experimental.stateless_fold_in((derived(seed, "windows"), number), window)
                 return tf.random.experimental.stateless_shuffle(x, key)
@@ -121,7 +125,7 @@ class Split:
             return windows.map(shuffled).rebatch(batch_size, drop_remainder=True).take(steps)
 
         batches = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(epoch)
-        batches = batches.map(lambda x: checked(x, check)) if check else batches
+        batches = batches.map(as_written(functools.partial(checked, check=check))) if check else batches
         return _counted(batches, steps * len(epochs))
 
 
@@ -162,6 +166,11 @@ class Data:
     def classes(self) -> tuple[str, ...] | None:
         """The names of the classes; None if there are no labels."""
         return self.schema["label"].classes if "label" in self.schema else None
+
+
+@as_written
+def _examples(block: dict[str, tf.Tensor]) -> tf.Tensor:
+    return block["x"]
 
 
 def _shifted(x: tf.Tensor, shift: int, key: tuple) -> tf.Tensor:

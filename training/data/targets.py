@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from training.data.graphs import as_written
 from training.data.splits import Data, Split
 from zoo.columns import kept
 from zoo.registry import register
@@ -44,6 +45,7 @@ def _without(split: Split, place: int) -> Split:
         apart = {"x": np.delete(cells, place, axis=1), ANSWER: cells[:, place]}
         return dataclasses.replace(split, arrays={**split.arrays, **apart})
 
+    @as_written
     def apart(block):
         cells = block["x"]
         others = tf.concat([cells[:, :place], cells[:, place + 1 :]], axis=1)

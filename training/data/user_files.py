@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from training.data.graphs import as_written
 from training.data.rows import (
     BLOCK,
     MINIMUM_ROWS,
@@ -130,6 +131,7 @@ def _array_reader(x: np.ndarray, labels: np.ndarray | None, classes: np.ndarray 
     def block(indices):
         return np.asarray(x[indices], dtype)
 
+    @as_written
     def read(index):
         return tf.ensure_shape(tf.numpy_function(block, [index], dtype), (None, *x.shape[1:]))
 

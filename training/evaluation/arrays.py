@@ -1,27 +1,21 @@
-"""Evaluation of autoencoders: their error compared with PCA, and what their codes are good for."""
+"""Evaluation of autoencoders: their error compared with PCA, their likelihood, and what they generate."""
 
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.stats import entropy
-from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import adjusted_rand_score, roc_auc_score
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import zoo
 from training.data.splits import Data, Split
-from training.evaluation import generation
 from training.experiments.experiment import Experiment
 from training.progress import stage
 from zoo import noise
 from zoo.arguments import require_whole
 from zoo.coding.rounded import Rounded
 from zoo.registry import register
+
+# What needs scikit-learn, or as large a part of SciPy, is imported when it is used: training starts without it.
 
 BATCH = 1000
 DECODED = 10_000  # most codes that are decoded at once for a likelihood
@@ -101,17 +95,21 @@ def _errors(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data) -> 
 
 
 def _labels(pca: zoo.Autoencoder | None, data: Data, encoded: dict[str, dict[str, np.ndarray]], seed: int) -> dict[str, float]:
-    """The metrics of `judge_codes`, and the error of the nearest neighbour on PCA's codes."""
+    """The metrics of `codes.judge`, and the error of the nearest neighbour on PCA's codes."""
+    from training.evaluation import codes
+
     train, test = encoded["train"], encoded["test"]
-    metrics = judge_codes(train["codes"], train["labels"], test["codes"], test["labels"], seed)
+    metrics = codes.judge(train["codes"], train["labels"], test["codes"], test["labels"], seed)
     if pca:
         train_codes, test_codes = (encode(pca, split)["codes"] for split in (data.train, data.test))
-        metrics["pca/knn_error"] = _knn_error(train_codes, train["labels"], test_codes, test["labels"])
+        metrics["pca/knn_error"] = codes.knn_error(train_codes, train["labels"], test_codes, test["labels"])
     return metrics
 
 
 def anomaly(model: zoo.Autoencoder, split: Split, left_out: int) -> dict[str, float]:
     """`anomaly/VERB_auroc`: how well a low `score` or `score_code` separates the class `left_out` from the other classes."""
+    from sklearn.metrics import roc_auc_score
+
     metrics, unknown = {}, np.concatenate([rows["label"] for rows in split.batches(BATCH)]) == left_out
     for verb in ("score", "score_code"):
         metrics[f"anomaly/{verb}_auroc"] = roc_auc_score(unknown, -answers(getattr(model, verb), split))
@@ -193,6 +191,8 @@ def codebook(model: zoo.Autoencoder, codes: np.ndarray) -> dict[str, float]:
     exp(entropy) of the entries in codes `(n, k)`."""
     if not model.bottleneck.discrete:
         return {}
+    from scipy.stats import entropy
+
     indices = numpy(model.bottleneck.symbols(codes))
     counts = np.bincount(indices.ravel(), minlength=model.bottleneck.entries)
     return {
@@ -229,6 +229,8 @@ def generated(model: zoo.Autoencoder, pca: zoo.Autoencoder | None, data: Data, c
     `generate/precision` and `generate/recall`. `copying/…`: the distance to the nearest training example.
     `generate_class/agreement`: how often the classifier finds the requested class.
     """
+    from training.evaluation import generation
+
     classifier = generation.judge(data.name, data.shape)
     if classifier is None or any(split.arrays is None for split in data.splits.values()):
         return {}
@@ -274,39 +276,6 @@ def scaled_error(model: zoo.Autoencoder, split: Split) -> float:
         return np.mean(np.square((x - numpy(model.reconstruct(x))) / scale).reshape(len(x), -1), axis=1, dtype="float64")
 
     return average(split, error)
-
-
-def judge_codes(
-    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, seed: int = 0
-) -> dict[str, float]:
-    """What codes `(n, k)` reveal about labels `(n,)` that the model never saw; empty if all training rows have one label."""
-    if len(np.unique(train_labels)) < 2:
-        return {}
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    clusters = kmeans(train, len(np.unique(train_labels)), seed).predict(test)
-    return {
-        "knn/error": _knn_error(train, train_labels, test, test_labels),
-        "probe/accuracy": probe.fit(train, train_labels).score(test, test_labels),
-        "kmeans/purity": purity(test_labels, clusters),
-        "kmeans/ari": adjusted_rand_score(test_labels, clusters),
-    }
-
-
-def kmeans(codes: np.ndarray, clusters: int, seed: int = 0) -> KMeans:
-    """Clusters of codes `(n, k)`, at most as many as there are distinct codes: the best of four starts."""
-    clusters = min(clusters, len(np.unique(codes, axis=0)))
-    return KMeans(clusters, n_init=4, random_state=seed).fit(codes)
-
-
-def purity(labels: np.ndarray, clusters: np.ndarray) -> float:
-    """The share of rows whose label is the most common one in their cluster."""
-    counts = [np.unique(labels[clusters == cluster], return_counts=True)[1].max() for cluster in np.unique(clusters)]
-    return sum(counts) / len(labels)
-
-
-def _knn_error(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> float:
-    neighbours = KNeighborsClassifier(1, algorithm="brute").fit(train, train_labels)
-    return 1 - neighbours.score(test, test_labels)
 
 
 def average(split: Split, values: Callable[[np.ndarray], Iterator[float]]) -> float:

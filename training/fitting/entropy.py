@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans
 
 import zoo
 from zoo import inputs
@@ -45,6 +44,8 @@ def fit_entropy_to_codes(model: zoo.Autoencoder, x: np.ndarray, codes: np.ndarra
 def fit_histograms(entropy: zoo.Histograms, numbers: np.ndarray, steps: np.ndarray, seed: int = 0) -> None:
     """Fits histograms to whole numbers `(n, m)`. Clusters begin as those of k-means; then rows move to the cluster in which
     they take the fewest bits, and histograms follow."""
+    from sklearn.cluster import MiniBatchKMeans  # which the first step of training does not wait for
+
     lowest = _lowest(numbers, entropy.size)
     groups = int(np.clip(len(numbers) // LEAST_ROWS, 1, entropy.clusters))
     cluster = MiniBatchKMeans(groups, n_init=1, random_state=seed).fit_predict(numbers.astype("float64"))

@@ -4,8 +4,6 @@ import warnings
 
 import keras
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 import zoo
 from training.fitting.autoregressive import fit_autoregressive
@@ -79,6 +77,9 @@ def _spread(groups: list[np.ndarray]) -> np.ndarray:
 def _mixture(codes: np.ndarray, room: int, seed: int, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Proportions `(M,)`, means `(M, k)` and covariances `(M, k, k)` of at most `room` = M Gaussians; a single row gets the
     covariance `spread`."""
+    from sklearn.exceptions import ConvergenceWarning  # which the first step of training does not wait for
+    from sklearn.mixture import GaussianMixture
+
     k = codes.shape[1]
     proportions, means, covariances = np.zeros(room), np.zeros((room, k)), np.tile(np.eye(k), (room, 1, 1))
     used = int(np.clip(len(codes) // (5 * (k + 1)), 1, room))

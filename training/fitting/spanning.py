@@ -90,8 +90,8 @@ def fit(
         sharding.require_even(rows)
         validation = validation and _share(sharding.whole(validation, rows, size))
         return model.fit(_share(training), validation_data=validation, **kwargs)
-    if not spans():
-        return model.fit(training, validation_data=validation, **kwargs)
+    if not spans():  # the model's own `fit` would read a first batch to check it
+        return keras.Model.fit(model, training, validation_data=validation, shuffle=False, **kwargs)
     with _spanning(model, rows):
         steps = validation and int(validation.cardinality())
         endless = validation and _distributed(validation.repeat())  # an iterator goes on in the next epoch

@@ -6,19 +6,18 @@ import pathlib
 from collections.abc import Iterator
 
 import zoo
+from training import evaluation, reporting
 from training.choices import Choice
 from training.choices import arrays as choices
 from training.data import arrays as data_
 from training.data.splits import Data, Split
-from training.evaluation import arrays as evaluation
 from training.experiments.experiment import Experiment
 from training.fitting.entropy import PROBED, fit_entropy_to_codes
 from training.fitting.loop import total_steps
 from training.fitting.priors import fit_to_codes
 from training.kinds.kind import Evaluation, Kind
 from training.progress import stage
-from training.reporting import arrays as reporting
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
@@ -101,7 +100,7 @@ class Arrays(Kind):
                 model.check(split.arrays["x"])
         if model.has_linear_path:
             with stage("fitting PCA"):
-                pca = evaluation.baseline(data, model.k, model.scaling)
+                pca = evaluation.arrays.baseline(data, model.k, model.scaling)
             if pca:
                 zoo.start_as_pca(model, pca)
         if model.head.weights[-1].shape[0] != math.prod(model.shape) * model.likelihood.parameters:  # it is a convolution
@@ -112,26 +111,26 @@ class Arrays(Kind):
         self._fit_ranks(model, data)
 
     def _fit_to_codes(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> None:
-        train = evaluation.encode(model, data.train, model.draw)
+        train = evaluation.arrays.encode(model, data.train, model.draw)
         fit_to_codes(model, train["codes"], train.get("labels"), experiment.seed)
         if model.entropy is not None:
             fit_entropy_to_codes(model, next(data.train.batches(PROBED))["x"], train["codes"], experiment.seed)
 
     def _fit_ranks(self, model: zoo.Autoencoder, data: Data) -> None:
         if model.ranks is not None:
-            model.ranks.fit(evaluation.answers(model.score, data.held_out))
+            model.ranks.fit(evaluation.arrays.answers(model.score, data.held_out))
 
     def evaluate(self, model: zoo.Autoencoder, data: Data, experiment: Experiment) -> Evaluation:
         with stage("fitting PCA"):
-            pca = evaluation.baseline(data, model.k, model.scaling)
-        return Evaluation(*evaluation.evaluate(model, pca, data, experiment), pca)
+            pca = evaluation.arrays.baseline(data, model.k, model.scaling)
+        return Evaluation(*evaluation.arrays.evaluate(model, pca, data, experiment), pca)
 
     def held_out_error(self, model: zoo.Autoencoder, split: Split, data: Data) -> float:
-        error = evaluation.squared_error if model.scaling is None else evaluation.scaled_error
+        error = evaluation.arrays.squared_error if model.scaling is None else evaluation.arrays.scaled_error
         return error(model, split)
 
     def figures(self, run: Run, model: zoo.Autoencoder, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
-        return reporting.figures(run, model, data, metrics)
+        return reporting.arrays.figures(run, model, data, metrics)
 
     def write(self, data: Data, folder: str | os.PathLike) -> pathlib.Path:
         return data_.write(data, folder)

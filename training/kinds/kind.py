@@ -13,7 +13,7 @@ from training.choices import Choice
 from training.data.splits import Data, Split
 from training.experiments.experiment import Experiment
 from training.fitting import loop, strategies
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 from zoo.model import Model
 

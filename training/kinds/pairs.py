@@ -5,16 +5,15 @@ import pathlib
 from collections.abc import Iterator
 
 import zoo
+from training import evaluation, reporting
 from training.choices import Choice
 from training.choices import pairs as choices
 from training.data.pairs import Pairs as PairsOfTexts
 from training.data.pairs import PairSplit, write
-from training.evaluation import pairs as evaluation
 from training.experiments.experiment import Experiment
 from training.kinds.kind import Evaluation, Kind
 from training.progress import stage
-from training.reporting import pairs as reporting
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
@@ -44,13 +43,13 @@ class Pairs(Kind):
 
     def evaluate(self, model: zoo.Transformer, data: PairsOfTexts, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
-            return Evaluation(*evaluation.evaluate(model, data))
+            return Evaluation(*evaluation.pairs.evaluate(model, data))
 
     def held_out_error(self, model: zoo.Transformer, split: PairSplit, data: PairsOfTexts) -> float:
-        return -evaluation.score(model, split)
+        return -evaluation.pairs.score(model, split)
 
     def figures(self, run: Run, model: zoo.Transformer, data: PairsOfTexts, metrics: dict[str, float]) -> Iterator[Entry]:
-        return reporting.figures(run, model, data, metrics)
+        return reporting.pairs.figures(run, model, data, metrics)
 
     def write(self, data: PairsOfTexts, folder: str | os.PathLike) -> pathlib.Path:
         return write(data, folder)

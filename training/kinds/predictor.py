@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import keras
 
 import zoo
+from training import evaluation, reporting
 from training.data.splits import Data, Split
-from training.evaluation import predictor as evaluation
 from training.experiments.experiment import Experiment
 from training.kinds.kind import Evaluation, Kind
-from training.reporting import predictor as reporting
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run, trained
 from zoo.arguments import require_whole
 from zoo.registry import register
@@ -51,14 +50,14 @@ class Predictor(Kind):
             model.check(split.arrays["x"])
 
     def evaluate(self, model: zoo.Predictor, data: Data, experiment: Experiment) -> Evaluation:
-        return Evaluation(*evaluation.evaluate(model, data))
+        return Evaluation(*evaluation.predictor.evaluate(model, data))
 
     def held_out_error(self, model: zoo.Predictor, split: Split, data: Data) -> float:
-        metrics, _ = evaluation.evaluate(model, dataclasses.replace(data, train=None, validation=split, test=None))
+        metrics, _ = evaluation.predictor.evaluate(model, dataclasses.replace(data, train=None, validation=split, test=None))
         return metrics["validation/error" if model.classifier else "validation/rmse"]
 
     def figures(self, run: Run, model: zoo.Predictor, data: Data, metrics: dict[str, float]) -> Iterator[Entry]:
-        return reporting.figures(run, model, data, metrics)
+        return reporting.predictor.figures(run, model, data, metrics)
 
     def limits(self, experiment: Experiment) -> str:
         return "The model answers with one of the training classes even if the input belongs to none of them."

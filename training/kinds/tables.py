@@ -8,13 +8,12 @@ import numpy as np
 
 import zoo
 from serving.export import tables as exported
+from training import evaluation, reporting
 from training.choices import Choice
 from training.choices import tables as choices
 from training.data.schema_files import write_schema
 from training.data.splits import Split
 from training.data.tables import Tables as Table
-from training.evaluation import tables as evaluation
-from training.evaluation import targets
 from training.experiments.experiment import Experiment
 from training.fitting.callbacks import Best
 from training.fitting.cooldown import cool_down
@@ -24,8 +23,7 @@ from training.kinds.arrays import Arrays
 from training.kinds.kind import Evaluation
 from training.progress import stage
 from training.reporting import schemas
-from training.reporting import tables as reporting
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 from training.seeds import derived
 from zoo.registry import register
@@ -97,7 +95,7 @@ class Tables(Arrays):
         model.masks = int(np.clip(MANY // data.held_out.size, 1, model.masks))
         if model.has_linear_path:
             with stage("fitting regressions"):
-                zoo.start_as_regression(model, evaluation.cells(data.train, REGRESSED))
+                zoo.start_as_regression(model, evaluation.tables.cells(data.train, REGRESSED))
 
     def refine(
         self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment, run: Run, history: list[dict[str, float]]
@@ -106,8 +104,8 @@ class Tables(Arrays):
         if keeps_best and model.has_linear_path:
             with stage("averaging with the linear start"):
                 start = [keras.ops.convert_to_numpy(weight) for weight in self.build(experiment, data).trainable_variables]
-                held_out = evaluation.cells(data.held_out, JUDGED)
-                interpolate(model, start, lambda: evaluation.loss(model, held_out))
+                held_out = evaluation.tables.cells(data.held_out, JUDGED)
+                interpolate(model, start, lambda: evaluation.tables.loss(model, held_out))
         if model.bottleneck.drawn:  # the prior is a part of the score
             self._fit_to_codes(model, data, experiment)
         self._fit_ranks(model, data)  # while the rows of the validation split are new to the model
@@ -119,18 +117,18 @@ class Tables(Arrays):
 
     def evaluate(self, model: zoo.TableAutoencoder, data: Table, experiment: Experiment) -> Evaluation:
         with stage("evaluating"):
-            metrics, arrays = evaluation.evaluate(model, data, experiment)
+            metrics, arrays = evaluation.tables.evaluate(model, data, experiment)
         if data.target:
             with stage("evaluating: what the codes tell of the target"):
                 fresh = functools.partial(self.model, experiment, data)
-                metrics |= targets.evaluate(model, fresh, data, data.target, experiment.seed)
+                metrics |= evaluation.targets.evaluate(model, fresh, data, data.target, experiment.seed)
         return Evaluation(metrics, arrays)
 
     def held_out_error(self, model: zoo.TableAutoencoder, split: Split, data: Table) -> float:
-        return evaluation.imputation(model, split)["imputation/score"]
+        return evaluation.tables.imputation(model, split)["imputation/score"]
 
     def figures(self, run: Run, model: zoo.TableAutoencoder, data: Table, metrics: dict[str, float]) -> Iterator[Entry]:
-        return reporting.figures(run, model, data, metrics)
+        return reporting.tables.figures(run, model, data, metrics)
 
     def examples(self, rows: dict[str, np.ndarray], data: Table) -> dict[str, np.ndarray]:
         return exported.sample(data.schema, rows["x"])

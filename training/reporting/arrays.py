@@ -9,9 +9,10 @@ import zoo
 from training import files
 from training.data.splits import Data
 from training.evaluation import arrays as evaluation
+from training.evaluation import codes as clusters
 from training.evaluation import latents
 from training.reporting import pictures, plane
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 
 MOST_ROWS = 4_000  # most test examples in the pictures of the codes
@@ -210,7 +211,7 @@ def shades_of(x: np.ndarray) -> Shades:
 def _clusters(
     seed: int, model: zoo.Autoencoder, data: Data, shades: Shades, train: np.ndarray, codes: np.ndarray, labels: Labels
 ) -> Entry:
-    kmeans = evaluation.kmeans(train, len(data.classes) if data.classes else CLUSTERS, seed)
+    kmeans = clusters.kmeans(train, len(data.classes) if data.classes else CLUSTERS, seed)
     count, assigned = kmeans.n_clusters, kmeans.predict(codes)
     captions, colours = [f"{np.sum(assigned == c):,} rows" for c in range(count)], [*map(pictures.colour, range(count))]
     if labels is not None:

@@ -3,32 +3,13 @@
 import base64
 import html
 from collections.abc import Iterable
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
 
 from training import files
 from training.evaluation import measures
 from training.experiments.named import command
 from training.reporting import pictures
+from training.reporting.entries import Entry, Table
 from training.run import Run
-
-
-class Table(NamedTuple):
-    """Texts in rows below a head, and the places of the columns that are of numbers."""
-
-    head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    numbers: tuple[int, ...] = ()
-
-
-class Entry(NamedTuple):
-    """One picture or table of a report."""
-
-    name: str  # of the file, if it is a picture
-    title: str
-    caption: str
-    figure: Figure | Table
 
 
 def write(run: Run, metrics: dict[str, float], entries: Iterable[Entry]) -> None:

@@ -9,7 +9,7 @@ from training import files
 from training.data.pairs import Pairs
 from training.evaluation.arrays import numpy
 from training.reporting import pictures
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 
 FEWEST = 20  # sources of one length for which an error is shown

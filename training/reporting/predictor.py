@@ -9,7 +9,7 @@ from training import files
 from training.data.splits import Data
 from training.reporting import pictures
 from training.reporting.arrays import SHOWN, shades_of
-from training.reporting.page import Entry
+from training.reporting.entries import Entry
 from training.run import Run
 
 

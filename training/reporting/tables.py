@@ -13,7 +13,7 @@ from training.evaluation.arrays import numpy
 from training.evaluation.targets import SHARES
 from training.evaluation.trends import trends
 from training.reporting import columns, pictures, plane, schemas
-from training.reporting.page import Entry, Table
+from training.reporting.entries import Entry, Table
 from training.run import Run
 from zoo import dates
 from zoo.columns import dtype, kept
