@@ -21,6 +21,7 @@ Options = argparse.Namespace
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code: 2, with one message, for wrong input and failures outside the program."""
+    training.launch.follow()
     code = 1  # of an error in the program, which Python reports
     try:
         code = command.run("python -m training", lambda: _run(arguments), INTERRUPTED)

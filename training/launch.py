@@ -2,19 +2,23 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from serving.command import WRONG
 from training.fitting.cluster import VARIABLE
 from zoo.arguments import require_whole
 
 GRACE = 15.0  # seconds in which the others may end by themselves when one has failed; after that they are killed
+LAST = 5.0  # seconds in which a process whose launcher is gone may end by itself
 POLL = 0.1  # seconds
 THREADS = "TF_NUM_INTRAOP_THREADS"
+LAUNCHED = "ZOO_LAUNCHED"  # in the environment of a worker whose standard input ends with the process that launched it
 
 
 def launch(arguments: Sequence[str], workers: int = 2, restarts: int = 0) -> None:
@@ -65,7 +69,22 @@ def _together(arguments: Sequence[str], workers: int) -> tuple[int, int] | None:
 
 
 def _started(arguments: Sequence[str], environment: dict[str, str]) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "training", *arguments], env=environment)
+    command = [sys.executable, "-m", "training", *arguments]
+    return subprocess.Popen(command, env={**environment, LAUNCHED: "1"}, stdin=subprocess.PIPE)
+
+
+def follow(environment: Mapping[str, str] = os.environ) -> None:
+    """Lets this process end when the one ends, or is killed, that has launched it, if one has."""
+    if environment.get(LAUNCHED):
+        threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
+
+
+def _end_with(pipe: int) -> None:
+    """Ends this process at the end of a pipe, on which nobody writes, with time to clean up unless it waits for others."""
+    os.read(pipe, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LAST)
+    os._exit(1)
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import keras
 from serving import command
 from training import files
 from training.experiments.experiment import Experiment
-from training.fitting import cluster, strategies
+from training.fitting import cluster, presence, strategies
 from training.fitting.meeting import SECONDS, Answer, Facts, met
 from training.fitting.presence import Presence
 from training.run import Run, versions
@@ -47,15 +48,14 @@ def gathered(experiment: Experiment, run: Run, restart: bool = False, seconds: f
     """
     described = cluster.described()
     answer = _answer(experiment, run, restart) if described.chief else Answer()
-    facts = _facts(experiment)
-    with own_folder() as folder, met(described, facts, answer, seconds) as (answer, lines), Presence(lines) as presence:
+    with _present(described, _facts(experiment), answer, seconds) as (folder, answer, present):
         if described.chief:
-            yield Part(run, True, answer.trained, presence)
+            yield Part(run, True, answer.trained, present)
             return
         own = Run(folder / "run")
         for name, content in answer.files.items():
             files.write(own.folder / name, functools.partial(pathlib.Path.write_bytes, data=content))
-        yield Part(own, False, answer.trained, presence)
+        yield Part(own, False, answer.trained, present)
 
 
 @contextlib.contextmanager
@@ -76,9 +76,8 @@ def searching(
     """
     described = cluster.described()
     answer = _checked(check) if described.chief else Answer()
-    facts = {**_facts(experiment), **facts}
-    with own_folder() as folder, met(described, facts, answer, seconds) as (_, lines), Presence(lines) as presence:
-        yield described, presence, folder
+    with _present(described, {**_facts(experiment), **facts}, answer, seconds) as (folder, _, present):
+        yield described, present, folder
 
 
 def is_chief(strategy: str) -> bool:
@@ -90,6 +89,21 @@ def require_alone(strategy: str, wanted: str, advice: str) -> None:
     """Raises ValueError if a strategy has several workers, for what only one process can do."""
     if strategies.chosen(strategy) == "multiworker":
         raise ValueError(f"Expected a single process for {wanted}. Received: workers in {cluster.VARIABLE}. Try {advice}.")
+
+
+@contextlib.contextmanager
+def _present(
+    described: cluster.Cluster, facts: Facts, answer: Answer, seconds: float
+) -> Iterator[tuple[pathlib.Path, Answer, Presence]]:
+    """A context in which all workers are there, with a folder of its own, which is removed also where others end this one."""
+    with own_folder() as folder, met(described, facts, answer, seconds) as (answer, lines):
+
+        def end(words: str, code: int) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            presence.end(words, code)
+
+        with Presence(lines, end) as present:
+            yield folder, answer, present
 
 
 def _answer(experiment: Experiment, run: Run, restart: bool) -> Answer:

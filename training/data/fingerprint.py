@@ -1,5 +1,6 @@
 """What tells data from others, by which workers see that they have opened the same."""
 
+import itertools
 import json
 import zlib
 
@@ -8,13 +9,13 @@ import numpy as np
 from training.data.splits import Data, Split
 from zoo.schema import described
 
-DIGITS = 6  # of what is known of columns: sums differ in their last digits from processor to processor
+KEPT = np.uint32(0xFFFFF000)  # of the bits of a float32: sums, by which columns are scaled, differ between processors
 
 
 def fingerprint(data: Data) -> dict[str, int | str]:
-    """For each split the number of its rows, and a checksum of their values; of a stream, that of its first rows. The schema,
-    which is of all training rows, has a checksum too."""
-    known = json.dumps(_rounded(described(data.schema)), default=str)
+    """The number of rows of each split and a checksum of their values, in memory of all, of a stream of the first; and a
+    checksum of the schema, which tells of all training rows. Floats count with four digits, ids do not count."""
+    known = json.dumps(_coarse(described(data.schema)), default=str)
     found: dict[str, int | str] = {"checksum of the schema": f"{zlib.crc32(known.encode()):08x}"}
     for name, split in data.splits.items():
         found |= {f"{name} rows": split.size, f"checksum of {name} rows": f"{_checksum(split):08x}"}
@@ -22,16 +23,21 @@ def fingerprint(data: Data) -> dict[str, int | str]:
 
 
 def _checksum(split: Split) -> int:
-    columns = next(split.batches()) if split.arrays is None else split.arrays
     total = 0
-    for name in sorted(columns.keys() - {"id"}):  # ids are no values
-        total = zlib.crc32(np.ascontiguousarray(columns[name]), total)
+    for batch in itertools.islice(split.batches(), 1 if split.arrays is None else None):
+        for name in sorted(batch.keys() - {"id"}):
+            column = np.ascontiguousarray(batch[name])
+            total = zlib.crc32(column.view("uint32") & KEPT if column.dtype == "float32" else column, total)
     return total
 
 
-def _rounded(value: object) -> object:
+def _coarse(value: object) -> object:
+    """JSON whose floats are whole numbers, the same for all that hardly differ."""
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
+        return {key: _coarse(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(each) for each in value]
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+        return [_coarse(each) for each in value]
+    if not isinstance(value, float):
+        return value
+    with np.errstate(over="ignore"):
+        return int(np.float32(value).view("uint32") & KEPT)

@@ -74,7 +74,8 @@ class Presence:
             self._say((0, ""))
         elif isinstance(error, Exception):  # a signal is one for all, or leaves them without a word
             bug = f"Expected all workers to go on. Received: {type(error).__name__}: {error}. {AGAIN}"
-            self._say((command.WRONG, command.outside(error) or bug))
+            who = "" if 0 in self.lines else "the chief: "  # which says whose words it passes on
+            self._say((command.WRONG, f"{who}{command.outside(error) or bug}"))
 
     def _watch(self, index: int) -> None:
         who = f"worker {index}" if index else "the chief"
@@ -82,7 +83,7 @@ class Presence:
         with contextlib.suppress(OSError, ValueError, TypeError):  # the connection is lost, or says nothing
             while isinstance(said := json.loads(self.lines[index].readline(LINE)), dict):
                 self.found.put((index, said))
-            code, words = said
+            code, words = said[0], f"{who}: {said[1]}" if index else said[1]
         if code and not self.leaving.is_set():
             self._say((code, words))
             self.end(words, code)
