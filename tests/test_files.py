@@ -36,9 +36,9 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         beside.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as error:
         files.write(path, failing)
-    assert path.read_text() == "old" and _names(tmp_path) == ["figures.json"]
+    assert error.value.filename == str(path) and path.read_text() == "old" and _names(tmp_path) == ["figures.json"]
 
 
 def test_links_stay_links_and_only_files_are_replaced(tmp_path):

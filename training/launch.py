@@ -14,8 +14,8 @@ from serving.command import WRONG
 from training.fitting.cluster import VARIABLE
 from zoo.arguments import require_whole
 
-GRACE = 15.0  # seconds in which the others may end by themselves when one has failed; after that they are killed
-LAST = 5.0  # seconds in which a process whose launcher is gone may end by itself
+GRACE = 8.0  # seconds in which the others may end by themselves when one has failed, to say why
+LAST = 5.0  # seconds in which a process that is to end may clean up, before it is killed
 POLL = 0.1  # seconds
 THREADS = "TF_NUM_INTRAOP_THREADS"
 LAUNCHED = "ZOO_LAUNCHED"  # in the environment of a worker whose standard input ends with the process that launched it
@@ -41,9 +41,8 @@ def launch(arguments: Sequence[str], workers: int = 2, restarts: int = 0) -> Non
         worker, code = failed
         how = f"worker {worker} {f'with exit code {code}' if code > 0 else f'ended by signal {-code}'}"
         if not left or code == WRONG:
-            raise RuntimeError(
-                f"Expected all workers to end well. Received: {how}. Try the same command, which resumes the run."
-            )
+            advice = "what it says" if code == WRONG else "the same command, which resumes the run"
+            raise RuntimeError(f"Expected all workers to end well. Received: {how}. Try {advice}.")
         left -= 1
         arguments = [word for word in arguments if word != "--restart"]  # it would delete what there is to go on from
         print(f"{how}: all are started again, to go on where they were.", file=sys.stderr, flush=True)
@@ -88,19 +87,30 @@ def _end_with(pipe: int) -> None:
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:
-    """Waits for processes that notice that another one has failed, and kills those that do not: a worker that waits for another
-    in TensorFlow does not heed other signals."""
-    until = time.monotonic() + GRACE
+    """Waits for processes that notice that another one has failed, and ends those that do not, in the end without their
+    consent: a worker that waits for another in TensorFlow heeds no other signal."""
     try:
+        if _ended(processes, GRACE):
+            return
         for process in processes:
-            process.wait(max(0.0, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        pass
+            process.terminate()
+        _ended(processes, LAST)
     finally:
         for process in processes:
             process.kill()
         for process in processes:
             process.wait()
+
+
+def _ended(processes: Sequence[subprocess.Popen], seconds: float) -> bool:
+    """Whether all processes end within some seconds."""
+    until = time.monotonic() + seconds
+    try:
+        for process in processes:
+            process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def environments(workers: int) -> list[dict[str, str]]:

@@ -26,8 +26,13 @@ def write(path: str | os.PathLike, writer: Callable[[pathlib.Path], None]) -> No
         kind = "a folder" if path.is_dir() else "a device"
         raise ValueError(f"Expected the path of a file. Received: {path}, {kind}. Try a file in a folder.")
     with beside(path) as new:
-        writer(new)
-        flush(new)
+        try:
+            writer(new)
+            flush(new)
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error  # of a full disk nobody says where it is
         os.replace(new, path)
 
 
