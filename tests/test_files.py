@@ -52,6 +52,15 @@ def test_links_stay_links_and_only_files_are_replaced(tmp_path):
         files.write(tmp_path / "target" / "x", lambda beside: beside.write_text("new"))
 
 
+@pytest.mark.parametrize("address", ["gs://bucket/a", pathlib.Path("s3://bucket/a")])
+def test_addresses_are_no_paths(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"Expected a path on this machine. Received: {address}. Try a folder in which"):
+        files.write(address, lambda beside: beside.write_text("new"))
+    files.write("a:/b", lambda beside: beside.write_text("new"))
+    assert _names(tmp_path) == ["a:"]
+
+
 def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
     for name, age in (("old", 2 * files.LEFT), ("young", files.LEFT / 2)):
         left = tmp_path / f"{files.WRITING}{name}"

@@ -21,7 +21,6 @@ Options = argparse.Namespace
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code: 2, with one message, for wrong input and failures outside the program."""
-    training.launch.follow()
     code = 1  # of an error in the program, which Python reports
     try:
         code = command.run("python -m training", lambda: _run(arguments), INTERRUPTED)
@@ -44,6 +43,7 @@ def _leave(code: int) -> None:
 
 def _run(arguments: list[str] | None) -> None:
     options, rest = _parser().parse_known_args(arguments)
+    training.launch.follow()
     options.command(options, rest)
 
 

@@ -41,6 +41,7 @@ class Run:
     """
 
     def __init__(self, folder: str | pathlib.Path):
+        files.require_local(folder)
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "config.json"
         self.versions = self.folder / "versions.json"

@@ -70,7 +70,7 @@ def tune(
     if tuner not in TUNERS:
         raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. {near(tuner, TUNERS)}")
     strategy = strategies.chosen(strategy)
-    folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
+    folder = Run(workdir or os.path.join("runs", f"{experiment.name}-tuned")).folder
     experiment, space = _space(experiment, choices or {})
     request = _Request(experiment, space, tuner, trials)
     kept = pathlib.Path(f"{os.path.abspath(folder)}-trials")
