@@ -11,12 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from serving.command import WRONG
-from training.fitting.cluster import VARIABLE
-from zoo.arguments import require_whole
 
 GRACE = 8.0  # seconds in which the others may end by themselves when one has failed, to say why
 LAST = 5.0  # seconds in which a process that is to end may clean up, before it is killed
 POLL = 0.1  # seconds
+VARIABLE = "TF_CONFIG"  # `training.fitting.cluster` reads it; to import that would take as long as TensorFlow takes
 THREADS = "TF_NUM_INTRAOP_THREADS"
 LAUNCHED = "ZOO_LAUNCHED"  # in the environment of a worker whose standard input ends with the process that launched it
 
@@ -28,11 +27,12 @@ def launch(arguments: Sequence[str], workers: int = 2, restarts: int = 0) -> Non
     last checkpoint, or with the trials that are left, unless the input was wrong, which it would be again.
 
     Raises:
-        ValueError: arguments other than those of `train` or `tune`; fewer than two workers.
+        ValueError: arguments other than those of `train` or `tune`; fewer than two workers, or than no restarts.
         RuntimeError: a worker that failed.
     """
-    require_whole(2, workers=workers)
-    require_whole(0, restarts=restarts)
+    if workers < 2 or restarts < 0:
+        received = f"workers={workers}, restarts={restarts}"
+        raise ValueError(f"Expected two workers or more, and restarts from 0 on. Received: {received}. Try --workers=2.")
     if [*arguments[:1]] not in (["train"], ["tune"]):
         received = " ".join(arguments[:1]) or "none"
         raise ValueError(f"Expected the command train or tune. Received: {received}. Try launch train EXPERIMENT.")
