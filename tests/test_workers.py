@@ -15,6 +15,7 @@ from conftest import ROOT, Forked
 import training
 from serving import command
 from training import files, kinds, launch
+from training.__main__ import main
 from training.fitting import loop
 from training.fitting.spanning import Shard
 from training.run import Run
@@ -22,13 +23,14 @@ from training.run import Run
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 SETTINGS = {"width": 32, "depth": 1, "epochs": 3, "batch_size": 63, "keep": "best", "patience": 2}  # 63 rows are no two halves
 WORKER = """
-import contextlib, pathlib, sys
+import contextlib, pathlib, signal, sys
 import training
 from serving.quiet import tensorflow as tf
 import keras, numpy as np
 from training import files, kinds, workers
 from training.fitting import loop, strategies
 folder, name, strategy, *words = sys.argv[1:]
+signal.signal(signal.SIGTERM, lambda *_: print("HEEDS"))
 experiment = training.EXPERIMENTS["dense_digits_k8"].override(dict(word.split("=") for word in words))
 run = training.Run(folder)
 with contextlib.ExitStack() as stack:
@@ -42,6 +44,7 @@ with contextlib.ExitStack() as stack:
     files.write_json(pathlib.Path(f"{folder}-{name}.json"), history)
     plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
+signal.raise_signal(signal.SIGTERM)
 if strategy == "multiworker" and keras.backend.backend() == "tensorflow":
     rows = tf.data.Dataset.from_tensor_slices((tf.ones((8, 2)), tf.ones((8, 1)))).batch(4)
     try:
@@ -126,6 +129,11 @@ def test_the_chief_alone_writes_to_the_run(joint):
     assert ["training:" in each for each in said] == [True, False]  # the bar
 
 
+def test_workers_that_are_connected_heed_signals(joint):
+    _, said = joint
+    assert all("HEEDS" in each for each in said)  # TensorFlow takes SIGTERM for itself
+
+
 def test_keras_still_needs_what_spanning_does(joint):
     _, said = joint
     assert all("FAILS" in each for each in said), "keras#20585 is mended: remove the overrides of Spanning"
@@ -144,6 +152,33 @@ def test_shards_of_a_batch_are_the_batch(rows, counts):
         assert max(len(part["x"]) for part in parts) - min(len(part["x"]) for part in parts) <= 1
         for name, column in batch.items():
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), column)
+
+
+def started(folder, words: list[str]) -> int:
+    """What a worker does that is forked, in a folder of its own."""
+    os.chdir(folder)
+    return main(words)
+
+
+def test_workers_with_different_data_all_say_so(digits, tmp_path):
+    folders = [tmp_path / name for name in ("chief", "other")]
+    for folder, scale in zip(folders, (1.0, 0.9), strict=True):
+        folder.mkdir()
+        np.save(folder / "some.npy", scale * digits[:100])
+    words = ["train", "dense_digits_k8", "--dataset=some.npy", "--width=8", "--depth=1", f"--workdir={tmp_path}/run"]
+    workers = [Forked(started, (folder, words), each) for folder, each in zip(folders, launch.environments(2), strict=True)]
+    for code, said in (worker.end() for worker in workers):
+        assert code == command.WRONG and "the same data on all workers. Received: worker 1 with checksum of the schema" in said
+    assert not [*(tmp_path / "run").iterdir()]
+
+
+def test_a_worker_ends_with_its_launcher():
+    code = "import time; from training import launch; launch.follow(); print(flush=True); time.sleep(60)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env={**ENVIRONMENT, launch.LAUNCHED: "1"}, **pipes) as worker:
+        worker.stdout.readline()
+        worker.stdin.close()  # as it is when the launcher has been killed
+        assert worker.wait(30) == -signal.SIGTERM
 
 
 def test_a_failure_ends_a_launch(monkeypatch):
