@@ -198,10 +198,12 @@ def test_a_failure_ends_a_launch(monkeypatch):
         ),
         ("Error from remote target /job:chief/replica:0/task:0 while calling CompleteInstance", "chief 0 is gone"),
         ("Aborted by an error of /job:worker/replica:0/task:1", "one is gone"),
+        ("Collective ops is aborted by: Deadline Exceeded\nRPC: /tensorflow.CoordinationService/Heartbeat", "one is gone"),
     ],
 )
 def test_workers_are_told_who_is_gone(message, gone):
-    said = command.outside(tf.errors.UnavailableError(None, None, message))
+    kind = tf.errors.DeadlineExceededError if "Deadline" in message else tf.errors.UnavailableError
+    said = command.outside(kind(None, None, message))
     assert said.startswith(f"Expected all workers to go on. Received: {gone}. Try the same command on all of them")
 
 
