@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import training
 from serving import command
 from training import files, kinds, launch
 from training.__main__ import main
-from training.fitting import loop
+from training.fitting import cluster, loop, strategies
 from training.fitting.spanning import Shard
 from training.run import Run
 
@@ -170,6 +171,19 @@ def test_workers_with_different_data_all_say_so(digits, tmp_path):
     for code, said in (worker.end() for worker in workers):
         assert code == command.WRONG and "the same data on all workers. Received: worker 1 with checksum of the schema" in said
     assert not [*(tmp_path / "run").iterdir()]
+
+
+def connected() -> int:
+    """What a worker does that is forked, and no more than that."""
+    return command.run("zoo", lambda: strategies.scope("multiworker"))
+
+
+def test_a_port_that_is_taken_after_the_meeting_is_an_error():
+    environment = launch.environments(2)[1]
+    port = cluster.described(environment).port
+    with socket.create_server(("", port)):
+        code, said = Forked(connected, (), environment).end()
+    assert code == command.WRONG and f"zoo: Expected port {port} to be free. Received: " in said
 
 
 def test_a_worker_ends_with_its_launcher():

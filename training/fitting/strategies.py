@@ -213,8 +213,14 @@ def _connect() -> None:
 
 @functools.cache
 def _multiworker() -> tf.distribute.Strategy:
-    with deadline(START, GONE), _heeding():
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        with deadline(START, GONE), _heeding():
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.UnknownError as error:  # another program has taken the port since it was looked at
+        port = cluster.described().port
+        raise ValueError(
+            f"Expected port {port} to be free. Received: {error.message}. Try another in {cluster.VARIABLE}."
+        ) from None
 
 
 @contextlib.contextmanager
