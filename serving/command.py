@@ -103,9 +103,12 @@ def _of_tensorflow(error: Exception) -> str | None:
     number = next((number for number in errno.errorcode if f"; {os.strerror(number)}" in text), None)
     if number is not None:
         return _refusal("what the operating system allows", text, HINTS.get(number, OTHER))
+    if "executing an HTTP request" in text:  # of gs:// and the like
+        return _refusal("a response from the storage", text, "credentials for it, or a folder on this machine")
     if isinstance(error, errors.DataLossError):
         return _refusal("complete files", text, "writing that file again, or removing it if it is a prepared data set")
-    if isinstance(error, errors.UnavailableError | errors.AbortedError) and "task:" in error.message:
+    lost = isinstance(error, errors.UnavailableError | errors.AbortedError) and "task:" in error.message
+    if lost or "Collective ops is aborted" in error.message:  # by a worker that is gone, or no longer answers
         gone = re.search(rf"(?:heartbeats\):|remote target)\s+{TASK}", error.message)
         received = f"{gone[1]} {gone[2]} is gone" if gone else "one is gone"
         return _refusal("all workers to go on", received, "the same command on all of them, which resumes the run")

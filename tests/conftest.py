@@ -4,13 +4,18 @@ import multiprocessing
 import os
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 
+PREFIX, DAY = "latent-zoo-tests-", 24 * 3600  # seconds
 if "ZOO_TESTS" not in os.environ:  # where it is, this is one of several processes
-    _folder = tempfile.TemporaryDirectory(prefix="latent-zoo-tests-")
+    for left in pathlib.Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):  # by tests that a signal has ended
+        if time.time() - left.stat().st_mtime > DAY:
+            shutil.rmtree(left, ignore_errors=True)
+    _folder = tempfile.TemporaryDirectory(prefix=PREFIX)
     os.environ["ZOO_TESTS"] = _folder.name
 if "PYTEST_XDIST_WORKER" in os.environ:  # several share the cores, and threads of all would wait for one another
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")

@@ -214,6 +214,10 @@ ERRORS = [
     (tf.errors.ResourceExhaustedError(None, None, "a/b.index; No space left on device"), "Try freeing space"),
     (tf.errors.FailedPreconditionError(None, None, "a; Is a directory"), "Is a directory"),
     (
+        tf.errors.FailedPreconditionError(None, None, "Error executing an HTTP request: libcurl code 6\n\t reading gs://a/b"),
+        "Expected a response from the storage. Received: Error executing an HTTP request: libcurl code 6. Try credentials",
+    ),
+    (
         tf.errors.DataLossError(None, None, "truncated record at 12"),
         "Expected complete files. Received: truncated record at 12",
     ),

@@ -225,6 +225,7 @@ def test_a_value_beyond_float32_is_refused_with_its_row(value, tmp_path, digits)
         ("images:tests/", "Try folder:tests/"),
         ("cats/1.JPG", "Try folder:cats"),
         ("foldr:cats", "Try folder:cats"),
+        ("gs://cats/a.npz", "Try a copy on this machine, or a folder in which that is mounted"),
         ("s3:cats", "Try folder:DIR, npz:FILE or npy:FILE"),
         ("pairs:x", "Try train g2p_cmudict --dataset=pairs:x"),
         ("no_such_thing_at_all", "Try digits or mnist"),

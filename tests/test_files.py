@@ -36,9 +36,9 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         beside.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as error:
         files.write(path, failing)
-    assert path.read_text() == "old" and _names(tmp_path) == ["figures.json"]
+    assert error.value.filename == str(path) and path.read_text() == "old" and _names(tmp_path) == ["figures.json"]
 
 
 def test_links_stay_links_and_only_files_are_replaced(tmp_path):
@@ -50,6 +50,15 @@ def test_links_stay_links_and_only_files_are_replaced(tmp_path):
             files.write(path, lambda beside: beside.write_text("new"))
     with pytest.raises(OSError, match=str(tmp_path / "target" / "x")):  # in the caller's words
         files.write(tmp_path / "target" / "x", lambda beside: beside.write_text("new"))
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/a", pathlib.Path("s3://bucket/a")])
+def test_addresses_are_no_paths(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"Expected a path on this machine. Received: {address}. Try a folder in which"):
+        files.write(address, lambda beside: beside.write_text("new"))
+    files.write("a:/b", lambda beside: beside.write_text("new"))
+    assert _names(tmp_path) == ["a:"]
 
 
 def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):

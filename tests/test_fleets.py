@@ -1,8 +1,12 @@
 """The examples for fleets: that they are what their engines read, and that each worker learns from them who is there."""
 
+import importlib.util
+import json
 import os
+import pathlib
 import subprocess
 
+import jsonschema
 import pytest
 import yaml
 from conftest import ROOT
@@ -14,6 +18,7 @@ FLEETS = ROOT / "docs" / "fleets"
 PYTHON = '#!/bin/bash\necho "$TF_CONFIG"\necho "$@"\n'
 SHOWN = '#!/bin/bash\n[ "$1" = show ] && printf "host%d\\n" 0 1 2 3\n'
 RUN = '#!/bin/bash\nshift; SLURM_PROCID=2 exec "$@"\n'
+JOB = "GoogleCloudAiplatformV1CustomJobSpec"
 READERS = {"jobset": "JobsetV1alpha2JobSet", "trainjob": "TrainerV1alpha1TrainJob"}
 
 
@@ -52,6 +57,34 @@ def test_vertex_starts_the_same_command_everywhere():
     assert [pool["replicaCount"] for pool in job["workerPoolSpecs"]] == [1, 3]  # the first is the chief's
     for pool in job["workerPoolSpecs"]:
         assert pool["containerSpec"]["command"] == ["python", "-m", "training"] and pool["containerSpec"]["args"][0] == "train"
+
+
+def schema(found: object) -> object:
+    """Types of a discovery document of Google's as JSON Schema, without fields that are not there."""
+    if isinstance(found, list):
+        return [schema(each) for each in found]
+    if not isinstance(found, dict):
+        return found
+    types = {key: schema(each) for key, each in found.items()}
+    if "properties" in found:
+        types["additionalProperties"] = False
+    if isinstance(found.get("$ref"), str):
+        types["$ref"] = f"#/$defs/{found['$ref']}"
+    return types | ({"type": ["integer", "string"]} if found.get("format") == "int64" else {})
+
+
+def test_vertex_reads_what_is_there():
+    package = importlib.util.find_spec("googleapiclient")
+    if package is None:
+        pytest.skip("the types are in google-api-python-client")
+    path = pathlib.Path(package.submodule_search_locations[0], "discovery_cache", "documents", "aiplatform.v1.json")
+    types = {"$defs": schema(json.loads(path.read_bytes())["schemas"]), "$ref": f"#/$defs/{JOB}"}
+    job = yaml.safe_load((FLEETS / "vertex.yaml").read_text())
+    reader = jsonschema.Draft202012Validator(types)
+    reader.validate(job)
+    job["workerPoolSpecs"][1]["containerSpec"]["image"] = "IMAGE"
+    with pytest.raises(jsonschema.ValidationError, match="'image' was unexpected"):
+        reader.validate(job)
 
 
 @pytest.mark.parametrize("name", READERS)

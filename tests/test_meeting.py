@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from training.fitting import cluster
+from training.fitting import meeting as meeting_
 from training.fitting.cluster import Cluster
 from training.fitting.meeting import Answer, meet, met
 from training.fitting.presence import Presence
@@ -116,6 +117,20 @@ def test_what_is_wrong_with_one_worker_is_an_error_of_all(came, answer, facts, w
     assert took < 15
 
 
+def test_a_worker_that_is_not_at_its_address_is_an_error_of_all(addresses, monkeypatch):
+    monkeypatch.setattr(meeting_, "REACH", 0.5)
+    unknown = f"host.invalid:{addresses[2].rpartition(':')[2]}"
+    told, took = meeting((*addresses[:2], unknown))
+    for error in told:
+        assert isinstance(error, ValueError) and f"Received: no way to worker 2 at {unknown} (" in str(error)
+    assert took < 15
+
+
+def test_who_hears_nothing_of_the_chief_is_told_why(addresses):
+    told, _ = meeting(addresses, (1,), seconds=0.5)
+    assert f"no answer at {addresses[0]} (Connection refused)" in str(told[0])
+
+
 def test_a_worker_that_comes_twice_is_told_so(addresses):
     told, _ = meeting(addresses, (0, 1, 1), seconds=3.0)
     assert sum("worker 1 twice" in str(error) or error.__class__ is OSError for error in told) == 1
@@ -129,8 +144,11 @@ class Killed(BaseException):
     ("errors", "told"),
     [
         ({}, {}),
-        ({2: ValueError("Expected more memory.")}, dict.fromkeys((0, 1), ("Expected more memory.", 2))),
-        ({0: OSError(errno.ENOSPC, "No space left on device", "a.json")}, dict.fromkeys((1, 2), ("No space left", 2))),
+        ({2: ValueError("Expected more memory.")}, dict.fromkeys((0, 1), ("worker 2: Expected more memory.", 2))),
+        (
+            {0: OSError(errno.ENOSPC, "No space left on device", "a.json")},
+            dict.fromkeys((1, 2), ("the chief: Expected what the operating system allows. Received: No space left", 2)),
+        ),
         ({1: Killed()}, dict.fromkeys((0, 2), ("worker 1 is gone", 1))),
         ({0: Killed()}, dict.fromkeys((1, 2), ("the chief is gone", 1))),
     ],
@@ -161,6 +179,35 @@ def test_all_workers_learn_of_one_that_fails_after_they_have_met(errors, told, a
     assert heard.keys() == told.keys()
     for index, (words, code) in told.items():
         assert words in heard[index][0] and heard[index][1] == code
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [({}, ""), ({1: 4}, "worker 1 with rows 4, not 3."), ({0: 4}, "worker 1 with rows 3, not 4; worker 2 with")],
+)
+def test_workers_agree_on_what_they_have_found_or_all_fail(rows, words, addresses):
+    heard, failed = [], threading.Event()
+
+    def end(said, code):
+        heard.append((said, code))
+        failed.set()
+
+    def one(index):
+        with met(Cluster(addresses, index), {}, NOTHING) as (_, lines), Presence(lines, end) as presence:
+            if index and words:
+                presence.lines[0].write(json.dumps({"rows": rows.get(index, 3)}).encode() + b"\n")
+                presence.lines[0].flush()
+                return failed.wait(10)  # a real one is ended while it waits
+            presence.agree({"rows": rows.get(index, 3)})
+            return True
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        futures = [pool.submit(one, index) for index in range(3)]
+        if words:
+            with pytest.raises(ValueError, match=f"the same data on all workers. Received: {words}"):
+                futures[0].result()
+        assert all(future.result() for future in futures[bool(words) :])
+    assert {said for said, _ in heard} == ({f"the chief: {futures[0].exception()}"} if words else set())
 
 
 def test_a_port_in_use_is_an_error(addresses):

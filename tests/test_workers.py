@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,20 +16,22 @@ from conftest import ROOT, Forked
 import training
 from serving import command
 from training import files, kinds, launch
-from training.fitting import loop
+from training.__main__ import main
+from training.fitting import cluster, loop, strategies
 from training.fitting.spanning import Shard
 from training.run import Run
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 SETTINGS = {"width": 32, "depth": 1, "epochs": 3, "batch_size": 63, "keep": "best", "patience": 2}  # 63 rows are no two halves
 WORKER = """
-import contextlib, pathlib, sys
+import contextlib, pathlib, signal, sys
 import training
 from serving.quiet import tensorflow as tf
 import keras, numpy as np
 from training import files, kinds, workers
 from training.fitting import loop, strategies
 folder, name, strategy, *words = sys.argv[1:]
+signal.signal(signal.SIGTERM, lambda *_: print("HEEDS"))
 experiment = training.EXPERIMENTS["dense_digits_k8"].override(dict(word.split("=") for word in words))
 run = training.Run(folder)
 with contextlib.ExitStack() as stack:
@@ -42,6 +45,7 @@ with contextlib.ExitStack() as stack:
     files.write_json(pathlib.Path(f"{folder}-{name}.json"), history)
     plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
+signal.raise_signal(signal.SIGTERM)
 if strategy == "multiworker" and keras.backend.backend() == "tensorflow":
     rows = tf.data.Dataset.from_tensor_slices((tf.ones((8, 2)), tf.ones((8, 1)))).batch(4)
     try:
@@ -126,6 +130,11 @@ def test_the_chief_alone_writes_to_the_run(joint):
     assert ["training:" in each for each in said] == [True, False]  # the bar
 
 
+def test_workers_that_are_connected_heed_signals(joint):
+    _, said = joint
+    assert all("HEEDS" in each for each in said)  # TensorFlow takes SIGTERM for itself
+
+
 def test_keras_still_needs_what_spanning_does(joint):
     _, said = joint
     assert all("FAILS" in each for each in said), "keras#20585 is mended: remove the overrides of Spanning"
@@ -146,9 +155,49 @@ def test_shards_of_a_batch_are_the_batch(rows, counts):
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), column)
 
 
+def started(folder, words: list[str]) -> int:
+    """What a worker does that is forked, in a folder of its own."""
+    os.chdir(folder)
+    return main(words)
+
+
+def test_workers_with_different_data_all_say_so(digits, tmp_path):
+    folders = [tmp_path / name for name in ("chief", "other")]
+    for folder, scale in zip(folders, (1.0, 0.9), strict=True):
+        folder.mkdir()
+        np.save(folder / "some.npy", scale * digits[:100])
+    words = ["train", "dense_digits_k8", "--dataset=some.npy", "--width=8", "--depth=1", f"--workdir={tmp_path}/run"]
+    workers = [Forked(started, (folder, words), each) for folder, each in zip(folders, launch.environments(2), strict=True)]
+    for code, said in (worker.end() for worker in workers):
+        assert code == command.WRONG and "the same data on all workers. Received: worker 1 with checksum of the schema" in said
+    assert not [*(tmp_path / "run").iterdir()]
+
+
+def connected() -> int:
+    """What a worker does that is forked, and no more than that."""
+    return command.run("zoo", lambda: strategies.scope("multiworker"))
+
+
+def test_a_port_that_is_taken_after_the_meeting_is_an_error():
+    environment = launch.environments(2)[1]
+    port = cluster.described(environment).port
+    with socket.create_server(("", port)):
+        code, said = Forked(connected, (), environment).end()
+    assert code == command.WRONG and f"zoo: Expected port {port} to be free. Received: " in said
+
+
+def test_a_worker_ends_with_its_launcher():
+    code = "import time; from training import launch; launch.follow(); print(flush=True); time.sleep(60)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env={**ENVIRONMENT, launch.LAUNCHED: "1"}, **pipes) as worker:
+        worker.stdout.readline()
+        worker.stdin.close()  # as it is when the launcher has been killed
+        assert worker.wait(30) == -signal.SIGTERM
+
+
 def test_a_failure_ends_a_launch(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with pytest.raises(RuntimeError, match=r"all workers to end well\. Received: worker \d with exit code 2\."):
+    with pytest.raises(RuntimeError, match=r"to end well\. Received: worker \d with exit code 2\. Try what it says\."):
         launch.launch(["train", "no_such_experiment"], restarts=3)
     with pytest.raises(ValueError, match=r"Expected the command train or tune\. Received: show\."):
         launch.launch(["show", "dense_digits_k8"])
@@ -163,10 +212,12 @@ def test_a_failure_ends_a_launch(monkeypatch):
         ),
         ("Error from remote target /job:chief/replica:0/task:0 while calling CompleteInstance", "chief 0 is gone"),
         ("Aborted by an error of /job:worker/replica:0/task:1", "one is gone"),
+        ("Collective ops is aborted by: Deadline Exceeded\nRPC: /tensorflow.CoordinationService/Heartbeat", "one is gone"),
     ],
 )
 def test_workers_are_told_who_is_gone(message, gone):
-    said = command.outside(tf.errors.UnavailableError(None, None, message))
+    kind = tf.errors.DeadlineExceededError if "Deadline" in message else tf.errors.UnavailableError
+    said = command.outside(kind(None, None, message))
     assert said.startswith(f"Expected all workers to go on. Received: {gone}. Try the same command on all of them")
 
 

@@ -43,6 +43,7 @@ def _leave(code: int) -> None:
 
 def _run(arguments: list[str] | None) -> None:
     options, rest = _parser().parse_known_args(arguments)
+    training.launch.follow()
     options.command(options, rest)
 
 
@@ -112,8 +113,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", metavar="DIR", help="the run's folder (default: runs/EXPERIMENT)")
     parser.add_argument("--strategy", default="auto", help="auto, one, mirrored, multiworker, tpu or model (default: auto)")
     parser.add_argument("--restart", action="store_true", help="delete the existing run first")
-    help = "seconds that workers wait for one another before they begin (default: 40)"
-    parser.add_argument("--wait", type=float, default=40.0, help=help)
+    help = "seconds that workers wait for one another before they begin (default: 30)"
+    parser.add_argument("--wait", type=float, default=30.0, help=help)
     parser.add_argument("--report", choices=("true", "false"), default="true", help="write the report (default: true)")
 
 

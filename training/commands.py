@@ -10,6 +10,7 @@ import numpy as np
 
 from serving.export import export_run
 from training import chooser, files, kinds, prediction, reporting, workers
+from training.data.fingerprint import fingerprint
 from training.data.splits import Data
 from training.experiments.experiment import Experiment
 from training.experiments.named import command, find
@@ -71,13 +72,7 @@ def train(
     run = Run(workdir or os.path.join("runs", experiment.name))
     strategy = strategies.chosen(strategy)
     if strategy == "multiworker":
-        with workers.gathered(experiment, run, restart, wait) as part:
-            if not part.chief:
-                if not part.trained:
-                    _take_part(experiment, part.run, strategies.scope(strategy))
-                print("This worker has done its part. The run is the chief's.")
-                return run
-            strategy = "one" if part.trained else strategy
+        return _completed_together(experiment, run, restart, report, wait)
     scope = strategies.scope(strategy)
     if strategy != "model":
         return _completed(experiment, run, scope, restart, report)
@@ -85,15 +80,37 @@ def train(
         return _completed(experiment, run, contextlib.nullcontext(), restart, report)
 
 
-def _completed(experiment: Experiment, run: Run, scope: contextlib.AbstractContextManager, restart: bool, report: bool) -> Run:
-    """The run with all that it lacks, as `train` says; the model is fitted in `scope`."""
+def _completed_together(experiment: Experiment, run: Run, restart: bool, report: bool, wait: float) -> Run:
+    """The run with all that it lacks, on the chief, which trains with the others, and goes on alone with the rest."""
+    with workers.gathered(experiment, run, restart, wait) as part:
+        if not part.trained:
+            scope = strategies.scope("multiworker")
+            data = _opened(part.run.expect(experiment, restart))
+            part.presence.agree(fingerprint(data))
+            if part.chief:
+                return _completed(experiment, run, scope, restart, report, data)
+            _take_part(experiment, data, part.run, scope)
+        elif part.chief:
+            return _completed(experiment, run, strategies.scope("one"), restart, report)
+    print("This worker has done its part. The run is the chief's.")
+    return run
+
+
+def _completed(
+    experiment: Experiment,
+    run: Run,
+    scope: contextlib.AbstractContextManager,
+    restart: bool,
+    report: bool,
+    data: Data | None = None,
+) -> Run:
+    """The run with all that it lacks, as `train` says; the model is fitted in `scope`. The data are opened unless given."""
     experiment = run.expect(experiment, restart)
     if run.finished and (run.report.exists() or not report) and not restart:
         print(f"{run.folder} is finished. --restart trains it again.")
         return run
     kind = kinds.of(experiment)
-    with stage("reading the data"):
-        data = kind.open(experiment)
+    data = data or _opened(experiment)
     if restart or not run.model.exists():
         if not experiment.reasons and len(kind.described(data)) > 1:  # otherwise it has been said, or is known
             chooser.say(experiment, data)
@@ -256,13 +273,15 @@ def _report(run: Run, data: Data) -> None:
     reporting.page.write(run, metrics, kind.figures(run, run.load_model(), data, metrics))
 
 
-def _take_part(experiment: Experiment, run: Run, scope: contextlib.AbstractContextManager) -> None:
+def _opened(experiment: Experiment) -> Data:
+    with stage("reading the data"):
+        return kinds.open_data(experiment)
+
+
+def _take_part(experiment: Experiment, data: Data, run: Run, scope: contextlib.AbstractContextManager) -> None:
     """What a worker does that is not the chief: it goes through the same training, and leaves the rest to the chief."""
     experiment = run.expect(experiment)
-    kind = kinds.of(experiment)
-    with stage("reading the data"):
-        data = kind.open(experiment)
-    _fit(kind.settled(experiment, data), data, run, scope, False)
+    _fit(kinds.of(experiment).settled(experiment, data), data, run, scope, False)
 
 
 def _fit(experiment: Experiment, data: Data, run: Run, scope: contextlib.AbstractContextManager, restart: bool) -> None:

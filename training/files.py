@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zoo.files import beside, reading, write
+from zoo.files import beside, reading, require_local, write
 
-__all__ = ["beside", "read_json", "reading", "write", "write_arrays", "write_json"]
+__all__ = ["beside", "read_json", "reading", "require_local", "write", "write_arrays", "write_json"]
 
 
 def write_json(path: pathlib.Path, value: dict | list) -> None:

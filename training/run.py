@@ -41,6 +41,7 @@ class Run:
     """
 
     def __init__(self, folder: str | pathlib.Path):
+        files.require_local(folder)
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "config.json"
         self.versions = self.folder / "versions.json"
@@ -181,8 +182,9 @@ def trained(name: str | os.PathLike) -> keras.Model:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of packages, the type of the machine, and the backend."""
-    versions = {"python": platform.python_version(), "machine": platform.machine(), "backend": keras.backend.backend()}
-    for package in PACKAGES:
+    backend = keras.backend.backend()
+    versions = {"python": platform.python_version(), "machine": platform.machine(), "backend": backend}
+    for package in dict.fromkeys((*PACKAGES, backend)):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -7,7 +7,6 @@ import math
 import os
 import pathlib
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import keras_tuner
 
 from training import commands, files, kinds, workers
 from training import trials as trials_
+from training.data.fingerprint import fingerprint
 from training.experiments.config import as_dict
 from training.experiments.experiment import Experiment, full_name
 from training.experiments.names import near
@@ -70,7 +70,7 @@ def tune(
     if tuner not in TUNERS:
         raise ValueError(f"Expected a tuner of {', '.join(TUNERS)}. Received: {tuner!r}. {near(tuner, TUNERS)}")
     strategy = strategies.chosen(strategy)
-    folder = pathlib.Path(workdir or os.path.join("runs", f"{experiment.name}-tuned"))
+    folder = Run(workdir or os.path.join("runs", f"{experiment.name}-tuned")).folder
     experiment, space = _space(experiment, choices or {})
     request = _Request(experiment, space, tuner, trials)
     kept = pathlib.Path(f"{os.path.abspath(folder)}-trials")
@@ -151,11 +151,12 @@ def _searched_together(
             pass
 
     facts = {name: json.dumps(value) for name, value in request.facts.items()}
-    with workers.searching(request.experiment, facts, check, wait) as (cluster, presence), trials_.joined(cluster):
+    with workers.searching(request.experiment, facts, check, wait) as (cluster, presence, own), trials_.joined(cluster):
         search = _Search(request, strategy, shown=cluster.chief)
+        presence.agree(fingerprint(search.data))
         if not cluster.chief:
             trials_.await_chief(cluster)
-            _take_part(search, folder)
+            _take_part(search, folder, own)
             return None
         request.claim(folder, restart)
         tuner = _tuner(search, folder)
@@ -165,8 +166,8 @@ def _searched_together(
         return tuner.oracle
 
 
-def _take_part(search: "_Search", folder: pathlib.Path) -> None:
-    """What a worker does that is not the chief."""
+def _take_part(search: "_Search", folder: pathlib.Path, own: pathlib.Path) -> None:
+    """What a worker does that is not the chief; `own` is a folder for the trials of tuners that share none."""
     if search.request.tuner == "hyperband":
         if not (folder / REQUEST).exists():
             raise ValueError(
@@ -175,8 +176,7 @@ def _take_part(search: "_Search", folder: pathlib.Path) -> None:
             )
         _run(_tuner(search, folder))
         return
-    with tempfile.TemporaryDirectory(prefix="latent-zoo-worker-") as own:
-        _run(_tuner(search, pathlib.Path(own, "trials")))
+    _run(_tuner(search, own / "trials"))
 
 
 def _tuner(search: "_Search", folder: pathlib.Path) -> trials_.Tuner:

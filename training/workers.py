@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import pathlib
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -12,24 +12,28 @@ import keras
 from serving import command
 from training import files
 from training.experiments.experiment import Experiment
-from training.fitting import cluster, strategies
-from training.fitting.meeting import SECONDS, Answer, Facts, meet, met
+from training.fitting import cluster, presence, strategies
+from training.fitting.meeting import SECONDS, Answer, Facts, met
 from training.fitting.presence import Presence
 from training.run import Run, versions
+from training.temporary import own_folder
 
 
 class Part(NamedTuple):
     """What a worker has to do: train in the folder of `run`, unless that run is `trained`. The chief's run is the one that all
-    train; the others have a copy of the files from which it goes on, in a folder of their own that is removed at the end."""
+    train; the others have a copy of the files from which it goes on, in a folder of their own that is removed at the end. What
+    it hears of the others is in `presence`."""
 
     run: Run
     chief: bool
     trained: bool
+    presence: Presence
 
 
 @contextlib.contextmanager
 def gathered(experiment: Experiment, run: Run, restart: bool = False, seconds: float = SECONDS) -> Iterator[Part]:
-    """A context for what a worker does, entered when all in `TF_CONFIG` have come and are about to do the same.
+    """A context for what a worker does, entered when all in `TF_CONFIG` have come and are about to do the same; if one of them
+    is gone before it has left the context, all others are ended, with its error if it has one.
 
     Args:
         experiment: the same on all workers.
@@ -44,23 +48,22 @@ def gathered(experiment: Experiment, run: Run, restart: bool = False, seconds: f
     """
     described = cluster.described()
     answer = _answer(experiment, run, restart) if described.chief else Answer()
-    answer = meet(described, _facts(experiment), answer, seconds)
-    if described.chief:
-        yield Part(run, True, answer.trained)
-        return
-    with tempfile.TemporaryDirectory(prefix="latent-zoo-worker-") as folder:
-        own = Run(pathlib.Path(folder, "run"))
+    with _present(described, _facts(experiment), answer, seconds) as (folder, answer, present):
+        if described.chief:
+            yield Part(run, True, answer.trained, present)
+            return
+        own = Run(folder / "run")
         for name, content in answer.files.items():
             files.write(own.folder / name, functools.partial(pathlib.Path.write_bytes, data=content))
-        yield Part(own, False, answer.trained)
+        yield Part(own, False, answer.trained, present)
 
 
 @contextlib.contextmanager
 def searching(
     experiment: Experiment, facts: Facts, check: Callable[[], None], seconds: float = SECONDS
-) -> Iterator[tuple[cluster.Cluster, Presence]]:
-    """A context for what a worker of a search does, entered when all in `TF_CONFIG` have come; if one of them is gone before it
-    has left the context, all others are ended.
+) -> Iterator[tuple[cluster.Cluster, Presence, pathlib.Path]]:
+    """A context for what a worker of a search does, with a folder of its own, entered when all in `TF_CONFIG` have come; if one
+    of them is gone before it has left the context, all others are ended.
 
     Args:
         experiment: the one to start from, the same on all workers.
@@ -73,8 +76,8 @@ def searching(
     """
     described = cluster.described()
     answer = _checked(check) if described.chief else Answer()
-    with met(described, {**_facts(experiment), **facts}, answer, seconds) as (_, lines), Presence(lines) as presence:
-        yield described, presence
+    with _present(described, {**_facts(experiment), **facts}, answer, seconds) as (folder, _, present):
+        yield described, present, folder
 
 
 def is_chief(strategy: str) -> bool:
@@ -86,6 +89,21 @@ def require_alone(strategy: str, wanted: str, advice: str) -> None:
     """Raises ValueError if a strategy has several workers, for what only one process can do."""
     if strategies.chosen(strategy) == "multiworker":
         raise ValueError(f"Expected a single process for {wanted}. Received: workers in {cluster.VARIABLE}. Try {advice}.")
+
+
+@contextlib.contextmanager
+def _present(
+    described: cluster.Cluster, facts: Facts, answer: Answer, seconds: float
+) -> Iterator[tuple[pathlib.Path, Answer, Presence]]:
+    """A context in which all workers are there, with a folder of its own, which is removed also where others end this one."""
+    with own_folder() as folder, met(described, facts, answer, seconds) as (answer, lines):
+
+        def end(words: str, code: int) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            presence.end(words, code)
+
+        with Presence(lines, end) as present:
+            yield folder, answer, present
 
 
 def _answer(experiment: Experiment, run: Run, restart: bool) -> Answer:

@@ -5,12 +5,14 @@ import errno
 import glob
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 
 WRITING, REPLACED = ".zoo-writing-", ".zoo-replaced-"  # prefixes of temporary folders; every writer has its own
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # also as `pathlib` writes one; a drive has one letter
 LEFT = 24 * 3600  # seconds after which a temporary folder is taken to be left over from a killed writer
 
 
@@ -18,16 +20,22 @@ def write(path: str | os.PathLike, writer: Callable[[pathlib.Path], None]) -> No
     """Lets `writer` write a temporary file, flushes it to disk and moves it to `path`; a symbolic link stays one.
 
     Raises:
-        ValueError: `path` is something other than a file.
+        ValueError: `path` is something other than a file, or an address.
         OSError: it cannot be written; an existing file stays.
     """
+    require_local(path)
     path = resolved(path)
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device"
         raise ValueError(f"Expected the path of a file. Received: {path}, {kind}. Try a file in a folder.")
     with beside(path) as new:
-        writer(new)
-        flush(new)
+        try:
+            writer(new)
+            flush(new)
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error  # of a full disk nobody says where it is
         os.replace(new, path)
 
 
@@ -37,6 +45,7 @@ def beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
     The name is the same because some writers look at its suffix, and because a longer one may be too long.
     """
+    require_local(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         own = tempfile.mkdtemp(prefix=WRITING, dir=path.parent)
@@ -50,6 +59,12 @@ def beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
             with contextlib.suppress(OSError):  # its writer has just removed it
                 if time.time() - left.stat().st_mtime > LEFT:
                     shutil.rmtree(left, ignore_errors=True)
+
+
+def require_local(path: str | os.PathLike) -> None:
+    """Raises ValueError for an address such as gs://bucket/run, as which a path would begin with a folder called `gs:`."""
+    if ADDRESS.match(os.fspath(path)):
+        raise ValueError(f"Expected a path on this machine. Received: {path}. Try a folder in which that is mounted.")
 
 
 def replace_folder(new: pathlib.Path, folder: pathlib.Path) -> None:

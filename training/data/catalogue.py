@@ -76,6 +76,9 @@ def prepared(
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
     dataset = _dataset(name)
+    if "://" in name:
+        advice = "a copy on this machine, or a folder in which that is mounted"
+        raise ValueError(f"Expected a TFDS data set, {otherwise}. Received: {name!r}. Try {advice}.")
     copy = _copy(name)
     if copy is not None:
         return copy

@@ -7,15 +7,17 @@ chief's port, which TensorFlow has afterwards.
 
 import contextlib
 import json
+import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 from training.fitting.cluster import VARIABLE, Cluster
 
-SECONDS = 40.0  # that workers wait for one another
+SECONDS = 30.0  # that workers wait for one another
 MARGIN = 8.0  # longer, for those who wait for the chief's answer; also the time to take it
+REACH = 5.0  # seconds for the chief to reach the workers that have come, each at its own address
 GREETING = 1.0  # seconds in which a connection has to say what it wants
 LINE = 1 << 20  # most bytes of a line
 PAUSE = 0.2  # seconds between two attempts to reach the chief
@@ -72,8 +74,9 @@ def _listener(cluster: Cluster) -> socket.socket:
     try:
         family = socket.AF_INET6 if dual else socket.AF_INET
         return socket.create_server(("", cluster.port), family=family, dualstack_ipv6=dual)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, f"port {cluster.port}, of worker {cluster.index} in {VARIABLE}") from None
+    except OSError as error:  # whose own words name no worker
+        place = f"port {cluster.port}, of worker {cluster.index} in {VARIABLE}"
+        raise OSError(error.errno, os.strerror(error.errno), place) from None
 
 
 # The chief
@@ -95,9 +98,10 @@ def _received(
                 continue
             if index in guests:
                 _say(guests.pop(index), Answer(_trouble(f"each worker once in {VARIABLE}", f"worker {index} twice")))
-            guests[index], different[index] = stream, _difference(facts, said)
+            guests[index], different[index] = stream, difference(facts, said)
             sockets.append(guest)
-    answer = answer if answer.trouble else answer._replace(trouble=_refusal(cluster, guests, different))
+    if not answer.trouble:
+        answer = answer._replace(trouble=_refusal(cluster, guests, different) or _astray(cluster, guests))
     gone = [index for index, stream in guests.items() if not _say(stream, answer)]
     if gone and not answer.trouble:
         answer = Answer(_trouble("all workers to start", f"worker {gone[0]}, which has ended before"))
@@ -124,7 +128,7 @@ def _greeted(guest: socket.socket) -> tuple[int | None, Facts, BinaryIO]:
         return None, {}, stream
 
 
-def _difference(facts: Facts, said: Facts) -> str:
+def difference(facts: Facts, said: Facts) -> str:
     """What a worker says otherwise than the chief; empty if nothing."""
     names = [name for name in {**facts, **said} if facts.get(name) != said.get(name)]
     return ", ".join(f"{name} {said.get(name)}, not {facts.get(name)}" for name in names[:5])
@@ -132,10 +136,28 @@ def _difference(facts: Facts, said: Facts) -> str:
 
 def _refusal(cluster: Cluster, guests: Mapping[int, BinaryIO], different: Mapping[int, str]) -> str:
     if differing := [f"worker {index} with {text}" for index, text in sorted(different.items()) if text]:
-        expected, advice = "the same installation and experiment on all workers", "the same command everywhere"
+        expected, advice = "the same installation and experiment on all workers", "the same packages and command everywhere"
         return _trouble(expected, "; ".join(differing), advice)
     missing = [f"worker {index} ({place})" for index, place in enumerate(cluster.addresses) if index and index not in guests]
     return _trouble("all workers to come in time", f"nothing from {', '.join(missing)}") if missing else ""
+
+
+def _astray(cluster: Cluster, guests: Collection[int]) -> str:
+    """Which of the workers that have come, and listen, is not to be reached at its address, where others would wait for it."""
+    until = time.monotonic() + REACH  # for all of them: it may take a while until a name is known everywhere
+    for index in sorted(guests):
+        reason = "too late"
+        while (left := until - time.monotonic()) > 0:
+            try:
+                _called(cluster.addresses[index], left).close()
+                break
+            except OSError as error:
+                reason = _reason(error)
+                time.sleep(PAUSE)
+        else:
+            received = f"no way to worker {index} at {cluster.addresses[index]} ({reason})"
+            return _trouble("addresses at which workers reach one another", received, f"other addresses in {VARIABLE}")
+    return ""
 
 
 def _say(stream: BinaryIO, answer: Answer) -> bool:
@@ -155,32 +177,51 @@ def _say(stream: BinaryIO, answer: Answer) -> bool:
 
 
 def _asked(cluster: Cluster, facts: Facts, until: float, stack: contextlib.ExitStack) -> tuple[Answer, Lines]:
+    reason = "too late"
     while time.monotonic() < until:
-        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as call:
-            connection = call.enter_context(_called(cluster, until))
-            stream = connection.makefile("rwb")
-            call.callback(_close, stream)
-            stream.write(json.dumps({"index": cluster.index, "facts": facts}).encode() + b"\n")
-            stream.flush()
-            said = json.loads(stream.readline(LINE))
-            contents = {name: stream.read(size) for name, size in said["sizes"].items()}
-            stream.write(b"\n")
-            stream.flush()
-            if said["trouble"] or stream.readline(LINE) == b"\n":
-                _keep(connection, call)
+        try:
+            with contextlib.ExitStack() as call:
+                answer, stream = _answered(cluster, facts, until, call)
                 stack.enter_context(call.pop_all())
-                return Answer(said["trouble"], said["trained"], contents), {0: stream}
+                return answer, {0: stream}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = _reason(error)
         time.sleep(PAUSE)
-    return Answer(_trouble("the chief to come in time", f"no answer at {cluster.addresses[0]}")), {}
+    return Answer(_trouble("the chief to come in time", f"no answer at {cluster.addresses[0]} ({reason})")), {}
 
 
-def _called(cluster: Cluster, until: float) -> socket.socket:
-    """A connection to the chief; whatever else answers there, such as an earlier training that is about to end, is none."""
-    host, _, port = cluster.addresses[0].rpartition(":")
+def _answered(cluster: Cluster, facts: Facts, until: float, call: contextlib.ExitStack) -> tuple[Answer, BinaryIO]:
+    """What the chief says, and the connection to it. Whatever else answers there, such as an earlier training that is about to
+    end, is none, and raises an error of any kind."""
     left = max(PAUSE, until - time.monotonic())
-    connection = socket.create_connection((host.strip("[]"), int(port)), left)
+    connection = call.enter_context(_called(cluster.addresses[0], left))
     connection.settimeout(left + MARGIN)
-    return connection
+    stream = connection.makefile("rwb")
+    call.callback(_close, stream)
+    stream.write(json.dumps({"index": cluster.index, "facts": facts}).encode() + b"\n")
+    stream.flush()
+    said = json.loads(stream.readline(LINE))
+    contents = {name: stream.read(size) for name, size in said["sizes"].items()}
+    stream.write(b"\n")
+    stream.flush()
+    if not said["trouble"] and stream.readline(LINE) != b"\n":
+        raise ConnectionError("it has ended")
+    _keep(connection, call)
+    return Answer(said["trouble"], said["trained"], contents), stream
+
+
+# All
+
+
+def _called(address: str, seconds: float) -> socket.socket:
+    """A connection to a worker."""
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), seconds)
+
+
+def _reason(error: Exception) -> str:
+    """Why a worker cannot be reached, in a few words."""
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "what answers is no worker"
 
 
 def _keep(connection: socket.socket, stack: contextlib.ExitStack) -> None:

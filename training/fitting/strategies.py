@@ -3,7 +3,9 @@
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Mapping
+import signal
+import threading
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import keras
@@ -205,14 +207,31 @@ def _parallel(name: str) -> contextlib.AbstractContextManager:
 
 @functools.cache
 def _connect() -> None:
-    with deadline(START, GONE):
+    with deadline(START, GONE), _heeding():
         sharding.connect(cluster.described(), 2 * START)  # at the end of its own time JAX would only abort
 
 
 @functools.cache
 def _multiworker() -> tf.distribute.Strategy:
-    with deadline(START, GONE):
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        with deadline(START, GONE), _heeding():
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.UnknownError as error:  # another program has taken the port since it was looked at
+        port = cluster.described().port
+        raise ValueError(
+            f"Expected port {port} to be free. Received: {error.message}. Try another in {cluster.VARIABLE}."
+        ) from None
+
+
+@contextlib.contextmanager
+def _heeding() -> Iterator[None]:
+    """A context after which SIGTERM does what it did before: TensorFlow and JAX, when connected, would swallow it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 @functools.cache
