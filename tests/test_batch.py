@@ -1,9 +1,11 @@
 """Batch jobs: the same answers from any form of data, no row lost and none twice, and bad rows with the reason."""
 
+import contextlib
 import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +31,7 @@ from serving.batch.job import Job
 from serving.batch.models import signatures, version
 from serving.batch.pipeline import Write, WriteGathered
 from serving.quiet import tensorflow as tf
-from zoo.presets import load
+from zoo.presets import FOLDER, load
 
 ROWS, SHARD = 300, 128
 PENGUINS = "penguins_mixed_k2"
@@ -157,11 +159,14 @@ def test_rows_of_a_table_keep_their_keys(tmp_path):
     (tmp_path / "birds.csv").write_text("\n".join(lines) + "\n")
     schema = load(PENGUINS).schema
     assert set(schema) <= set(lines[0].split(","))
-    batch("reconstruct", PENGUINS, [f"{tmp_path}/birds.csv"], f"{tmp_path}/full.parquet", keep=["id"])
+    model = shutil.copytree(FOLDER / PENGUINS, tmp_path / "model")
+    job = ("reconstruct", model, [f"{tmp_path}/birds.csv"], f"{tmp_path}/full.parquet")
+    batch(*job, keep=["id"])
     table = pa.parquet.read_table(tmp_path / "full-00000-00000.parquet").to_pydict()
     assert table["id"] == ["first", "third"] and table[ROW] == [0, 2]
     assert table["bill_length_mm"][0] == 39.1 and 30 < table["bill_length_mm"][1] < 60
     assert _reasons(tmp_path / "full") == {1: "Expected a number in bill_length_mm. Received: 'many'."}
+    assert "this job is complete" in batch(*job, keep=["id"])
     (tmp_path / "birds.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
     with pytest.raises(ValueError, match=r"Expected the columns .*without year"):
         batch("reconstruct", PENGUINS, [f"{tmp_path}/birds.csv"], f"{tmp_path}/less.parquet")
@@ -309,53 +314,54 @@ def test_many_files_are_compressed_and_come_back(tmp_path):
     assert [path.name for path in sorted((tmp_path / "again").iterdir())] == ["a.npy", "b.npy"]
 
 
-@pytest.mark.exhaustive
-def test_a_job_that_is_killed_goes_on_where_it_was(run, digits, tmp_path):
-    np.save(tmp_path / "x.npy", np.tile(digits, (40, 1, 1, 1)))
-    job = ["batch", "encode", str(run.folder), "--input", f"{tmp_path}/x.npy", "--output", f"{tmp_path}/codes.npz"]
-    command = [sys.executable, "-m", "serving", *job, "--rows_per_shard=1024"]
-    process = subprocess.Popen(command, cwd=ROOT)
-    while not list(tmp_path.glob("codes-*")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    there = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("codes-*")}
-    subprocess.run(command, cwd=ROOT, check=True)
-    found = _read(tmp_path / "codes")
-    assert np.array_equal(found[ROW], np.arange(40 * len(digits)))
-    assert there and all((tmp_path / name).stat().st_mtime_ns == written for name, written in there.items())
-
-
-@pytest.mark.exhaustive
-def test_a_worker_that_is_killed_costs_no_row(run, digits, tmp_path):
+def test_processes_that_are_killed_cost_no_row_and_none_is_written_twice(run, digits, tmp_path):
     np.save(tmp_path / "x.npy", np.tile(digits, (40, 1, 1, 1)))
     job = ["batch", "encode", str(run.folder), "--input", f"{tmp_path}/x.npy", "--output", f"{tmp_path}/codes.npz"]
     workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     command = [sys.executable, "-m", "serving", *job, "--rows_per_shard=256", *workers]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    while not list(tmp_path.glob("codes-*")) and process.poll() is None:
-        time.sleep(0.01)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+
+    def wait_for_more(shards: int) -> None:
+        while len(list(tmp_path.glob("codes-*"))) <= shards and process.poll() is None:
+            time.sleep(0.01)
+
+    wait_for_more(0)
     os.kill(_workers(process.pid)[0], signal.SIGKILL)
-    said = process.communicate()[1]
-    assert process.returncode == 0 and "what is left is begun again" in said
-    assert np.array_equal(_read(tmp_path / "codes")[ROW], np.arange(40 * len(digits)))
+    assert any("what is left is begun again" in line for line in process.stderr)
+    wait_for_more(len(list(tmp_path.glob("codes-*"))))
+    working = _workers(process.pid)
+    process.kill()
+    process.communicate()
+    for _ in range(1000):
+        if not any(map(_is_worker, working)):
+            break
+        time.sleep(0.01)
+    assert working and not any(map(_is_worker, working))
+    there = {path: path.stat().st_mtime_ns for path in tmp_path.glob("codes-*")}
+    assert not json.loads((tmp_path / "codes.json").read_text())["complete"]
+
+    subprocess.run(command, cwd=ROOT, check=True, env=environment)
+    found = _read(tmp_path / "codes")
+    assert np.array_equal(found[ROW], np.arange(40 * len(digits)))
+    assert all(path.stat().st_mtime_ns == written for path, written in there.items())
 
 
 def _workers(parent: int) -> list[int]:
-    """The processes below one, of which those that run Beam's workers."""
+    """Of the processes below one, those that run Beam's workers."""
     parents = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
 
     def is_below(process: int) -> bool:
         return process == parent or (process in parents and is_below(parents[process]))
 
-    below = [process for process in parents if is_below(process)]
-    command = b"apache_beam.runners.worker.sdk_worker_main"
-    named = {process: (pathlib.Path("/proc") / str(process) / "cmdline").read_bytes().split(b"\0") for process in below}
-    return [process for process, words in named.items() if command in words]
+    return [process for process in parents if is_below(process) and _is_worker(process)]
+
+
+def _is_worker(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        words = pathlib.Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        return b"apache_beam.runners.worker.sdk_worker_main" in words
+    return False
