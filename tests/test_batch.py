@@ -17,8 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from conftest import ROOT
+from google.protobuf import json_format
 
 pytest.importorskip("apache_beam", reason="batch jobs need the extra `beam`, whose packages would change those of others")
+
+from apache_beam.runners.portability.local_job_service import LocalJobServicer
 
 from serving.__main__ import main
 from serving.batch import sinks
@@ -253,6 +256,12 @@ BAD = {
     "no column": ({"keep": ["name"]}, r"Expected columns of .* to keep"),
     "no option": ({"beam": ["--direct_num_worker=2"]}, r"Received: --direct_num_worker\. Try --direct_num_workers"),
     "no such runner": ({"beam": ["--runner=OtherRunner"]}, r"Expected a runner of Beam\. Received: --runner=OtherRunner"),
+    "no Java": (
+        {"beam": ["--runner=FlinkRunner", "--job_server_java_launcher=./java"]},
+        r"Expected Java, .*no program \./java",
+    ),
+    "no jar": ({"beam": ["--runner=SparkRunner", "--spark_job_server_jar=no.jar"]}, r"_jar=no\.jar, no such file"),
+    "no job server": ({"beam": ["--runner=PortableRunner", "--job_endpoint=localhost:9"]}, r"localhost:9 \(.*refused\)"),
     "no such input": ({"constants": {"temperature": "1"}}, r"Expected an input with one value a row"),
     "not writable": (
         {"output": "{}/x.npy/codes.npz"},
@@ -281,6 +290,40 @@ def test_bad_input_is_one_sentence(case, model, inputs):
     with pytest.raises((ValueError, OSError), match=message):
         batch(**arguments)
     assert not list(inputs.glob("codes*"))
+
+
+@pytest.mark.parametrize("option", ["spark_master_url=spark://host:7077", "flink_master=http://host:8081"])
+def test_a_job_server_gets_options_as_they_are_and_paths_that_any_worker_has(option, model, x, codes, tmp_path, monkeypatch):
+    class JobServer(LocalJobServicer):
+        def Prepare(self, request, *rest):
+            arrived.update(json_format.MessageToDict(request.pipeline_options))
+            return super().Prepare(request, *rest)
+
+    arrived, server = {}, JobServer(str(tmp_path / "staged"))
+    beam = [f"--runner={option.partition('_')[0]}Runner", f"--{option}"]
+    beam += ["--environment_type=LOOPBACK", f"--job_endpoint=localhost:{server.start_grpc_server()}"]
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", x)
+    try:
+        batch("encode", model, ["x.npy"], "codes.npz", rows_per_shard=SHARD, beam=beam)
+    finally:
+        server.stop()
+    found = _read(tmp_path / "codes")
+    np.testing.assert_allclose(found["code"], codes, atol=1e-5)
+    assert set(found[FILE]) == {str(tmp_path / "x.npy")}
+    name, _, value = option.partition("=")
+    assert arrived[f"beam:option:{name}:v1"] == value
+
+
+def test_a_job_server_that_cannot_be_fetched_is_named(model, x, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    jar = [
+        "--spark_job_server_jar=http://localhost:9/server.jar",
+        f"--jar_cache_dir={tmp_path}",
+        "--job_server_java_launcher=sh",
+    ]
+    with pytest.raises(ValueError, match=r"Expected Beam's job server\. Received: no file from http://localhost:9/server\.jar"):
+        batch("encode", model, [f"{tmp_path}/x.npy"], f"{tmp_path}/codes.npz", beam=["--runner=SparkRunner", *jar])
 
 
 def test_a_full_disk_ends_the_job_with_its_reason(model, x, tmp_path):

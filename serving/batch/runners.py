@@ -12,6 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
+from serving.batch import job_servers
 from serving.batch.errors import sentence
 from serving.batch.pipeline import NAMESPACE
 
@@ -22,10 +23,11 @@ def options_of(arguments: Sequence[str]) -> PipelineOptions:
     """Beam's options, which are handed on as they are.
 
     Raises:
-        ValueError: no such runner; an option that Beam's own runner does not know. Others know options of theirs.
+        ValueError: no such runner, or without its job server; an option that Beam's own runner does not know. Others know
+            options of theirs.
     """
     options = PipelineOptions([*arguments])
-    _runner(options)
+    job_servers.require(_runner(options), options)
     if is_direct(options):
         worker = options.view_as(WorkerOptions)
         worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "CRITICAL"
@@ -63,7 +65,7 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
-        words = sentence(error)
+        words = sentence(error) or job_servers.sentence(error)
         if words is None:
             raise
         raise ValueError(words) from None
