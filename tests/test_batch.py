@@ -7,9 +7,11 @@ import pathlib
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import half_plus_two
 import numpy as np
@@ -292,26 +294,42 @@ def test_bad_input_is_one_sentence(case, model, inputs):
     assert not list(inputs.glob("codes*"))
 
 
+@pytest.fixture(scope="module")
+def workers() -> Iterator[list[str]]:
+    """Options for workers that a service starts, in another folder than the tests'."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = free.getsockname()
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={address[1]}"]
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}) as service:
+        while service.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(address):
+                break
+            time.sleep(0.05)
+        yield ["--environment_type=EXTERNAL", f"--environment_config=localhost:{address[1]}"]
+        service.terminate()
+
+
 @pytest.mark.parametrize("option", ["spark_master_url=spark://host:7077", "flink_master=http://host:8081"])
-def test_a_job_server_gets_options_as_they_are_and_paths_that_any_worker_has(option, model, x, codes, tmp_path, monkeypatch):
+def test_a_job_server_gets_options_as_they_are_and_workers_full_paths(option, model, x, codes, workers, tmp_path, monkeypatch):
     class JobServer(LocalJobServicer):
         def Prepare(self, request, *rest):
             arrived.update(json_format.MessageToDict(request.pipeline_options))
             return super().Prepare(request, *rest)
 
     arrived, server = {}, JobServer(str(tmp_path / "staged"))
-    beam = [f"--runner={option.partition('_')[0]}Runner", f"--{option}"]
-    beam += ["--environment_type=LOOPBACK", f"--job_endpoint=localhost:{server.start_grpc_server()}"]
+    name, _, value = option.partition("=")
+    runner = [f"--runner={name.partition('_')[0]}", f"--{option}", f"--job_endpoint=localhost:{server.start_grpc_server()}"]
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", x)
     try:
-        batch("encode", model, ["x.npy"], "codes.npz", rows_per_shard=SHARD, beam=beam)
+        batch("encode", model, ["x.npy"], "codes.npz", rows_per_shard=SHARD, beam=[*runner, *workers])
     finally:
         server.stop()
     found = _read(tmp_path / "codes")
     np.testing.assert_allclose(found["code"], codes, atol=1e-5)
     assert set(found[FILE]) == {str(tmp_path / "x.npy")}
-    name, _, value = option.partition("=")
     assert arrived[f"beam:option:{name}:v1"] == value
 
 
