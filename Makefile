@@ -47,5 +47,6 @@ clean:
 .venv-beam/test: setup.cfg pyproject.toml
 	@echo "Installing into .venv-beam, with Apache Beam (a minute or two) …"
 	@$(PYTHON) -m venv .venv-beam
-	@.venv-beam/bin/pip install -qq --disable-pip-version-check --editable ".[beam]" "pytest>=8.0"
+	@.venv-beam/bin/pip install -qq --disable-pip-version-check --editable ".[beam]" "pytest>=8.0" "pyspark==4.0.*"
+	@.venv-beam/bin/pip install -qq --disable-pip-version-check --no-deps beam-pyspark-runner==0.0.3  # it asks for Beam 2.48
 	@touch $@

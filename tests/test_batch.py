@@ -1,6 +1,7 @@
 """Batch jobs: the same answers from any form of data, no row lost and none twice, and bad rows with the reason."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -342,6 +343,24 @@ def test_a_job_server_that_cannot_be_fetched_is_named(model, x, tmp_path):
     ]
     with pytest.raises(ValueError, match=r"Expected Beam's job server\. Received: no file from http://localhost:9/server\.jar"):
         batch("encode", model, [f"{tmp_path}/x.npy"], f"{tmp_path}/codes.npz", beam=["--runner=SparkRunner", *jar])
+
+
+HAS_SPARK = all(map(importlib.util.find_spec, ("pyspark", "beam_pyspark_runner"))) and shutil.which("java")
+
+
+@pytest.mark.skipif(not HAS_SPARK, reason="it needs Java, pyspark and beam-pyspark-runner, as make test-batch installs them")
+def test_the_same_pipeline_runs_on_a_cluster_of_spark(model, x, codes, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    job = ["batch", "encode", model, "--input=x.npy", "--output=codes.npz", "--rows_per_shard=32"]
+    cluster = "--master local-cluster[2,1,1024] --conf spark.default.parallelism=4 --conf spark.ui.enabled=false pyspark-shell"
+    spark = {"PYSPARK_SUBMIT_ARGS": cluster, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **spark}
+    command = [sys.executable, "-m", "serving", *job, "--runner=spark_runner.SparkRunner"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "codes-*.npz: 10 shards" in done.stdout, done.stderr[-3000:]
+    found = _read(tmp_path / "codes")
+    assert np.array_equal(found[ROW], np.arange(ROWS))
+    np.testing.assert_allclose(found["code"], codes, atol=1e-5)
 
 
 def test_a_full_disk_ends_the_job_with_its_reason(model, x, tmp_path):
