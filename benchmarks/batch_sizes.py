@@ -4,9 +4,9 @@ again, and one of its workers killed when half is done.
     python benchmarks/batch_sizes.py [MODEL] [--verb=encode] [--counts=100000,1000000,10000000] [--workers=2]
 
 The rows are random 8-bit numbers in one `.npy` file, the same 10,000 again and again. The answers are shards of Parquet, which
-are all read and compared with what the model says of the 10,000. Memory is what a process has had in RAM
-at most, as the kernel counts it; TensorFlow alone takes half a gigabyte. 10,000,000 digits of MNIST and their codes take 10 GB
-of the folder for temporary files. Linux only.
+are all read and compared with what the model says of the 10,000. Memory is what a process has had in RAM at most, as the
+kernel counts it; TensorFlow alone takes half a gigabyte. 10,000,000 rows for a model of MNIST take 10 GB of the folder for
+temporary files. Linux only.
 """
 
 import argparse
