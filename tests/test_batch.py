@@ -264,6 +264,7 @@ BAD = {
         r"Expected Java, .*no program \./java",
     ),
     "no jar": ({"beam": ["--runner=SparkRunner", "--spark_job_server_jar=no.jar"]}, r"_jar=no\.jar, no such file"),
+    "no address": ({"beam": ["--runner=PortableRunner"]}, r"Try --job_endpoint=HOST:PORT"),
     "no job server": ({"beam": ["--runner=PortableRunner", "--job_endpoint=localhost:9"]}, r"localhost:9 \(.*refused\)"),
     "no such input": ({"constants": {"temperature": "1"}}, r"Expected an input with one value a row"),
     "not writable": (
@@ -343,6 +344,13 @@ def test_a_job_server_that_cannot_be_fetched_is_named(model, x, tmp_path):
     ]
     with pytest.raises(ValueError, match=r"Expected Beam's job server\. Received: no file from http://localhost:9/server\.jar"):
         batch("encode", model, [f"{tmp_path}/x.npy"], f"{tmp_path}/codes.npz", beam=["--runner=SparkRunner", *jar])
+
+
+def test_options_that_a_runner_misses_are_named(model, x, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    dataflow = ["--runner=DataflowRunner", "--temp_location=gs://folder", "--staging_location=gs://folder"]
+    with pytest.raises(ValueError, match=r"Expected options that .* Missing required option: project\. Missing required"):
+        batch("encode", model, [f"{tmp_path}/x.npy"], f"{tmp_path}/codes.npz", beam=dataflow)
 
 
 HAS_SPARK = all(map(importlib.util.find_spec, ("pyspark", "beam_pyspark_runner"))) and shutil.which("java")

@@ -40,6 +40,10 @@ def require(runner: PipelineRunner, options: PipelineOptions) -> None:
     elif isinstance(runner, SparkRunner):
         own = options.view_as(SparkRunnerOptions)
         _require_program("--spark_job_server_jar", own.spark_job_server_jar, own.spark_submit_uber_jar, options)
+    elif type(runner) is PortableRunner:
+        raise ValueError(
+            "Expected a job server of Beam. Received: --runner=PortableRunner without one. Try --job_endpoint=HOST:PORT."
+        )
 
 
 def _require_answer(endpoint: str) -> None:

@@ -17,6 +17,7 @@ from serving.batch.errors import sentence
 from serving.batch.pipeline import NAMESPACE
 
 DIRECT = "DirectRunner"
+INVALID = "Pipeline has validations errors"  # as Beam says
 
 
 def options_of(arguments: Sequence[str]) -> PipelineOptions:
@@ -56,7 +57,7 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
     Raises:
         ValueError: what went wrong outside the program, on whatever worker.
     """
-    pipeline = beam.Pipeline(runner=_runner(options), options=options)
+    pipeline = _pipeline(options)
     build(pipeline)
     logging.disable(logging.ERROR if is_direct(options) else logging.NOTSET)  # what is wrong is raised as well
     try:
@@ -76,6 +77,21 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
     except NotImplementedError:  # by this runner
         return {}
     return {each.key.metric.name: each.committed or each.attempted or 0 for each in counters}
+
+
+def _pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """An empty pipeline.
+
+    Raises:
+        ValueError: options that its runner needs are missing or wrong.
+    """
+    try:
+        return beam.Pipeline(runner=_runner(options), options=options)
+    except ValueError as error:
+        first, *wrong = str(error).splitlines()
+        if not first.startswith(INVALID):
+            raise
+        raise ValueError(f"Expected options that the runner accepts. Received: {' '.join(wrong)} Try adding them.") from None
 
 
 def _runner(options: PipelineOptions) -> PipelineRunner:
