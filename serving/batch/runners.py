@@ -88,10 +88,10 @@ def _pipeline(options: PipelineOptions) -> beam.Pipeline:
     try:
         return beam.Pipeline(runner=_runner(options), options=options)
     except ValueError as error:
-        first, *wrong = str(error).splitlines()
-        if not first.startswith(INVALID):
+        if not str(error).startswith(INVALID):
             raise
-        raise ValueError(f"Expected options that the runner accepts. Received: {' '.join(wrong)} Try adding them.") from None
+        wrong = " ".join(str(error).splitlines()[1:])
+        raise ValueError(f"Expected options that the runner accepts. Received: {wrong} Try adding them.") from None
 
 
 def _runner(options: PipelineOptions) -> PipelineRunner:
