@@ -269,8 +269,6 @@ def _deploy(options) -> None:
 
 
 def _batch(options) -> None:
-    from serving import quiet  # noqa: F401 - before Keras imports TensorFlow
-
     if options.verb in ("compress", "decompress"):
         from serving.batch.coding import code
 

@@ -1,13 +1,18 @@
 """Batch jobs: the same answers from any form of data, no row lost and none twice, and bad rows with the reason."""
 
+import contextlib
+import importlib.util
 import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import half_plus_two
 import numpy as np
@@ -15,8 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from conftest import ROOT
+from google.protobuf import json_format
 
 pytest.importorskip("apache_beam", reason="batch jobs need the extra `beam`, whose packages would change those of others")
+
+from apache_beam.runners.portability.local_job_service import LocalJobServicer
 
 from serving.__main__ import main
 from serving.batch import sinks
@@ -29,7 +37,7 @@ from serving.batch.job import Job
 from serving.batch.models import signatures, version
 from serving.batch.pipeline import Write, WriteGathered
 from serving.quiet import tensorflow as tf
-from zoo.presets import load
+from zoo.presets import FOLDER, load
 
 ROWS, SHARD = 300, 128
 PENGUINS = "penguins_mixed_k2"
@@ -157,11 +165,14 @@ def test_rows_of_a_table_keep_their_keys(tmp_path):
     (tmp_path / "birds.csv").write_text("\n".join(lines) + "\n")
     schema = load(PENGUINS).schema
     assert set(schema) <= set(lines[0].split(","))
-    batch("reconstruct", PENGUINS, [f"{tmp_path}/birds.csv"], f"{tmp_path}/full.parquet", keep=["id"])
+    model = shutil.copytree(FOLDER / PENGUINS, tmp_path / "model")
+    job = ("reconstruct", model, [f"{tmp_path}/birds.csv"], f"{tmp_path}/full.parquet")
+    batch(*job, keep=["id"])
     table = pa.parquet.read_table(tmp_path / "full-00000-00000.parquet").to_pydict()
     assert table["id"] == ["first", "third"] and table[ROW] == [0, 2]
     assert table["bill_length_mm"][0] == 39.1 and 30 < table["bill_length_mm"][1] < 60
     assert _reasons(tmp_path / "full") == {1: "Expected a number in bill_length_mm. Received: 'many'."}
+    assert "this job is complete" in batch(*job, keep=["id"])
     (tmp_path / "birds.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
     with pytest.raises(ValueError, match=r"Expected the columns .*without year"):
         batch("reconstruct", PENGUINS, [f"{tmp_path}/birds.csv"], f"{tmp_path}/less.parquet")
@@ -248,6 +259,13 @@ BAD = {
     "no column": ({"keep": ["name"]}, r"Expected columns of .* to keep"),
     "no option": ({"beam": ["--direct_num_worker=2"]}, r"Received: --direct_num_worker\. Try --direct_num_workers"),
     "no such runner": ({"beam": ["--runner=OtherRunner"]}, r"Expected a runner of Beam\. Received: --runner=OtherRunner"),
+    "no Java": (
+        {"beam": ["--runner=FlinkRunner", "--job_server_java_launcher=./java"]},
+        r"Expected Java, .*no program \./java",
+    ),
+    "no jar": ({"beam": ["--runner=SparkRunner", "--spark_job_server_jar=no.jar"]}, r"_jar=no\.jar, no such file"),
+    "no address": ({"beam": ["--runner=PortableRunner"]}, r"Try --job_endpoint=HOST:PORT"),
+    "no job server": ({"beam": ["--runner=PortableRunner", "--job_endpoint=localhost:9"]}, r"localhost:9 \(.*refused\)"),
     "no such input": ({"constants": {"temperature": "1"}}, r"Expected an input with one value a row"),
     "not writable": (
         {"output": "{}/x.npy/codes.npz"},
@@ -276,6 +294,81 @@ def test_bad_input_is_one_sentence(case, model, inputs):
     with pytest.raises((ValueError, OSError), match=message):
         batch(**arguments)
     assert not list(inputs.glob("codes*"))
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[list[str]]:
+    """Options for workers that a service starts, in another folder than the tests'."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = free.getsockname()
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={address[1]}"]
+    path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}) as service:
+        while service.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(address):
+                break
+            time.sleep(0.05)
+        yield ["--environment_type=EXTERNAL", f"--environment_config=localhost:{address[1]}"]
+        service.terminate()
+
+
+@pytest.mark.parametrize("option", ["spark_master_url=spark://host:7077", "flink_master=http://host:8081"])
+def test_a_job_server_gets_options_as_they_are_and_workers_full_paths(option, model, x, codes, workers, tmp_path, monkeypatch):
+    class JobServer(LocalJobServicer):
+        def Prepare(self, request, *rest):
+            arrived.update(json_format.MessageToDict(request.pipeline_options))
+            return super().Prepare(request, *rest)
+
+    arrived, server = {}, JobServer(str(tmp_path / "staged"))
+    name, _, value = option.partition("=")
+    runner = [f"--runner={name.partition('_')[0]}", f"--{option}", f"--job_endpoint=localhost:{server.start_grpc_server()}"]
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", x)
+    try:
+        batch("encode", model, ["x.npy"], "codes.npz", rows_per_shard=SHARD, beam=[*runner, *workers])
+    finally:
+        server.stop()
+    found = _read(tmp_path / "codes")
+    np.testing.assert_allclose(found["code"], codes, atol=1e-5)
+    assert set(found[FILE]) == {str(tmp_path / "x.npy")}
+    assert arrived[f"beam:option:{name}:v1"] == value
+
+
+def test_a_job_server_that_cannot_be_fetched_is_named(model, x, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    jar = [
+        "--spark_job_server_jar=http://localhost:9/server.jar",
+        f"--jar_cache_dir={tmp_path}",
+        "--job_server_java_launcher=sh",
+    ]
+    with pytest.raises(ValueError, match=r"Expected Beam's job server\. Received: no file from http://localhost:9/server\.jar"):
+        batch("encode", model, [f"{tmp_path}/x.npy"], f"{tmp_path}/codes.npz", beam=["--runner=SparkRunner", *jar])
+
+
+def test_options_that_a_runner_misses_are_named(model, x, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    dataflow = ["--runner=DataflowRunner", "--temp_location=gs://folder", "--staging_location=gs://folder"]
+    with pytest.raises(ValueError, match=r"Expected options that .* Missing required option: project\. Missing required"):
+        batch("encode", model, [f"{tmp_path}/x.npy"], f"{tmp_path}/codes.npz", beam=dataflow)
+
+
+HAS_SPARK = all(map(importlib.util.find_spec, ("pyspark", "beam_pyspark_runner"))) and shutil.which("java")
+
+
+@pytest.mark.skipif(not HAS_SPARK, reason="it needs Java, pyspark and beam-pyspark-runner, as make test-batch installs them")
+def test_the_same_pipeline_runs_on_a_cluster_of_spark(model, x, codes, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    job = ["batch", "encode", model, "--input=x.npy", "--output=codes.npz", "--rows_per_shard=32"]
+    cluster = "--master local-cluster[2,1,1024] --conf spark.default.parallelism=4 --conf spark.ui.enabled=false pyspark-shell"
+    spark = {"PYSPARK_SUBMIT_ARGS": cluster, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **spark}
+    command = [sys.executable, "-m", "serving", *job, "--runner=spark_runner.SparkRunner"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "codes-*.npz: 10 shards" in done.stdout, done.stderr[-3000:]
+    found = _read(tmp_path / "codes")
+    assert np.array_equal(found[ROW], np.arange(ROWS))
+    np.testing.assert_allclose(found["code"], codes, atol=1e-5)
 
 
 def test_a_full_disk_ends_the_job_with_its_reason(model, x, tmp_path):
@@ -309,53 +402,56 @@ def test_many_files_are_compressed_and_come_back(tmp_path):
     assert [path.name for path in sorted((tmp_path / "again").iterdir())] == ["a.npy", "b.npy"]
 
 
-@pytest.mark.exhaustive
-def test_a_job_that_is_killed_goes_on_where_it_was(run, digits, tmp_path):
-    np.save(tmp_path / "x.npy", np.tile(digits, (40, 1, 1, 1)))
-    job = ["batch", "encode", str(run.folder), "--input", f"{tmp_path}/x.npy", "--output", f"{tmp_path}/codes.npz"]
-    command = [sys.executable, "-m", "serving", *job, "--rows_per_shard=1024"]
-    process = subprocess.Popen(command, cwd=ROOT)
-    while not list(tmp_path.glob("codes-*")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    there = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("codes-*")}
-    subprocess.run(command, cwd=ROOT, check=True)
-    found = _read(tmp_path / "codes")
-    assert np.array_equal(found[ROW], np.arange(40 * len(digits)))
-    assert there and all((tmp_path / name).stat().st_mtime_ns == written for name, written in there.items())
-
-
-@pytest.mark.exhaustive
-def test_a_worker_that_is_killed_costs_no_row(run, digits, tmp_path):
+def test_processes_that_are_killed_cost_no_row_and_none_is_written_twice(run, digits, tmp_path):
     np.save(tmp_path / "x.npy", np.tile(digits, (40, 1, 1, 1)))
     job = ["batch", "encode", str(run.folder), "--input", f"{tmp_path}/x.npy", "--output", f"{tmp_path}/codes.npz"]
     workers = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
     command = [sys.executable, "-m", "serving", *job, "--rows_per_shard=256", *workers]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    while not list(tmp_path.glob("codes-*")) and process.poll() is None:
-        time.sleep(0.01)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+
+    def wait_for_more(shards: int) -> None:
+        while len(list(tmp_path.glob("codes-*"))) <= shards and process.poll() is None:
+            time.sleep(0.01)
+
+    wait_for_more(0)
     os.kill(_workers(process.pid)[0], signal.SIGKILL)
-    said = process.communicate()[1]
-    assert process.returncode == 0 and "what is left is begun again" in said
-    assert np.array_equal(_read(tmp_path / "codes")[ROW], np.arange(40 * len(digits)))
+    assert any("what is left is begun again" in line for line in process.stderr)
+    wait_for_more(len(list(tmp_path.glob("codes-*"))))
+    working = _workers(process.pid)
+    process.kill()
+    process.communicate()
+    for _ in range(1000):
+        if not any(map(_is_worker, working)):
+            break
+        time.sleep(0.01)
+    assert working and not any(map(_is_worker, working))
+    there = {path: path.stat().st_mtime_ns for path in tmp_path.glob("codes-*")}
+    assert not json.loads((tmp_path / "codes.json").read_text())["complete"]
+
+    done = subprocess.run(command[: -len(workers)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and f"{len(there)} shards of the same job were there already" in done.stdout
+    assert "Exception" not in done.stderr
+    found = _read(tmp_path / "codes")
+    assert np.array_equal(found[ROW], np.arange(40 * len(digits)))
+    assert all(path.stat().st_mtime_ns == written for path, written in there.items())
 
 
 def _workers(parent: int) -> list[int]:
-    """The processes below one, of which those that run Beam's workers."""
+    """Of the processes below one, those that run Beam's workers."""
     parents = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
 
     def is_below(process: int) -> bool:
         return process == parent or (process in parents and is_below(parents[process]))
 
-    below = [process for process in parents if is_below(process)]
-    command = b"apache_beam.runners.worker.sdk_worker_main"
-    named = {process: (pathlib.Path("/proc") / str(process) / "cmdline").read_bytes().split(b"\0") for process in below}
-    return [process for process, words in named.items() if command in words]
+    return [process for process in parents if is_below(process) and _is_worker(process)]
+
+
+def _is_worker(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        words = pathlib.Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        return b"apache_beam.runners.worker.sdk_worker_main" in words
+    return False

@@ -1,5 +1,6 @@
 """The documents: their Python is executed, and their commands, links and pictures exist."""
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -58,6 +59,8 @@ def test_commands_exist(document):
             assert words[1] == "install" and f"\nname = {words[2]}\n" in (ROOT / "setup.cfg").read_text()
         elif words[1].startswith("benchmarks/"):
             assert (ROOT / words[1]).exists()
+        elif words[2].startswith("apache_beam."):
+            assert not importlib.util.find_spec("apache_beam") or importlib.util.find_spec(words[2])
         elif words[2] == "training":
             parsed, rest = training_parser().parse_known_args(words[3:])
             if rest:

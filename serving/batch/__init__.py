@@ -7,3 +7,5 @@ try:
     import apache_beam  # noqa: F401
 finally:
     logging.disable(logging.NOTSET)
+
+from serving import quiet  # noqa: E402, F401 - before anything else imports TensorFlow, in every process of a job

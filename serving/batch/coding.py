@@ -62,10 +62,11 @@ def code(
         ValueError: no such model or files; a worker that died.
     """
     began = time.perf_counter()
-    runners.options_of(arguments)
+    remote = not runners.is_direct(runners.options_of(arguments))
     trained(model)  # which says at once that there is none
-    folder = pathlib.Path(output)
-    pairs = _pairs(expanded(inputs), folder, verb)
+    model = os.path.abspath(model) if remote and os.path.exists(model) else model
+    folder = pathlib.Path(os.path.abspath(output) if remote else output)
+    pairs = _pairs(expanded(inputs, absolute=remote), folder, verb)
     left = [pair for pair in pairs if overwrite or not _is_done(pair)]
     bad = folder / f"{verb}.{BAD}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)

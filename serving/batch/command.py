@@ -1,6 +1,7 @@
 """`python -m serving batch VERB MODEL`: what is asked for is looked at before any worker begins."""
 
 import functools
+import math
 import os
 import pathlib
 import sys
@@ -19,7 +20,6 @@ from serving.batch.sinks import ENDINGS, Sink, require_writable
 from serving.batch.sources import Range, expanded, opened, require_free
 from serving.models.schemas import columns, schema
 from serving.models.servable import TensorSpec
-from serving.versions import SAVED_MODEL
 from zoo.schema import restored
 
 FILES = "_bytes"  # what the signature for picture files is called after a verb
@@ -61,12 +61,14 @@ def batch(
         ValueError: no such model, verb, data or options; data that do not fit the model; an output that is there already.
     """
     options, began = runners.options_of(beam), time.perf_counter()
-    names, (base, ending) = expanded(inputs), _output(output, format, verb)
-    with models.version(model, remote=not runners.is_direct(options)) as path:
+    remote = not runners.is_direct(options)
+    names, (base, ending) = expanded(inputs, absolute=remote), _output(output, format, verb)
+    base = os.path.abspath(base) if remote else base
+    with models.version(model, remote) as path:
         verb, made = _job(verb, path, names, split, keep, constants or {}, base, ending, rows_per_shard)
         said = {
             "verb": verb,
-            "model": _identity(model, path),
+            "model": models.identity(model),
             "inputs": described(names),
             "split": split,
             "keep": [*keep],
@@ -95,7 +97,7 @@ def _run(arguments: Sequence[str], job: Job, parts: list[tuple[int, Range]], rec
     """
     died = None
     total = None if any(rows[1] is None for _, rows in parts) else sum(stop - start for _, (start, stop) in parts)
-    with progress(lambda: len(record.done()) * job.shard, total):
+    with progress(lambda: min(len(record.done()) * job.shard, total or math.inf), total):
         while True:
             there = record.done()
             left = _left(parts, there, job.shard)
@@ -184,12 +186,6 @@ def _constant(name: str, text: str, inputs: Mapping[str, TensorSpec]) -> float |
         raise ValueError(f"Expected {spec.dtype} as {name}. Received: {text}. Try --with {name}=1.") from None
 
 
-def _identity(model: str | os.PathLike, path: pathlib.Path) -> list:
-    """What tells a model from others: the name of a preset, or the path of an export and when it was written."""
-    kept = os.path.exists(model)
-    return [str(path), (path / SAVED_MODEL).stat().st_mtime_ns] if kept else [str(model)]
-
-
 def _try(job: Job) -> None:
     """Reads the first rows of the first source that has some, so that what fits none of them is said at once."""
     for number, name in enumerate(job.sources):
@@ -201,10 +197,8 @@ def _try(job: Job) -> None:
 
 def _summary(record: Record, base: str, ending: str, counted: Mapping[str, int], before: int, seconds: float) -> str:
     """What was written, in lines; how many rows, if no worker died."""
-    count, rows, bad = len(record.done()), counted.get("rows", 0), counted.get("bad", 0)
-    said = (
-        f"{rows:,} rows in {count - before:,} shards, {(rows + bad) / seconds:,.0f} rows/s" if counted else f"{count:,} shards"
-    )
+    shards, rows, bad = f"{len(record.done()) - before:,} shards", counted.get("rows", 0), counted.get("bad", 0)
+    said = f"{rows:,} rows in {shards}, {(rows + bad) / seconds:,.0f} rows/s" if counted else shards
     lines = [f"Wrote {base}-*{ending}: {said}, in {seconds:.1f} s"]
     if before:
         lines.append(f"{before:,} shards of the same job were there already")

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -23,10 +24,11 @@ class Answering:
     """One signature of a loaded model, which threads may share."""
 
     def __init__(self, path: pathlib.Path, verb: str):
-        self._session = Session(path)
-        signature = self._session.signatures[verb]
+        session = Session(path)
+        weakref.finalize(self, session.close)  # Beam keeps it until the process ends, which by then no session does in peace
+        signature = session.signatures[verb]
         self.inputs, self._outputs = sorted(signature.inputs), sorted(signature.outputs)
-        self._call = self._session.call(verb, self.inputs, self._outputs)
+        self._call = session.call(verb, self.inputs, self._outputs)
 
     def __call__(self, values: Answers) -> Answers:
         results = self._call(*(values[name] for name in self.inputs))

@@ -14,6 +14,7 @@ from serving.models.schemas import columns
 from serving.models.servable import TensorSpec, tensor_spec
 from serving.versions import SAVED_MODEL, numbered
 from training.run import Run
+from zoo.presets import WEIGHTS
 
 SERVED = "serve"  # the tag of the graph that is served
 
@@ -45,6 +46,16 @@ def version(model: str | os.PathLike, remote: bool = False) -> Iterator[pathlib.
         raise ValueError(
             f"Expected an exported model, a run, or a preset: {', '.join(zoo.list())}. Received: {model}. Try the full path."
         )
+
+
+def identity(model: str | os.PathLike) -> list:
+    """What tells a model that there is from others: the name of a preset, or the path of a folder and when the model in it was
+    written."""
+    path = pathlib.Path(model)
+    exported = _exported(path)
+    written = [exported / SAVED_MODEL] if exported else [Run(path).model, path / WEIGHTS]
+    times = [each.stat().st_mtime_ns for each in written if each.exists()]
+    return [str((exported or path).resolve()), times[0]] if times else [str(model)]
 
 
 def _exported(path: pathlib.Path) -> pathlib.Path | None:

@@ -12,20 +12,23 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
+from serving.batch import job_servers
 from serving.batch.errors import sentence
 from serving.batch.pipeline import NAMESPACE
 
 DIRECT = "DirectRunner"
+INVALID = "Pipeline has validations errors"  # as Beam says
 
 
 def options_of(arguments: Sequence[str]) -> PipelineOptions:
     """Beam's options, which are handed on as they are.
 
     Raises:
-        ValueError: no such runner; an option that Beam's own runner does not know. Others know options of theirs.
+        ValueError: no such runner, or without its job server; an option that Beam's own runner does not know. Others know
+            options of theirs.
     """
     options = PipelineOptions([*arguments])
-    _runner(options)
+    job_servers.require(_runner(options), options)
     if is_direct(options):
         worker = options.view_as(WorkerOptions)
         worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "CRITICAL"
@@ -54,7 +57,7 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
     Raises:
         ValueError: what went wrong outside the program, on whatever worker.
     """
-    pipeline = beam.Pipeline(runner=_runner(options), options=options)
+    pipeline = _pipeline(options)
     build(pipeline)
     logging.disable(logging.ERROR if is_direct(options) else logging.NOTSET)  # what is wrong is raised as well
     try:
@@ -63,7 +66,7 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
-        words = sentence(error)
+        words = sentence(error) or job_servers.sentence(error)
         if words is None:
             raise
         raise ValueError(words) from None
@@ -74,6 +77,21 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], None]) -> dic
     except NotImplementedError:  # by this runner
         return {}
     return {each.key.metric.name: each.committed or each.attempted or 0 for each in counters}
+
+
+def _pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """An empty pipeline.
+
+    Raises:
+        ValueError: options that its runner needs are missing or wrong.
+    """
+    try:
+        return beam.Pipeline(runner=_runner(options), options=options)
+    except ValueError as error:
+        if not str(error).startswith(INVALID):
+            raise
+        wrong = " ".join(str(error).splitlines()[1:])
+        raise ValueError(f"Expected options that the runner accepts. Received: {wrong} Try adding them.") from None
 
 
 def _runner(options: PipelineOptions) -> PipelineRunner:

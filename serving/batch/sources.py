@@ -90,8 +90,11 @@ def cut(count: int, size: int) -> list[Range]:
     return [(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def expanded(patterns: Sequence[str]) -> list[str]:
+def expanded(patterns: Sequence[str], absolute: bool = False) -> list[str]:
     """The files that patterns with * and ? mean, in the order of their names; what has none stays as it is.
+
+    Args:
+        absolute: whether paths are to be the same for processes that have another working directory.
 
     Raises:
         ValueError: a pattern that no file fits; a file that is not there, or there twice; shards of which one is missing.
@@ -109,7 +112,7 @@ def expanded(patterns: Sequence[str]) -> list[str]:
     twice = [name for place, name in enumerate(found) if name in found[:place]]
     if twice:
         raise ValueError(f"Expected each input once. Received: {twice[0]} twice. Try --input with fewer patterns.")
-    return found
+    return [os.path.abspath(name) if absolute and not name.startswith(TFDS) else name for name in found]
 
 
 def _require_all_shards(files: list[str]) -> None:

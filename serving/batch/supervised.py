@@ -65,12 +65,22 @@ def _lead(sending: Connection, held: str, arguments: Sequence[str], build: Calla
     with open(held, "wb", buffering=0) as file:
         os.dup2(file.fileno(), 2)
     # Of Beam's threads, those that wait for a worker raise when it ends, and no others do.
-    threading.excepthook = lambda _: os.killpg(os.getpgid(0), signal.SIGKILL)
-    from serving import quiet  # noqa: F401 - before anything else imports TensorFlow
-
+    threading.excepthook = _end
+    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
     try:
         sending.send((runners.run(runners.options_of(arguments), build), None, False))
     except ValueError as error:
         sending.send(({}, str(error), not str(error).startswith("Expected ")))
     except Exception as error:
         sending.send(({}, f"{type(error).__name__}: {error}", True))
+
+
+def _end(*_) -> None:
+    """Ends all processes of the group, this one too."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _end_after(parent) -> None:
+    """Ends them when the parent has ended, even if it was killed: they might write into the output of another job."""
+    parent.join()
+    _end()

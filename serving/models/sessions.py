@@ -39,6 +39,10 @@ class Session:
         self.signatures = graph.signature_def
         self._operations = Operations(graph.graph_def)
 
+    def close(self) -> None:
+        """Ends it; no signature can be called any more."""
+        self._session.close()
+
     def has_loops(self, name: str) -> bool:
         """Whether the time of a signature may depend on the values of its inputs."""
         return _loops(self._operations, self.signatures[name])
