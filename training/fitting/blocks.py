@@ -14,7 +14,7 @@ from training.fitting import mixins
 LARGEST = 2**25  # bytes of a block; steps on more take much longer than a call
 
 
-class Stepping(mixins.Opened):
+class Stepping:
     """The step of training of a model that is fitted to blocks."""
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:

@@ -48,11 +48,18 @@ class Shard(NamedTuple):
         return parts if len(parts) > 1 else parts[0]
 
 
-class Spanning(mixins.Opened):
+class Spanning:
     """The methods that differ: a mixin in front of a model's own class, for as long as it is fitted.
 
-    Besides, where batches are not multiples of the number of replicas, each counts by its share of the rows.
+    Besides, data are not checked again, as they have been when they were opened, or are in the pipeline; and where batches are
+    not multiples of the number of replicas, each counts by its share of the rows.
     """
+
+    def fit(self, x: Any = None, **kwargs) -> keras.callbacks.History:
+        return keras.Model.fit(self, x, shuffle=False, **kwargs)  # a data set has its own order; Keras would warn
+
+    def evaluate(self, x: Any = None, **kwargs) -> Any:
+        return keras.Model.evaluate(self, x, **kwargs)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Nothing: models of the zoo are built when they are made."""
