@@ -2,6 +2,7 @@
 
 import functools
 import json
+import resource
 import time
 
 import keras_tuner
@@ -142,6 +143,21 @@ def test_choices_that_cannot_be_trained_are_refused_before_the_search(small, cho
     with pytest.raises(ValueError, match=message):
         tune(small, choices, tmp_path / "best")
     assert not (tmp_path / "best-trials").exists()
+
+
+def limited(words: list[str]) -> int:
+    """What a process does that is forked, whose files may have 50 kB at most, in place of a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+    return main(words)
+
+
+def test_a_full_disk_ends_a_search_in_a_sentence(search, tmp_path):
+    dataset = search[1]["dataset"]
+    words = ["tune", "dense_digits_k8", f"--dataset={dataset}", "--width=128", "--depth=2", "--k=4", "--epochs=1", "--trials=2"]
+    code, said = Forked(limited, ([*words, "--tuner=random", f"--workdir={tmp_path}/run"],), {}).end()
+    last = said.replace("\r", "\n").strip().splitlines()[-1]
+    assert code == command.WRONG and last.startswith("python -m training: Expected what the operating system allows.")
+    assert "File too large" in last and "checkpoint.npz" in last
 
 
 def test_another_search_does_not_get_the_trials(search):

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import logging
 import os
 import pathlib
 import socket
@@ -9,11 +10,16 @@ import time
 from collections.abc import Iterator
 
 import grpc
+import keras
 import keras_tuner
+import numpy as np
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
+from keras_tuner.src.engine.tuner_utils import SaveBestEpoch
 
+from serving import command
 from training import files
+from training.fitting import callbacks
 from training.fitting.cluster import Cluster
 
 ORACLES = {
@@ -57,6 +63,36 @@ class Tuner(keras_tuner.Hyperband):
     def pre_create_trial(self) -> None:
         time.sleep(PAUSE)
 
+    def _get_checkpoint_fname(self, trial_id: str) -> str:
+        return os.path.join(self.get_trial_dir(trial_id), "checkpoint.npz")
+
+    def _build_hypermodel(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = keras_tuner.Tuner._build_hypermodel(self, hp)
+        if "tuner/trial_id" in hp.values:  # Hyperband goes on from another trial
+            path = self._get_checkpoint_fname(hp.values["tuner/trial_id"])
+            with files.reading(path, "the state of a trial", "--restart"), np.load(path) as saved:
+                for variable, name in zip(callbacks.state(model), saved.files, strict=True):
+                    variable.assign(saved[name])
+        return model
+
+    def _build_and_fit_model(self, trial: keras_tuner.engine.trial.Trial, *args, **kwargs) -> object:
+        for callback in kwargs["callbacks"]:
+            if isinstance(callback, SaveBestEpoch):
+                callback.__class__ = State
+        try:
+            return super()._build_and_fit_model(trial, *args, **kwargs)
+        except OSError as error:  # such as a full disk, with which no other trial would end better
+            raise keras_tuner.errors.FatalValueError(command.outside(error)) from error
+
+
+class State(SaveBestEpoch):
+    """Writes the state of a trial after its best epoch so far: completely or not at all, and without HDF5, which a full disk
+    makes crash."""
+
+    def _save_model(self) -> None:
+        arrays = [*callbacks.values(self.model)]
+        files.write(self.filepath, lambda beside: np.savez(beside, *arrays))
+
 
 def oracle(name: str, objective: str, seed: int, epochs: int, trials: int) -> keras_tuner.Oracle:
     """The oracle that chooses the trials.
@@ -75,6 +111,7 @@ def oracle(name: str, objective: str, seed: int, epochs: int, trials: int) -> ke
 @contextlib.contextmanager
 def served(oracle: keras_tuner.Oracle, cluster: Cluster) -> Iterator[None]:
     """A context in which this process, the chief, answers the tuners of the others."""
+    logging.getLogger("grpc._server").setLevel(logging.CRITICAL)  # of what fails here the others are told, and say it
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
     protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(oracle), server)
     server.add_insecure_port(f"{'[::]' if socket.has_dualstack_ipv6() else '0.0.0.0'}:{cluster.port}")

@@ -69,14 +69,14 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.path.exists():
             return 0
         with files.reading(self.path, "a checkpoint of this model", RESTART), np.load(self.path) as saved:
-            values = [saved[_key(i)] for i in range(len(saved.files) - 2)]
+            found = [saved[_key(i)] for i in range(len(saved.files) - 2)]
             history, seconds = json.loads(str(saved["history"])), float(saved["seconds"])
-            variables = _state(model)
-            if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            variables = state(model)
+            if [value.shape for value in found] != [tuple(variable.shape) for variable in variables]:
                 raise ValueError("variables of other shapes")
             if not isinstance(history, list):
                 raise ValueError("a history that is not a list")
-        for variable, value in zip(variables, values, strict=True):
+        for variable, value in zip(variables, found, strict=True):
             variable.assign(value)
         self.history, self.seconds, self._written = history, seconds, len(history)
         return len(history)
@@ -100,9 +100,9 @@ class Checkpoint(keras.callbacks.Callback):
         began = time.perf_counter()
         if self.best:
             self.best.write()
-        state = {_key(i): value for i, value in enumerate(_values(self.model))}
+        arrays = {_key(i): value for i, value in enumerate(values(self.model))}
         records = {"history": json.dumps(self.history), "seconds": self.seconds}
-        files.write(self.path, lambda temporary: np.savez(temporary, **records, **state))
+        files.write(self.path, lambda temporary: np.savez(temporary, **records, **arrays))
         self._written, self._last = len(self.history), time.perf_counter()
         self._took = self._last - began
 
@@ -217,14 +217,15 @@ class Progress(keras.callbacks.Callback):
             self.bar.close()
 
 
-def _state(model: keras.Model) -> list:
+def state(model: keras.Model) -> list:
+    """The variables of the state of training: weights, random seeds, metrics and what the optimizer keeps."""
     return [*model.variables, *model.optimizer.variables]
 
 
-def _values(model: keras.Model) -> Iterator[np.ndarray]:
+def values(model: keras.Model) -> Iterator[np.ndarray]:
     """The values of the state; 0 for metrics, which begin anew in every epoch: only all workers together can read them."""
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
-    for variable in _state(model):
+    for variable in state(model):
         yield np.zeros(variable.shape, variable.dtype) if id(variable) in metrics else keras.ops.convert_to_numpy(variable)
 
 
